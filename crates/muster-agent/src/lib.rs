@@ -1,0 +1,1 @@
+//! Runs attempts on devices: the executor, and the exchange that pulls work.

@@ -1,0 +1,107 @@
+//! What happened, for those who watch a run: the terminal, live reporters, later the event stream.
+//!
+//! An event is told only after what it says has been committed; [`Event::AttemptStarted`] alone is news
+//! of the moment and not part of the record.
+
+use crate::attempt::AttemptResult;
+use crate::id::RunId;
+use crate::outcome::{Counts, Verdict};
+use crate::time::Time;
+use std::sync::Arc;
+
+/// Something that happened in a run, with when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// When the lab decided or learned it.
+    pub at: Time,
+    /// The run.
+    pub run: RunId,
+    /// What.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The run's plan is recorded.
+    RunStarted {
+        /// `AREA/RUN`.
+        address: Arc<str>,
+        /// Its name.
+        name: Arc<str>,
+        /// Target values.
+        target: Vec<(String, String)>,
+        /// Tests planned.
+        tests: u32,
+        /// Items known so far.
+        items: u32,
+        /// Tests whose items are still to be discovered.
+        undiscovered: u32,
+    },
+    /// A test's items were discovered.
+    ItemsFound {
+        /// The test.
+        test: Arc<str>,
+        /// How many of them are in the run.
+        items: u32,
+    },
+    /// An attempt's process started.
+    AttemptStarted {
+        /// The test.
+        test: Arc<str>,
+        /// The item's path.
+        item: Arc<str>,
+        /// From 1.
+        attempt: u16,
+        /// Where.
+        device: Arc<str>,
+    },
+    /// An attempt ended and its result is recorded.
+    AttemptEnded {
+        /// The test.
+        test: Arc<str>,
+        /// The item's path.
+        item: Arc<str>,
+        /// From 1.
+        attempt: u16,
+        /// Where it ran.
+        device: Arc<str>,
+        /// It asked for items and is not a check of its own.
+        discovery: bool,
+        /// All about it.
+        result: Arc<AttemptResult>,
+        /// There will be another attempt.
+        retried: bool,
+    },
+    /// An item has its verdict.
+    ItemEnded {
+        /// The test.
+        test: Arc<str>,
+        /// The item's path.
+        item: Arc<str>,
+        /// The judgement.
+        verdict: Verdict,
+        /// Attempts made.
+        attempts: u16,
+        /// Why, where it was not run or the verdict differs from the outcome.
+        reason: Arc<str>,
+    },
+    /// Every item of a test has its verdict.
+    TestEnded {
+        /// The test.
+        test: Arc<str>,
+        /// The worst of its items.
+        verdict: Verdict,
+        /// Items by verdict.
+        counts: Counts,
+    },
+    /// Everything has ended, or was stopped.
+    RunEnded {
+        /// The worst of its items.
+        verdict: Option<Verdict>,
+        /// Items by verdict.
+        counts: Counts,
+        /// Whether it was stopped before everything had ended.
+        stopped: bool,
+    },
+}

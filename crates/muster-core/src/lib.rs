@@ -1,0 +1,14 @@
+//! The lab as a value: types, state machines, scheduler, planning, roll-up, explanations.
+//!
+//! Nothing here reads a clock, a file, the environment or the network; `clippy.toml` beside this crate
+//! bans them. Time comes in as an argument, decisions go out as values.
+
+pub mod attempt;
+pub mod definition;
+pub mod event;
+pub mod exchange;
+pub mod id;
+pub mod outcome;
+pub mod output;
+pub mod time;
+pub mod view;

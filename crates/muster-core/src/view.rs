@@ -1,0 +1,132 @@
+//! What people and programs are shown: the one shape behind the terminal, the reports, JSON and pages.
+
+use crate::attempt::AttemptResult;
+use crate::definition::UnexpectedPass;
+use crate::id::RunId;
+use crate::outcome::{Counts, Verdict};
+use crate::time::Time;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A run with all it has come to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunView {
+    /// Its id.
+    pub id: RunId,
+    /// Its area's name.
+    pub area: String,
+    /// Its number in the area.
+    pub number: u32,
+    /// Its name; empty where it was given none.
+    pub name: String,
+    /// What it was for.
+    pub target: Vec<(String, String)>,
+    /// Where it ran.
+    pub host: String,
+    /// Where it stands.
+    pub state: RunState,
+    /// When it was started.
+    pub started: Time,
+    /// When it ended.
+    pub ended: Option<Time>,
+    /// Items by verdict.
+    pub counts: Counts,
+    /// Items known so far.
+    pub items: u32,
+    /// Whether an unexpected pass fails it.
+    pub unexpected_pass: UnexpectedPass,
+    /// Its tests, in plan order. Empty in listings.
+    pub tests: Vec<TestView>,
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunState {
+    /// Things are running or waiting.
+    Active,
+    /// Everything asked for has ended.
+    Ended,
+    /// It was stopped before everything had ended; `muster resume` goes on.
+    Stopped,
+}
+
+/// A test of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TestView {
+    /// Its name.
+    pub name: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// What it checks.
+    pub description: String,
+    /// Words to select by.
+    pub tags: Vec<String>,
+    /// Where it was written.
+    pub origin: String,
+    /// The worst of its items; `None` while something of it has not ended.
+    pub verdict: Option<Verdict>,
+    /// Items by verdict.
+    pub counts: Counts,
+    /// Its items, in plan order. A test without items has one with an empty path.
+    pub items: Vec<ItemView>,
+}
+
+/// An item of a test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ItemView {
+    /// Its path; empty for a test without items, and for the question for a suite's items.
+    pub path: String,
+    /// It is the question for the test's items, not a check of its own.
+    pub discovery: bool,
+    /// The judgement; `None` while it waits or runs.
+    pub verdict: Option<Verdict>,
+    /// Why it has its verdict without having been run, or what it waits for.
+    pub reason: String,
+    /// Its tries, from the first.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// One try.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// From 1.
+    pub number: u16,
+    /// The device it ran on.
+    pub device: String,
+    /// All that is known about it.
+    pub result: Arc<AttemptResult>,
+}
+
+impl ItemView {
+    /// The attempt that decided: the last one.
+    pub fn last(&self) -> Option<&AttemptView> {
+        self.attempts.last()
+    }
+}
+
+impl RunView {
+    /// `AREA/RUN`.
+    pub fn address(&self) -> String {
+        format!("{}/{}", self.area, self.number)
+    }
+
+    /// The worst verdict so far.
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.counts.worst()
+    }
+
+    /// Whether everything that ended is fine.
+    pub fn is_ok(&self) -> bool {
+        let forgiven = match self.unexpected_pass {
+            UnexpectedPass::Fail => 0,
+            UnexpectedPass::Report => self.counts.get(Verdict::UnexpectedPass),
+        };
+        self.counts.failed() == forgiven
+    }
+
+    /// Every item with its test.
+    pub fn all_items(&self) -> impl Iterator<Item = (&TestView, &ItemView)> {
+        self.tests.iter().flat_map(|t| t.items.iter().map(move |i| (t, i)))
+    }
+}

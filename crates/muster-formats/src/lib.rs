@@ -1,0 +1,1 @@
+//! Pure text in, text out: what frameworks print, what reporters want, what users write.

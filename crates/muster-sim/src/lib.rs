@@ -1,0 +1,1 @@
+//! Seeded whole-lab simulator and its checkers; builders for other crates' tests.

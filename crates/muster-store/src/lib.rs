@@ -1,0 +1,1 @@
+//! Durable records: one trait in transaction-sized verbs, several backends, one contract suite.
