@@ -1,1 +1,3 @@
 //! Runs attempts on devices: the executor, and the exchange that pulls work.
+
+pub mod exec;
