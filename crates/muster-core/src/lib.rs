@@ -4,11 +4,14 @@
 //! bans them. Time comes in as an argument, decisions go out as values.
 
 pub mod attempt;
+pub mod change;
 pub mod definition;
 pub mod event;
 pub mod exchange;
 pub mod id;
 pub mod outcome;
 pub mod output;
+pub mod plan;
+pub mod select;
 pub mod time;
 pub mod view;

@@ -1,0 +1,264 @@
+//! What the lab decided, in the form that is recorded: a [`Change`] is saved before anyone acts on it,
+//! and a [`Snapshot`] is what all saved changes amount to. Nothing else of the lab is durable.
+
+use crate::attempt::AttemptResult;
+use crate::exchange::Group;
+use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
+use crate::outcome::Verdict;
+use crate::plan::{Plan, PlannedItem};
+use crate::time::Time;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// One decision of the lab.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A run was accepted.
+    RunCreated(Arc<RunRecord>),
+    /// A test's items were found; they are appended to the run's records.
+    Expanded(Expansion),
+    /// An attempt ended.
+    AttemptEnded {
+        /// Which.
+        attempt: AttemptRef,
+        /// The unit it was part of.
+        unit: UnitId,
+        /// Where it ran.
+        device: Arc<str>,
+        /// All about it.
+        result: Arc<AttemptResult>,
+        /// What its item amounts to now.
+        record: ItemRecord,
+    },
+    /// An item changed without an attempt: it was skipped, its prerequisite failed, it is to run again.
+    ItemSet {
+        /// The run.
+        run: RunId,
+        /// The item.
+        item: ItemIx,
+        /// What it amounts to now.
+        record: ItemRecord,
+    },
+    /// A run ended, was stopped, or goes on.
+    RunState {
+        /// The run.
+        run: RunId,
+        /// Where it stands now.
+        phase: RunPhase,
+    },
+    /// An agent's session began; its devices have these ids from now on.
+    AgentSeen {
+        /// The agent.
+        agent: AgentId,
+        /// Its session.
+        session: SessionId,
+        /// Its host.
+        host: String,
+        /// Its devices, in its own order.
+        devices: Vec<(DeviceId, String)>,
+    },
+    /// A device was given away.
+    LeaseGranted {
+        /// The lease.
+        lease: LeaseId,
+        /// The device.
+        device: DeviceId,
+    },
+    /// A device is free again. Units sent under the lease are void.
+    LeaseEnded {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// Units were given to a leased device.
+    Sent {
+        /// The lease.
+        lease: LeaseId,
+        /// The units, in the order they run.
+        units: Vec<SentUnit>,
+    },
+    /// Attempts of a sent unit came back without having been run.
+    Returned {
+        /// The unit.
+        unit: UnitId,
+        /// The items.
+        items: Vec<ItemIx>,
+    },
+    /// A result came from a lease that had ended. It is kept and changes nothing.
+    LateEvidence {
+        /// Which attempt it says it is.
+        attempt: AttemptRef,
+        /// The lease it came under.
+        lease: LeaseId,
+        /// When it came.
+        at: Time,
+        /// What it says.
+        result: Arc<AttemptResult>,
+    },
+}
+
+/// A run as it was accepted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Its id.
+    pub id: RunId,
+    /// Its number in its area, from 1.
+    pub number: u32,
+    /// When it was accepted.
+    pub created: Time,
+    /// What was asked for.
+    pub spec: Arc<RunSpec>,
+    /// What that comes to.
+    pub plan: Arc<Plan>,
+}
+
+/// What was asked for, beside the plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// Given name; empty for none.
+    pub name: String,
+    /// The area's name.
+    pub area: String,
+    /// Target values.
+    pub target: Vec<(String, String)>,
+    /// The area's directory.
+    pub area_dir: String,
+    /// The host that asked.
+    pub host: String,
+    /// Area environment.
+    pub env: Vec<(String, String)>,
+    /// Limits of the area.
+    pub limits: crate::definition::AreaLimits,
+    /// Whether an unexpected pass fails the run.
+    pub unexpected_pass: crate::definition::UnexpectedPass,
+    /// What was typed to select tests, for people and for items that are found later.
+    pub selection: crate::select::Selection,
+    /// Stop after this many failed items.
+    pub failures_max: Option<u32>,
+    /// 32 hexadecimal digits, for `TRACEPARENT`.
+    pub trace_id: String,
+}
+
+/// Where a run stands, durably.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunPhase {
+    /// It is under way.
+    Active,
+    /// Everything has a verdict.
+    Ended {
+        /// Since when.
+        at: Time,
+    },
+    /// It was stopped with things undone.
+    Stopped {
+        /// Since when.
+        at: Time,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Items found for a test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Expansion {
+    /// The run.
+    pub run: RunId,
+    /// The test.
+    pub test: TestIx,
+    /// The record the first of them gets; the others follow.
+    pub first: ItemIx,
+    /// What they are run with.
+    pub groups: Arc<[Group]>,
+    /// The items.
+    pub items: Arc<[PlannedItem]>,
+}
+
+/// What an item amounts to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemRecord {
+    /// Attempts recorded, ever.
+    pub attempts: u16,
+    /// Attempts that came to a verdict about the test, since it was last opened.
+    pub tries: u16,
+    /// Attempts that failed by the lab's fault, since it was last opened.
+    pub lab_errors: u16,
+    /// One of the tries was not good.
+    pub failed: bool,
+    /// The judgement; `None` while it is open.
+    pub verdict: Option<Verdict>,
+    /// Why, where it is not plain from the last attempt.
+    pub reason: String,
+}
+
+/// A unit as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentUnit {
+    /// Its id.
+    pub unit: UnitId,
+    /// Its run.
+    pub run: RunId,
+    /// Items and attempt numbers, in order.
+    pub attempts: Vec<(ItemIx, u16)>,
+}
+
+/// Everything durable, as the lab needs it to go on. Lists are sorted by id, so that two snapshots of
+/// the same state are equal.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// The highest ids ever used, so that none is used again.
+    pub used: Used,
+    /// Agents that have been seen.
+    pub agents: Vec<AgentRecord>,
+    /// Leases that have not ended.
+    pub leases: Vec<LeaseRecord>,
+    /// Runs that are active. Others are read from the store when they are asked for.
+    pub runs: Vec<RunSnapshot>,
+}
+
+/// The highest ids used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Devices.
+    pub device: DeviceId,
+    /// Leases.
+    pub lease: LeaseId,
+    /// Units.
+    pub unit: UnitId,
+}
+
+/// An agent that has been seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentRecord {
+    /// The agent.
+    pub agent: AgentId,
+    /// Its last session.
+    pub session: SessionId,
+    /// Its host.
+    pub host: String,
+    /// Its devices, in its own order.
+    pub devices: Vec<(DeviceId, String)>,
+}
+
+/// A lease that has not ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeaseRecord {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The device.
+    pub device: DeviceId,
+    /// What was sent under it and has neither a result nor come back, in order. Units of which nothing
+    /// is left are not listed.
+    pub units: Vec<SentUnit>,
+}
+
+/// A run with what its items amount to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSnapshot {
+    /// The run.
+    pub record: Arc<RunRecord>,
+    /// Where it stands.
+    pub phase: RunPhase,
+    /// Expansions, by first item.
+    pub expansions: Vec<Expansion>,
+    /// Items whose record is not the default one.
+    pub items: Vec<(ItemIx, ItemRecord)>,
+}
