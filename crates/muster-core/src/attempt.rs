@@ -121,6 +121,13 @@ pub enum Output {
         /// Its length in bytes.
         len: u64,
     },
+    /// Frames the store keeps in the run's segment file. Only the store makes and reads these.
+    Segment {
+        /// Where its entry begins, in bytes from the start of the segment file.
+        offset: u64,
+        /// Length of the frames in bytes, without the entry's head.
+        len: u64,
+    },
 }
 
 /// Byte strings as bytes, not as a list of numbers.
