@@ -1,1 +1,3 @@
 //! Pure text in, text out: what frameworks print, what reporters want, what users write.
+
+pub mod suite;
