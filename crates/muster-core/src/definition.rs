@@ -217,7 +217,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { timeout: Some(Duration::from_secs(600)), silence: None, grace: Duration::from_secs(5), output_bytes_max: 16 << 20 }
+        Self {
+            timeout: Some(Duration::from_secs(600)),
+            silence: None,
+            grace: Duration::from_secs(5),
+            output_bytes_max: 16 << 20,
+        }
     }
 }
 

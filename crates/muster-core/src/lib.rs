@@ -3,15 +3,18 @@
 //! Nothing here reads a clock, a file, the environment or the network; `clippy.toml` beside this crate
 //! bans them. Time comes in as an argument, decisions go out as values.
 
+pub mod address;
 pub mod attempt;
 pub mod change;
 pub mod definition;
 pub mod event;
 pub mod exchange;
+pub mod expr;
 pub mod id;
 pub mod outcome;
 pub mod output;
 pub mod plan;
 pub mod select;
 pub mod time;
+pub mod util;
 pub mod view;
