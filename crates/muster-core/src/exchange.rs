@@ -175,6 +175,9 @@ pub struct Wanted {
     pub lease: LeaseId,
     /// The device, by its place in the exchange's list.
     pub device: u32,
+    /// Give it back if it has not started (another device has nothing to do): it is dropped and no longer
+    /// reported as held. One that has started goes on.
+    pub give_back: bool,
 }
 
 /// What a device runs as one piece.

@@ -93,7 +93,7 @@ pub struct Expected {
 }
 
 /// How long items took before, so that the longest can start first.
-pub trait History {
+pub trait History: std::fmt::Debug {
     /// Expected duration in microseconds; `None` where nothing is known.
     fn micros(&self, test: &str, item: &str) -> Option<u32>;
 }
