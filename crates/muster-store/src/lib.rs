@@ -1,1 +1,23 @@
 //! Durable records: one trait in transaction-sized verbs, several backends, one contract suite.
+//!
+//! ```text
+//! Lab ── Change, Change, … ──► Store::commit        one transaction for all that was drained
+//!   ▲                             │
+//!   └──── Snapshot ◄──────────────┴──► RunView, failures, history, durations: for people
+//! ```
+//!
+//! Deliberately absent: decisions (the lab's), clocks (callers pass times), printing, and knowledge of
+//! how a run is executed. The store believes what it is told as long as it does not contradict what it
+//! already knows.
+
+mod error;
+mod lock;
+mod store;
+mod types;
+
+pub use error::StoreError;
+pub use lock::{LockError, RunLock};
+pub use store::Store;
+pub use types::{
+    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LabKey, LateEvidence, RunFilter, RunName,
+};

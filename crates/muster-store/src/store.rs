@@ -1,0 +1,114 @@
+//! The trait: verbs the size of a transaction, in the words of the core.
+
+use crate::error::StoreError;
+use crate::types::{
+    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LateEvidence, RunFilter, RunName,
+};
+use muster_core::attempt::Output;
+use muster_core::change::{Change, RunSnapshot, Snapshot};
+use muster_core::id::{ItemIx, RunId};
+use muster_core::view::{AttemptView, RunView};
+use std::path::PathBuf;
+
+/// Durable records, seen by one lab (the [`LabKey`](crate::LabKey) it was opened under).
+///
+/// Every verb is a transaction of its own: it happens whole or, when it returns an error, not at all.
+/// Verbs block; a shell that must not wait gives the store a thread of its own. Any number of handles,
+/// in any number of processes, may be open on the same records; readers never wait for a writer.
+pub trait Store: Send {
+    /// Records what the lab decided, in this order. When it returns, the changes survive a power cut.
+    /// An empty list does nothing.
+    ///
+    /// [`Output::Inline`] outputs of any length may be given; long ones are moved to the run's segment
+    /// file, and later come back as [`Output::Segment`]. The bytes of an [`Output::File`] must be durable
+    /// already.
+    ///
+    /// # Errors
+    /// [`StoreError::Contradiction`] and [`StoreError::NumberTaken`] for changes that cannot be;
+    /// [`StoreError::Full`], [`StoreError::Busy`] and the like from below. Nothing is half done: the same
+    /// list may be committed again.
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// What this lab needs to go on: its agents, leases, counters, and its active runs. It is equal to
+    /// what the lab itself knew after the last commit.
+    fn load_snapshot(&mut self) -> Result<Snapshot, StoreError>;
+
+    /// One run as the lab needs it to go on with it, whichever lab it belonged to and however it ended.
+    /// Committing [`RunPhase::Active`](muster_core::change::RunPhase) makes it this lab's own and voids
+    /// what its former lab had sent out for it. Hold its [`RunLock`](crate::RunLock) before doing so.
+    fn load_run_snapshot(&mut self, run: RunId) -> Result<RunSnapshot, StoreError>;
+
+    /// Takes the next free run number of an area: no other caller, in any process, gets the same one.
+    /// A number that is not used in the end is a gap and does no harm.
+    fn reserve_number(&mut self, area: &str) -> Result<u32, StoreError>;
+
+    /// The highest number of a recorded run of the area.
+    fn find_last_number(&mut self, area: &str) -> Result<Option<u32>, StoreError>;
+
+    /// Forgets this lab: its agents, leases, sent units and counters. For an embedded lab that ends in
+    /// good order. Its runs stay.
+    fn delete_lab(&mut self) -> Result<(), StoreError>;
+
+    /// Runs without their tests, newest first.
+    fn list_runs(&mut self, filter: &RunFilter) -> Result<Vec<RunView>, StoreError>;
+
+    /// A run without its tests, by what a person calls it.
+    fn find_run(&mut self, area: &str, name: RunName<'_>) -> Result<Option<RunView>, StoreError>;
+
+    /// A run with tests, items and attempts. Outputs are as they are kept: short ones inline, longer ones
+    /// by reference, to be read with [`read_output`](Self::read_output).
+    fn load_run(&mut self, run: RunId, filter: ItemFilter<'_>) -> Result<RunView, StoreError>;
+
+    /// Items whose verdict is not [`ok`](muster_core::outcome::Verdict::is_ok), by item. Its cost grows
+    /// with the number of failures, and only faintly with the run's size.
+    fn list_failures(&mut self, run: RunId) -> Result<Vec<FailedItem>, StoreError>;
+
+    /// All attempts of one item, from the first.
+    fn list_attempts(&mut self, run: RunId, item: ItemIx) -> Result<Vec<AttemptView>, StoreError>;
+
+    /// The attempts of a test (or of one item of it) in the newest runs of the area that recorded any:
+    /// at most `limit` runs, newest first; within a run by item, then attempt. Questions for items are
+    /// not listed.
+    fn list_history(
+        &mut self,
+        area: &str,
+        test: &str,
+        item: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<HistoryEntry>, StoreError>;
+
+    /// How long items are expected to take for a target: the median of up to five good attempts in recent
+    /// runs for it, or, where there is no run for that target, for any.
+    fn list_durations(&mut self, area: &str, target: &[(String, String)]) -> Result<Durations, StoreError>;
+
+    /// Results that came too late to count, in the order they came.
+    fn list_late_evidence(&mut self, run: RunId) -> Result<Vec<LateEvidence>, StoreError>;
+
+    /// All frames of an output as it was given by a query of this run.
+    fn read_output(&mut self, run: RunId, output: &Output) -> Result<Vec<u8>, StoreError>;
+
+    /// At most `len` bytes of the frames, from byte `from`; fewer at the end. Checksums are not verified:
+    /// they are over the whole.
+    fn read_output_range(
+        &mut self,
+        run: RunId,
+        output: &Output,
+        from: u64,
+        len: u64,
+    ) -> Result<Vec<u8>, StoreError>;
+
+    /// Where a run's files are: outputs, working directories, its lock. The directory need not exist.
+    /// `None` where the store has no directory.
+    fn run_dir(&self, number: u32) -> Option<PathBuf>;
+
+    /// Removes a run with everything recorded about it, and its directory.
+    fn delete_run(&mut self, run: RunId) -> Result<(), StoreError>;
+
+    /// Gives freed space back to the system, and removes what labs and runs that are gone left behind.
+    /// May take long.
+    fn compact(&mut self) -> Result<(), StoreError>;
+
+    /// Reads everything and compares it: the database's own check, every checksum, counts against items.
+    /// Empty where all is well. May take long.
+    fn check(&mut self) -> Result<Vec<Fault>, StoreError>;
+}

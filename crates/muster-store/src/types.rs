@@ -1,0 +1,163 @@
+//! What the store is asked and answers beside the core's own types.
+
+use muster_core::attempt::AttemptResult;
+use muster_core::id::{AttemptRef, ItemIx, LeaseId, RunId, TestIx};
+use muster_core::outcome::{Outcome, Verdict};
+use muster_core::plan::History;
+use muster_core::time::Time;
+use muster_core::view::AttemptView;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Whose leases, sent units, agents and id counters these are.
+///
+/// Several processes may each have a lab over one store (`muster run` twice in one area). Each opens the
+/// store under a key of its own, random for an embedded lab and fixed for a standing server, so that
+/// neither sees nor voids what the other has given out. A run belongs to the lab that created it or
+/// last set it active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LabKey(pub u64);
+
+/// Which runs to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFilter {
+    /// Only of this area.
+    pub area: Option<String>,
+    /// Only runs accepted before this one.
+    pub before: Option<RunId>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+impl Default for RunFilter {
+    fn default() -> Self {
+        Self { area: None, before: None, limit: 50 }
+    }
+}
+
+/// How a person names a run of an area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunName<'a> {
+    /// The newest.
+    Latest,
+    /// By its number.
+    Number(u32),
+    /// By its given name; the newest of that name.
+    Name(&'a str),
+}
+
+/// Which items of a run to load. Tests none of whose items are wanted are left out; counts and verdicts
+/// of tests and run are always over all items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ItemFilter<'a> {
+    /// All.
+    #[default]
+    All,
+    /// Those whose verdict is not [`ok`](Verdict::is_ok), and those that have none yet.
+    NotOk,
+    /// Those whose verdict is not [`ok`](Verdict::is_ok).
+    Failed,
+    /// Those of this test, by name.
+    Test(&'a str),
+    /// This one of this test, by name and item path.
+    Item(&'a str, &'a str),
+}
+
+/// An item that failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedItem {
+    /// Its record in the run.
+    pub item: ItemIx,
+    /// Its test's place in the plan.
+    pub test_ix: TestIx,
+    /// Its test.
+    pub test: Arc<str>,
+    /// Its path; empty where the test has no items.
+    pub path: Arc<str>,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// Why, where it is not plain from the last attempt.
+    pub reason: String,
+    /// Its last attempt, if it was ever run.
+    pub last: Option<AttemptView>,
+}
+
+/// One attempt in the history of a test.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryEntry {
+    /// The run.
+    pub run: RunId,
+    /// The run's number in the area.
+    pub number: u32,
+    /// What the run was for.
+    pub target: Vec<(String, String)>,
+    /// Item path.
+    pub path: Arc<str>,
+    /// From 1.
+    pub attempt: u16,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// What its item came to in that run; `None` while it is open.
+    pub verdict: Option<Verdict>,
+    /// When it began.
+    pub started: Time,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// How long items are expected to take: what planning asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Durations(HashMap<Arc<str>, HashMap<Arc<str>, u32>>);
+
+impl Durations {
+    /// How many items something is known about.
+    pub fn len(&self) -> usize {
+        self.0.values().map(HashMap::len).sum()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn set(&mut self, test: &Arc<str>, path: &Arc<str>, micros: u32) {
+        match self.0.get_mut(test) {
+            Some(items) => {
+                items.insert(path.clone(), micros);
+            }
+            None => {
+                self.0.insert(test.clone(), HashMap::from([(path.clone(), micros)]));
+            }
+        }
+    }
+}
+
+impl History for Durations {
+    /// Microseconds; saturates at 71 minutes.
+    fn micros(&self, test: &str, item: &str) -> Option<u32> {
+        self.0.get(test)?.get(item).copied()
+    }
+}
+
+/// A result that came from a lease that had ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LateEvidence {
+    /// Which attempt it says it is.
+    pub attempt: AttemptRef,
+    /// The lease it came under.
+    pub lease: LeaseId,
+    /// When it came.
+    pub at: Time,
+    /// What it says.
+    pub result: Arc<AttemptResult>,
+}
+
+/// Something [`Store::check`](crate::Store::check) found wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file or run it is in.
+    pub place: String,
+    /// What is wrong, for people.
+    pub what: String,
+}
