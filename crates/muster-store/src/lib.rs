@@ -10,13 +10,18 @@
 //! how a run is executed. The store believes what it is told as long as it does not contradict what it
 //! already knows.
 
+mod durations;
 mod error;
+mod layout;
 mod lock;
+mod mem;
+mod parts;
 mod store;
 mod types;
 
 pub use error::StoreError;
 pub use lock::{LockError, RunLock};
+pub use mem::Mem;
 pub use store::Store;
 pub use types::{
     Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LabKey, LateEvidence, RunFilter, RunName,

@@ -33,10 +33,13 @@ pub trait Store: Send {
     /// what the lab itself knew after the last commit.
     fn load_snapshot(&mut self) -> Result<Snapshot, StoreError>;
 
-    /// One run as the lab needs it to go on with it, whichever lab it belonged to and however it ended.
-    /// Committing [`RunPhase::Active`](muster_core::change::RunPhase) makes it this lab's own and voids
-    /// what its former lab had sent out for it. Hold its [`RunLock`](crate::RunLock) before doing so.
+    /// One run as it stands, whichever lab it belongs to and however it ended. Changes nothing.
     fn load_run_snapshot(&mut self, run: RunId) -> Result<RunSnapshot, StoreError>;
+
+    /// Makes a run this lab's own, to resume it or run parts of it again, and voids what its former lab
+    /// had sent out for it. A former lab that is left without an active run is forgotten. Only a run's
+    /// own lab may commit changes of it. Hold its [`RunLock`](crate::RunLock) before doing so.
+    fn adopt_run(&mut self, run: RunId) -> Result<RunSnapshot, StoreError>;
 
     /// Takes the next free run number of an area: no other caller, in any process, gets the same one.
     /// A number that is not used in the end is a gap and does no harm.

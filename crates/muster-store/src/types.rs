@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Several processes may each have a lab over one store (`muster run` twice in one area). Each opens the
 /// store under a key of its own, random for an embedded lab and fixed for a standing server, so that
 /// neither sees nor voids what the other has given out. A run belongs to the lab that created it or
-/// last set it active.
+/// last adopted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LabKey(pub u64);
 
@@ -121,15 +121,8 @@ impl Durations {
         self.0.is_empty()
     }
 
-    pub(crate) fn set(&mut self, test: &Arc<str>, path: &Arc<str>, micros: u32) {
-        match self.0.get_mut(test) {
-            Some(items) => {
-                items.insert(path.clone(), micros);
-            }
-            None => {
-                self.0.insert(test.clone(), HashMap::from([(path.clone(), micros)]));
-            }
-        }
+    pub(crate) fn set(&mut self, test: Arc<str>, items: HashMap<Arc<str>, u32>) {
+        self.0.insert(test, items);
     }
 }
 
