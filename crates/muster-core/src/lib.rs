@@ -11,6 +11,7 @@ pub mod event;
 pub mod exchange;
 pub mod expr;
 pub mod id;
+pub mod judge;
 pub mod outcome;
 pub mod output;
 pub mod plan;
