@@ -13,6 +13,7 @@ pub mod expr;
 pub mod id;
 pub mod judge;
 pub mod outcome;
+pub mod lab;
 pub mod output;
 pub mod plan;
 pub mod select;

@@ -1,0 +1,490 @@
+//! The lab: who has which device, what runs next, what it all comes to. The one place that decides.
+//!
+//! A value. [`Lab::apply`] is the only way to change it; time is an argument, and every durable decision
+//! comes out as a [`Change`] to be saved, before the [`Orders`] and [`Told`] that came out with it are
+//! acted on. What is saved can be given to [`Lab::restore`], and the result decides as this one would.
+//!
+//! ```text
+//!            CreateRun ─► Run: items Blocked ─► Ready ─► Out (in a unit, on a device) ─► Ended
+//!                           ▲    prerequisites  │   ▲          │ result             │
+//!                           └── roll-up ◄───────┘   └─ Backoff ◄─ retry ────────────┘
+//!
+//!   Exchange ─► agents.rs: what the agent has ─► results ─► settle.rs: verdicts, roll-up, prerequisites
+//!   Tick     ─► dispatch.rs: gates, units, leases ─► orders.rs: what the agent should have
+//! ```
+//!
+//! What is not here: how a test is run (the agent), what is kept where (the store), who asks (the shell).
+
+mod agents;
+mod check;
+mod dispatch;
+mod explain;
+mod orders;
+mod ready;
+mod run;
+mod settle;
+mod stop;
+
+pub use explain::{Explanation, Gate};
+pub use stop::RUN_TIME_LIMIT;
+
+use crate::change::{
+    AgentRecord, Change, LeaseRecord, RunPhase, RunRecord, RunSnapshot, SentUnit, Snapshot, Used,
+};
+use crate::event::{Event, Told};
+use crate::exchange::{Exchange, Gauges, Orders};
+use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
+use crate::plan::{History, PlanError};
+use crate::time::Time;
+use run::Run;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Numbers the lab decides by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policy {
+    /// An agent not heard of for this long has lost its devices.
+    pub lease: Duration,
+    /// Attempts that fail by the lab's fault before an item is given up.
+    pub lab_errors_max: u16,
+    /// A device is given more while the work it has is expected to last less than this.
+    pub low_water: Duration,
+    /// A device is given one more behind a running one that is expected to last less than this.
+    pub look_ahead: Duration,
+    /// Units one device may have at once.
+    pub units_max: usize,
+    /// Deliberate mistakes, to prove that the simulator finds them. [`Mistake::None`] outside its tests.
+    pub mistake: Mistake,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(60),
+            lab_errors_max: 2,
+            low_water: Duration::from_millis(30),
+            look_ahead: Duration::from_millis(500),
+            units_max: 256,
+            mistake: Mistake::None,
+        }
+    }
+}
+
+/// A deliberate mistake. Each breaks one promise; the simulator must find every one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mistake {
+    /// None: the lab as it is meant.
+    #[default]
+    None,
+    /// Results are taken whatever lease they come under.
+    IgnoreFence,
+    /// Results are acknowledged to an agent although they were not taken in.
+    AckUnseen,
+    /// Units of an agent that died are forgotten instead of being given out again.
+    ForgetLostUnits,
+    /// A result that was repeated counts again.
+    CountTwice,
+    /// A dependent starts when its prerequisite has begun, not ended.
+    StartDependentsEarly,
+}
+
+/// What can happen to the lab.
+#[derive(Debug)]
+pub enum Input {
+    /// Everything that had happened has been taken in: sweep what is overdue, give out work.
+    Tick,
+    /// A run is asked for.
+    CreateRun {
+        /// It, with its plan.
+        record: Arc<RunRecord>,
+        /// How long its items took before.
+        history: Arc<dyn History + Send + Sync>,
+    },
+    /// A run that ended or was stopped goes on, or some of its items are to be run again.
+    ReopenRun {
+        /// What is recorded of it. Ignored where the lab has the run.
+        snapshot: Box<RunSnapshot>,
+        /// Items that get further attempts although they have a verdict.
+        items: Vec<ItemIx>,
+        /// How long its items took before.
+        history: Arc<dyn History + Send + Sync>,
+    },
+    /// Start nothing more of a run, and end what runs.
+    StopRun {
+        /// The run.
+        run: RunId,
+        /// Why, for people.
+        reason: String,
+        /// Without grace.
+        kill: bool,
+    },
+    /// An agent says what it has.
+    Exchange(Box<Exchange>),
+    /// Proof that a session of an agent is over: its connection ended, its process was reaped.
+    AgentGone {
+        /// The agent.
+        agent: AgentId,
+        /// The session that is over.
+        session: SessionId,
+    },
+}
+
+/// What is to be done because of an input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Save this. Nothing else may be done before everything of one `apply` is saved.
+    Save(Change),
+    /// Send an agent its orders.
+    Orders(AgentId, Box<Orders>),
+    /// Tell those who watch.
+    Tell(Told),
+}
+
+/// An input that cannot be taken. The lab is as it was.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Rejected {
+    /// No such run is active.
+    #[error("no run `{0}` is active")]
+    NoSuchRun(RunId),
+    /// The run exists already; asking twice changes nothing.
+    #[error("run `{0}` exists already")]
+    RunExists(RunId),
+    /// The run's plan cannot be used.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// An exchange of a session that is over, or one older than what was heard since.
+    #[error("stale exchange {seq} of session `{session}`")]
+    Stale {
+        /// Its session.
+        session: SessionId,
+        /// Its number.
+        seq: u64,
+    },
+}
+
+impl Rejected {
+    /// The stable code of this rejection.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchRun(_) => "no-such-run",
+            Self::RunExists(_) => "run-exists",
+            Self::Plan(_) => "bad-plan",
+            Self::Stale { .. } => "stale-exchange",
+        }
+    }
+}
+
+/// The lab.
+#[derive(Debug)]
+pub struct Lab {
+    policy: Policy,
+    runs: BTreeMap<RunId, Run>,
+    agents: BTreeMap<AgentId, Agent>,
+    devices: BTreeMap<DeviceId, Device>,
+    units: BTreeMap<UnitId, UnitState>,
+    used: Used,
+    /// What this `apply` has decided so far.
+    out: Vec<Effect>,
+}
+
+/// What the lab knows of an agent. Durable: session, host, devices.
+#[derive(Debug)]
+struct Agent {
+    session: SessionId,
+    host: String,
+    devices: Vec<DeviceId>,
+    /// Known to be there; false after a restart of the lab until it speaks.
+    present: bool,
+    /// Its devices are lost when this passes without a word.
+    lease_until: Time,
+    /// Last exchange taken in.
+    seq: u64,
+    /// Results recorded up to this spool number.
+    acked: u64,
+    gauges: Gauges,
+    /// The exchange that waits for an answer.
+    pending: Option<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    seq: u64,
+    /// It carried results: answered at the end of the turn, whatever there is to say.
+    urgent: bool,
+    holding: BTreeSet<UnitId>,
+    /// Reported as finished in the same exchange: their content need not be sent again.
+    finished: BTreeSet<UnitId>,
+}
+
+/// Something tests run on. Durable: id, name, lease.
+#[derive(Debug)]
+struct Device {
+    name: Arc<str>,
+    agent: AgentId,
+    /// Its place in the agent's list.
+    place: u32,
+    /// Whose it is. Held while units are out on it.
+    lease: Option<LeaseId>,
+    /// What is out on it, in the order it runs.
+    units: Vec<UnitId>,
+    /// How long that is expected to last, in microseconds.
+    micros: u64,
+}
+
+/// A unit that is out. Durable: run, lease, what is left of it.
+#[derive(Debug)]
+struct UnitState {
+    run: RunId,
+    test: TestIx,
+    lease: LeaseId,
+    device: DeviceId,
+    discovery: bool,
+    /// Items without a result, with their attempt number.
+    left: Vec<(ItemIx, u16)>,
+    /// Expected to last, in microseconds.
+    micros: u64,
+    /// The agent has said that it runs.
+    running: bool,
+    /// The attempt the watchers were last told of as started.
+    told: Option<AttemptRef>,
+    wish: Wish,
+}
+
+/// What the lab wants done with a unit that is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// Run it.
+    Run,
+    /// Give it back unless it runs. `said`: the first orders that said so.
+    GiveBack { said: Option<u64> },
+    /// Do not start it, and end it if it runs.
+    Stop { said: Option<u64> },
+}
+
+impl Lab {
+    /// An empty lab.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            runs: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            units: BTreeMap::new(),
+            used: Used::default(),
+            out: Vec::new(),
+        }
+    }
+
+    /// The lab as it was when the snapshot was all that had been saved. Agents that held devices get one
+    /// lease period to be heard of again.
+    ///
+    /// # Errors
+    /// If a run's plan cannot be used.
+    pub fn restore(
+        policy: Policy,
+        now: Time,
+        snapshot: Snapshot,
+        history: &dyn Fn(&RunRecord) -> Arc<dyn History + Send + Sync>,
+    ) -> Result<Self, Rejected> {
+        let mut lab = Self::new(policy);
+        lab.used = snapshot.used;
+        for AgentRecord { agent, session, host, devices } in snapshot.agents {
+            lab.enter_agent(agent, session, host, devices, now);
+        }
+        let mut out: BTreeMap<RunId, Vec<(ItemIx, UnitId)>> = BTreeMap::new();
+        for LeaseRecord { lease, device, units } in snapshot.leases {
+            lab.devices.get_mut(&device).expect("leases are of known devices").lease = Some(lease);
+            for SentUnit { unit, run, attempts } in units {
+                out.entry(run).or_default().extend(attempts.iter().map(|(item, _)| (*item, unit)));
+                lab.units.insert(
+                    unit,
+                    UnitState {
+                        run,
+                        test: TestIx(0),
+                        lease,
+                        device,
+                        discovery: false,
+                        left: attempts,
+                        micros: 0,
+                        running: false,
+                        told: None,
+                        wish: Wish::Run,
+                    },
+                );
+                lab.devices.get_mut(&device).expect("checked above").units.push(unit);
+            }
+        }
+        for run in snapshot.runs {
+            let id = run.record.id;
+            let history = history(&run.record);
+            let mut run = Run::restore(run, history)?;
+            for (item, unit) in out.remove(&id).unwrap_or_default() {
+                run.set_out(item, unit);
+            }
+            run.derive();
+            lab.runs.insert(id, run);
+        }
+        for unit in lab.units.values_mut() {
+            let run = lab.runs.get(&unit.run).expect("units are of active runs");
+            let first = unit.left.first().expect("units in a snapshot have something left").0;
+            unit.test = run.item(first).test;
+            unit.discovery = run.is_discovery(first);
+            unit.micros = unit.left.iter().map(|(item, _)| run.expected_micros(*item)).sum();
+            lab.devices.get_mut(&unit.device).expect("checked above").micros += unit.micros;
+        }
+        Ok(lab)
+    }
+
+    /// Everything durable: equal to what the store gives back once all changes are saved.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            used: self.used,
+            agents: self
+                .agents
+                .iter()
+                .map(|(&agent, a)| AgentRecord {
+                    agent,
+                    session: a.session,
+                    host: a.host.clone(),
+                    devices: a.devices.iter().map(|d| (*d, self.devices[d].name.to_string())).collect(),
+                })
+                .collect(),
+            leases: {
+                let mut leases: Vec<LeaseRecord> = self
+                    .devices
+                    .iter()
+                    .filter_map(|(&device, d)| {
+                        d.lease.map(|lease| LeaseRecord {
+                            lease,
+                            device,
+                            units: d.units.iter().map(|u| self.sent_unit(*u)).collect(),
+                        })
+                    })
+                    .collect();
+                leases.sort_by_key(|l| l.lease);
+                leases
+            },
+            runs: self.runs.values().filter(|r| r.phase() == &RunPhase::Active).map(Run::snapshot).collect(),
+        }
+    }
+
+    fn sent_unit(&self, id: UnitId) -> SentUnit {
+        let unit = &self.units[&id];
+        SentUnit { unit: id, run: unit.run, attempts: unit.left.clone() }
+    }
+
+    /// Takes an input in. The only way to change the lab.
+    ///
+    /// # Errors
+    /// [`Rejected`] if the input cannot be taken; the lab is then as it was.
+    pub fn apply(&mut self, now: Time, input: Input) -> Result<Vec<Effect>, Rejected> {
+        match input {
+            Input::Tick => self.tick(now),
+            Input::CreateRun { record, history } => self.create_run(now, record, history)?,
+            Input::ReopenRun { snapshot, items, history } => {
+                self.reopen_run(now, *snapshot, &items, history)?
+            }
+            Input::StopRun { run, reason, kill } => {
+                if !self.runs.contains_key(&run) {
+                    return Err(Rejected::NoSuchRun(run));
+                }
+                self.stop_run(now, run, &reason, kill);
+            }
+            Input::Exchange(exchange) => self.receive_exchange(now, *exchange)?,
+            Input::AgentGone { agent, session } => self.receive_agent_gone(now, agent, session),
+        }
+        Ok(std::mem::take(&mut self.out))
+    }
+
+    /// When [`Input::Tick`] must be applied even if nothing else happens.
+    pub fn wake_at(&self) -> Option<Time> {
+        let leases = self
+            .agents
+            .values()
+            .filter(|a| a.devices.iter().any(|d| self.devices[d].lease.is_some()))
+            .map(|a| a.lease_until);
+        let runs = self.runs.values().filter_map(Run::wake_at);
+        leases.chain(runs).min()
+    }
+
+    /// Whether a run has nothing out and nothing more to do: it ended, or it was stopped.
+    pub fn is_over(&self, run: RunId) -> bool {
+        self.runs.get(&run).is_none_or(|r| *r.phase() != RunPhase::Active)
+    }
+
+    /// Forgets a run that is over; its record is the store's.
+    pub fn forget_run(&mut self, run: RunId) {
+        if self.is_over(run) {
+            self.runs.remove(&run);
+        }
+    }
+
+    fn create_run(
+        &mut self,
+        now: Time,
+        record: Arc<RunRecord>,
+        history: Arc<dyn History + Send + Sync>,
+    ) -> Result<(), Rejected> {
+        let id = record.id;
+        if self.runs.contains_key(&id) {
+            return Err(Rejected::RunExists(id));
+        }
+        let mut run = Run::new(Arc::clone(&record), history)?;
+        let doomed = run.derive();
+        let started = run.started_event();
+        self.runs.insert(id, run);
+        self.save(Change::RunCreated(record));
+        self.tell(now, id, started);
+        self.settle_new(now, id, doomed);
+        Ok(())
+    }
+
+    fn reopen_run(
+        &mut self,
+        now: Time,
+        snapshot: RunSnapshot,
+        items: &[ItemIx],
+        history: Arc<dyn History + Send + Sync>,
+    ) -> Result<(), Rejected> {
+        let id = snapshot.record.id;
+        let mut run = match self.runs.remove(&id) {
+            Some(run) => run,
+            None => Run::restore(snapshot, history)?,
+        };
+        let mut changes = run.reopen(items);
+        if *run.phase() != RunPhase::Active {
+            run.set_phase(RunPhase::Active);
+            changes.insert(0, Change::RunState { run: id, phase: RunPhase::Active });
+        }
+        let doomed = run.derive();
+        let started = run.started_event();
+        self.runs.insert(id, run);
+        for change in changes {
+            self.save(change);
+        }
+        self.tell(now, id, started);
+        self.settle_new(now, id, doomed);
+        Ok(())
+    }
+
+    fn tick(&mut self, now: Time) {
+        self.sweep_lost_agents(now);
+        self.sweep_deadlines(now);
+        self.dispatch();
+        self.finish_runs(now);
+        self.give_orders();
+    }
+
+    fn save(&mut self, change: Change) {
+        self.out.push(Effect::Save(change));
+    }
+
+    fn tell(&mut self, at: Time, run: RunId, event: Event) {
+        self.out.push(Effect::Tell(Told { at, run, event }));
+    }
+
+    fn run_mut(&mut self, run: RunId) -> &mut Run {
+        self.runs.get_mut(&run).expect("runs are kept while anything refers to them")
+    }
+}

@@ -1,0 +1,302 @@
+//! What an agent says it has: its session, its devices, the units it holds, the results it brings.
+
+use super::{Agent, Device, Lab, Mistake, Pending, Rejected, Wish};
+use crate::change::Change;
+use crate::event::Event;
+use crate::exchange::{AttemptEnd, Exchange, Finished, Held, HeldPhase};
+use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, SessionId, UnitId};
+use crate::time::Time;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl Lab {
+    pub(super) fn receive_exchange(&mut self, now: Time, exchange: Exchange) -> Result<(), Rejected> {
+        let Exchange { agent: id, session, seq, heard, host, devices, holding, finished, gauges } = exchange;
+        let stale = Rejected::Stale { session, seq };
+        match self.agents.get(&id) {
+            // Sessions grow with time: an older one is a voice from the grave.
+            Some(agent) if session < agent.session => return Err(stale),
+            Some(agent) if session == agent.session && seq <= agent.seq && agent.present => {
+                return Err(stale);
+            }
+            Some(agent) if session == agent.session => {}
+            Some(_) | None => {
+                self.lose_agent(now, id);
+                self.welcome_agent(id, session, host, devices, now);
+            }
+        }
+        let lease_until = now + self.policy.lease;
+        let agent = self.agents.get_mut(&id).expect("known or just welcomed");
+        agent.present = true;
+        agent.seq = seq;
+        agent.gauges = gauges;
+        agent.lease_until = lease_until;
+        let urgent = !finished.is_empty();
+        let finished_units: BTreeSet<UnitId> = finished.iter().map(|f| f.unit).collect();
+        for finished in finished {
+            self.receive_finished(now, id, finished);
+        }
+        let held: BTreeSet<UnitId> = holding.iter().map(|h| h.unit).collect();
+        for held in holding {
+            self.receive_held(now, held);
+        }
+        self.take_back_what_was_given_back(id, heard, &held);
+        let agent = self.agents.get_mut(&id).expect("still known");
+        agent.pending = Some(Pending { seq, urgent, holding: held, finished: finished_units });
+        Ok(())
+    }
+
+    fn welcome_agent(
+        &mut self,
+        id: AgentId,
+        session: SessionId,
+        host: String,
+        names: Vec<String>,
+        now: Time,
+    ) {
+        // A device keeps its id over the sessions of its agent.
+        let before: Vec<(Arc<str>, DeviceId)> = self
+            .agents
+            .get(&id)
+            .map(|a| a.devices.iter().map(|d| (Arc::clone(&self.devices[d].name), *d)).collect())
+            .unwrap_or_default();
+        let mut devices = Vec::with_capacity(names.len());
+        for name in names {
+            let known = before.iter().find(|(n, _)| **n == *name).map(|(_, d)| *d);
+            let device = known.unwrap_or_else(|| {
+                self.used.device.0 += 1;
+                self.used.device
+            });
+            devices.push((device, name));
+        }
+        for (_, gone) in before.iter().filter(|(_, d)| !devices.iter().any(|(id, _)| id == d)) {
+            self.devices.remove(gone);
+        }
+        self.save(Change::AgentSeen { agent: id, session, host: host.clone(), devices: devices.clone() });
+        self.enter_agent(id, session, host, devices, now);
+    }
+
+    pub(super) fn enter_agent(
+        &mut self,
+        id: AgentId,
+        session: SessionId,
+        host: String,
+        devices: Vec<(DeviceId, String)>,
+        now: Time,
+    ) {
+        for (place, (device, name)) in (0u32..).zip(&devices) {
+            self.devices.insert(
+                *device,
+                Device {
+                    name: name.as_str().into(),
+                    agent: id,
+                    place,
+                    lease: None,
+                    units: Vec::new(),
+                    micros: 0,
+                },
+            );
+        }
+        self.agents.insert(
+            id,
+            Agent {
+                session,
+                host,
+                devices: devices.into_iter().map(|(d, _)| d).collect(),
+                present: false,
+                lease_until: now + self.policy.lease,
+                seq: 0,
+                acked: 0,
+                gauges: crate::exchange::Gauges::default(),
+                pending: None,
+            },
+        );
+    }
+
+    fn receive_finished(&mut self, now: Time, agent_id: AgentId, finished: Finished) {
+        let Finished { spool, unit: unit_id, lease, attempt, end } = finished;
+        let agent = self.agents.get_mut(&agent_id).expect("the caller knows it");
+        if spool <= agent.acked && self.policy.mistake != Mistake::CountTwice {
+            return;
+        }
+        agent.acked = agent.acked.max(spool);
+        if self.policy.mistake == Mistake::AckUnseen && spool.is_multiple_of(7) {
+            return;
+        }
+        let fenced = self.policy.mistake != Mistake::IgnoreFence;
+        let this = (attempt.item, attempt.attempt);
+        let device = match self.units.get_mut(&unit_id) {
+            Some(unit)
+                if (unit.lease == lease || !fenced)
+                    && unit.run == attempt.run
+                    && unit.left.contains(&this) =>
+            {
+                unit.left.retain(|a| *a != this);
+                unit.device
+            }
+            Some(_) | None => {
+                self.receive_unwanted(now, attempt, lease, end);
+                return;
+            }
+        };
+        // Nothing is said of what remains: the estimate shrinks when the unit ends.
+        let name = Arc::clone(&self.devices[&device].name);
+        let (result, found) = match end {
+            AttemptEnd::NotReached => {
+                self.return_items(unit_id, vec![attempt.item]);
+                self.end_unit_if_empty(unit_id);
+                return;
+            }
+            AttemptEnd::Ran(result) => (result, None),
+            AttemptEnd::Found(result, found) => (result, Some(found)),
+        };
+        self.receive_result(now, attempt, unit_id, name, result, found);
+        self.end_unit_if_empty(unit_id);
+    }
+
+    /// A result nobody waits for: a repetition of one that is recorded, or late evidence.
+    fn receive_unwanted(&mut self, now: Time, attempt: AttemptRef, lease: LeaseId, end: AttemptEnd) {
+        let live = self.devices.values().any(|d| d.lease == Some(lease));
+        let recorded = self.runs.get(&attempt.run).is_some_and(|r| {
+            r.items().get(attempt.item.0 as usize).is_some_and(|i| i.record.attempts >= attempt.attempt)
+        });
+        if self.policy.mistake == Mistake::CountTwice && recorded {
+            if let AttemptEnd::Ran(result) = end
+                && let Some(run) = self.runs.get_mut(&attempt.run)
+            {
+                let mut record = run.item(attempt.item).record.clone();
+                record.attempts += 1;
+                run.set_record(attempt.item, record.clone());
+                let again = AttemptRef { attempt: record.attempts, ..attempt };
+                let (unit, device) = (UnitId(0), Arc::from("?"));
+                self.save(Change::AttemptEnded {
+                    attempt: again,
+                    unit,
+                    device,
+                    result: Arc::new(result),
+                    record,
+                });
+            }
+            return;
+        }
+        match end {
+            AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) if !(live && recorded) => {
+                self.save(Change::LateEvidence { attempt, lease, at: now, result: Arc::new(result) });
+            }
+            AttemptEnd::Ran(_) | AttemptEnd::Found(..) | AttemptEnd::NotReached => {}
+        }
+    }
+
+    fn receive_held(&mut self, now: Time, held: Held) {
+        let Held { unit: id, lease, phase } = held;
+        let Some(unit) = self.units.get_mut(&id).filter(|u| u.lease == lease) else { return };
+        let HeldPhase::Running { since, current } = phase else { return };
+        unit.running = true;
+        if let Wish::GiveBack { .. } = unit.wish {
+            // Too late: it runs, and goes on.
+            unit.wish = Wish::Run;
+        }
+        let Some(&(first, number)) = unit.left.first() else { return };
+        let current = current.unwrap_or(AttemptRef { run: unit.run, item: first, attempt: number });
+        if unit.told == Some(current) || !unit.left.iter().any(|(ix, _)| *ix == current.item) {
+            return;
+        }
+        unit.told = Some(current);
+        let (run_id, device) = (unit.run, unit.device);
+        let run = &self.runs[&run_id];
+        let event = Event::AttemptStarted {
+            test: Arc::clone(&run.test(run.item(current.item).test).name),
+            item: Arc::clone(run.path(current.item)),
+            attempt: current.attempt,
+            device: Arc::clone(&self.devices[&device].name),
+        };
+        self.tell(since.min(now), run_id, event);
+    }
+
+    /// Units the agent was asked to give back or stop, has heard so, and holds no more, are nobody's.
+    fn take_back_what_was_given_back(&mut self, agent: AgentId, heard: u64, held: &BTreeSet<UnitId>) {
+        let back: Vec<UnitId> = self.agents[&agent]
+            .devices
+            .iter()
+            .flat_map(|d| &self.devices[d].units)
+            .copied()
+            .filter(|id| match self.units[id].wish {
+                Wish::Run => false,
+                Wish::GiveBack { said } | Wish::Stop { said } => {
+                    said.is_some_and(|s| heard >= s) && !held.contains(id)
+                }
+            })
+            .collect();
+        for unit in back {
+            let items =
+                self.units.get_mut(&unit).expect("listed above").left.drain(..).map(|(ix, _)| ix).collect();
+            self.return_items(unit, items);
+            self.end_unit_if_empty(unit);
+        }
+    }
+
+    /// Items whose attempt was not made may be given out again.
+    fn return_items(&mut self, unit: UnitId, items: Vec<ItemIx>) {
+        if items.is_empty() {
+            return;
+        }
+        let run_id = self.units[&unit].run;
+        let run = self.run_mut(run_id);
+        for &ix in &items {
+            run.set_back(ix);
+            run.release_item(ix);
+        }
+        self.save(Change::Returned { unit, items });
+    }
+
+    fn end_unit_if_empty(&mut self, id: UnitId) {
+        if !self.units[&id].left.is_empty() {
+            return;
+        }
+        let unit = self.units.remove(&id).expect("looked up above");
+        let device = self.devices.get_mut(&unit.device).expect("units are on known devices");
+        device.units.retain(|u| *u != id);
+        device.micros = device.micros.saturating_sub(unit.micros);
+    }
+
+    pub(super) fn receive_agent_gone(&mut self, now: Time, agent: AgentId, session: SessionId) {
+        if self.agents.get(&agent).is_some_and(|a| a.session == session) {
+            self.lose_agent(now, agent);
+        }
+    }
+
+    /// Agents that have been silent for a whole lease have lost their devices.
+    pub(super) fn sweep_lost_agents(&mut self, now: Time) {
+        let lost: Vec<AgentId> =
+            self.agents.iter().filter(|(_, a)| a.lease_until <= now).map(|(id, _)| *id).collect();
+        for agent in lost {
+            self.lose_agent(now, agent);
+        }
+    }
+
+    /// Ends the leases of all devices of an agent; what was out on them may be given out again, and what
+    /// comes under the old leases is late.
+    fn lose_agent(&mut self, _now: Time, id: AgentId) {
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        agent.present = false;
+        agent.pending = None;
+        for device in agent.devices.clone() {
+            let d = self.devices.get_mut(&device).expect("agents' devices are known");
+            let Some(lease) = d.lease.take() else { continue };
+            d.micros = 0;
+            let units = std::mem::take(&mut d.units);
+            for unit in units {
+                let unit = self.units.remove(&unit).expect("units on devices are known");
+                let forget = self.policy.mistake == Mistake::ForgetLostUnits;
+                let run = self.run_mut(unit.run);
+                for (ix, _) in unit.left {
+                    if !forget {
+                        run.set_back(ix);
+                        run.release_item(ix);
+                    }
+                }
+            }
+            self.save(Change::LeaseEnded { lease });
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Why is this not running? The structured answer for any item.
+
+use super::Lab;
+use super::dispatch::Held;
+use super::run::Phase;
+use crate::id::{ItemIx, RunId};
+use crate::outcome::Verdict;
+use crate::time::Time;
+use std::fmt;
+use std::sync::Arc;
+
+/// Where an item stands, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Explanation {
+    /// The lab does not have the run or the item: it is over, or never was.
+    Unknown,
+    /// It has its verdict.
+    Ended {
+        /// The judgement.
+        verdict: Verdict,
+        /// Why, where it is not plain from the last attempt.
+        reason: String,
+    },
+    /// It runs.
+    Running {
+        /// Where.
+        device: Arc<str>,
+    },
+    /// It is next on a device that is busy.
+    Next {
+        /// Where.
+        device: Arc<str>,
+        /// Units before it there.
+        before: usize,
+    },
+    /// It waits for these tests or items.
+    After(Vec<String>),
+    /// It pauses before its next try.
+    Pause {
+        /// Until when.
+        until: Time,
+    },
+    /// Nothing more of its run is started.
+    Stopped(String),
+    /// It could start, but for this.
+    Held(Gate),
+    /// Every device is busy, and these many items are before it.
+    Queued {
+        /// Items that will be started earlier.
+        before: usize,
+    },
+    /// No agent is there.
+    NoAgent,
+}
+
+/// What keeps an item that could start from starting.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Gate {
+    /// All places of a group are taken.
+    Group {
+        /// The group.
+        group: String,
+        /// Its places.
+        max: u32,
+    },
+    /// A test it must not run beside.
+    ApartFrom(String),
+    /// The host is loaded.
+    Load {
+        /// Load per core.
+        now: f64,
+        /// Its limit.
+        max: f64,
+    },
+    /// The disk is full.
+    Disk {
+        /// Free bytes.
+        free: u64,
+        /// Their limit.
+        min: u64,
+    },
+    /// The area's jobs at once.
+    Jobs {
+        /// Their limit.
+        max: u32,
+    },
+}
+
+impl From<Held> for Gate {
+    fn from(held: Held) -> Self {
+        match held {
+            Held::Group { group, max } => Self::Group { group, max },
+            Held::ApartFrom(test) => Self::ApartFrom(test),
+            Held::Load { now, max } => Self::Load { now, max },
+            Held::Disk { free, min } => Self::Disk { free, min },
+            Held::Jobs { max } => Self::Jobs { max },
+        }
+    }
+}
+
+impl Lab {
+    /// Why an item is not running, or that it is.
+    pub fn explain(&self, run: RunId, item: ItemIx) -> Explanation {
+        let Some(run) = self.runs.get(&run) else { return Explanation::Unknown };
+        let Some(it) = run.items().get(item.0 as usize) else { return Explanation::Unknown };
+        match it.phase {
+            Phase::Ended => Explanation::Ended {
+                verdict: it.record.verdict.unwrap_or(Verdict::Error),
+                reason: it.record.reason.clone(),
+            },
+            Phase::Out { unit } => {
+                let unit_state = &self.units[&unit];
+                let device = &self.devices[&unit_state.device];
+                let name = Arc::clone(&device.name);
+                match device.units.iter().position(|u| *u == unit) {
+                    Some(before) if before > 0 && !unit_state.running => {
+                        Explanation::Next { device: name, before }
+                    }
+                    _ => Explanation::Running { device: name },
+                }
+            }
+            Phase::Backoff { until } => Explanation::Pause { until },
+            Phase::Blocked if run.stop().is_some() => {
+                Explanation::Stopped(run.stop().map(|s| s.reason.clone()).unwrap_or_default())
+            }
+            Phase::Blocked => Explanation::After(run.waits_for(item)),
+            Phase::Ready if !self.agents.values().any(|a| a.present) => Explanation::NoAgent,
+            Phase::Ready => match self.held_up_everywhere(run, item) {
+                Some(held) => Explanation::Held(held.into()),
+                None => Explanation::Queued { before: run.ready_before(item) },
+            },
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("the lab does not have it"),
+            Self::Ended { verdict, reason } if reason.is_empty() => write!(f, "it ended: {verdict}"),
+            Self::Ended { verdict, reason } => write!(f, "it ended: {verdict} ({reason})"),
+            Self::Running { device } => write!(f, "it runs on `{device}`"),
+            Self::Next { device, before } => write!(f, "it is next on `{device}`, behind {before}"),
+            Self::After(what) => write!(f, "it comes after {}", what.join(", ")),
+            Self::Pause { .. } => f.write_str("it pauses before its next try"),
+            Self::Stopped(why) => write!(f, "its run was stopped: {why}"),
+            Self::Held(gate) => gate.fmt(f),
+            Self::Queued { before } => write!(f, "every device is busy, and {before} items are before it"),
+            Self::NoAgent => f.write_str("no agent is there to run it"),
+        }
+    }
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group { group, max } => write!(f, "all {max} places of group `{group}` are taken"),
+            Self::ApartFrom(test) => write!(f, "it must not run beside `{test}`, which is running"),
+            Self::Load { now, max } => write!(f, "the load per core is {now:.2}, above {max:.2}"),
+            Self::Disk { free, min } => write!(f, "{free} bytes are free on the disk, {min} are needed"),
+            Self::Jobs { max } => write!(f, "the area runs {max} at once already"),
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! From an attempt's end to verdicts: expectations, retries, roll-up, and what comes after.
+
+use super::run::{Doomed, Met};
+use super::{Lab, Mistake};
+use crate::attempt::{AttemptResult, Cause};
+use crate::change::{Change, Expansion, ItemRecord, RunPhase};
+use crate::definition::{AfterMode, FlakyPolicy};
+use crate::event::Event;
+use crate::exchange::Found;
+use crate::id::{AttemptRef, ItemIx, RunId, TestIx, UnitId};
+use crate::outcome::{Outcome, Verdict};
+use crate::plan::{PlannedItems, found_items};
+use crate::time::Time;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pause before an attempt that failed by the lab's fault is made again.
+const LAB_RETRY_DELAY: Duration = Duration::from_millis(200);
+
+/// What follows from an attempt for its item.
+enum Next {
+    Verdict(Verdict, String),
+    Again(Duration),
+}
+
+impl Lab {
+    /// What a new or reopened run can settle without running anything.
+    pub(super) fn settle_new(&mut self, now: Time, run_id: RunId, doomed: Vec<Doomed>) {
+        let run = self.run_mut(run_id);
+        let skipped: Vec<Doomed> = (0u32..)
+            .map(ItemIx)
+            .zip(run.items())
+            .filter(|(ix, item)| item.record.verdict.is_none() && !run.is_discovery(*ix))
+            .filter_map(|(ix, _)| Some((ix, Verdict::Skip, run.planned(ix).skip.as_deref()?.to_owned())))
+            .collect();
+        self.end_items(now, run_id, skipped);
+        self.end_items(now, run_id, doomed);
+    }
+
+    /// Gives items a verdict without an attempt, and settles what follows.
+    fn end_items(&mut self, now: Time, run_id: RunId, doomed: Vec<Doomed>) {
+        let mut ended = Vec::with_capacity(doomed.len());
+        for (ix, verdict, reason) in doomed {
+            if self.set_verdict(run_id, ix, verdict, reason) {
+                ended.push(ix);
+            }
+        }
+        self.conclude(now, run_id, ended);
+    }
+
+    fn set_verdict(&mut self, run_id: RunId, ix: ItemIx, verdict: Verdict, reason: String) -> bool {
+        let run = self.run_mut(run_id);
+        let old = &run.item(ix).record;
+        if old.verdict.is_some() {
+            return false;
+        }
+        let record = ItemRecord { verdict: Some(verdict), reason, ..old.clone() };
+        run.set_record(ix, record.clone());
+        self.save(Change::ItemSet { run: run_id, item: ix, record });
+        true
+    }
+
+    /// Rolls up what follows from items that have just got their verdict.
+    fn conclude(&mut self, now: Time, run_id: RunId, mut ended: Vec<ItemIx>) {
+        ended.reverse();
+        while let Some(ix) = ended.pop() {
+            let mistaken = self.policy.mistake == Mistake::StartDependentsEarly;
+            let run = self.run_mut(run_id);
+            let test_ix = run.item(ix).test;
+            let record = &run.item(ix).record;
+            let verdict = record.verdict.expect("only ended items are concluded");
+            let test = run.test(test_ix);
+            let (name, path) = (Arc::clone(&test.name), Arc::clone(run.path(ix)));
+            let event = Event::ItemEnded {
+                test: Arc::clone(&name),
+                item: Arc::clone(&path),
+                verdict,
+                attempts: record.attempts,
+                reason: record.reason.as_str().into(),
+            };
+            let discovery = run.is_discovery(ix);
+            let mut doomed: Vec<Doomed> = Vec::new();
+            for waiting in run.take_edges(ix) {
+                if verdict.is_ok() {
+                    run.item_mut(waiting).unmet -= 1;
+                    run.release_item(waiting);
+                } else {
+                    let reason = format!("`{name}/{path}` came to `{verdict}`");
+                    doomed.push((waiting, Verdict::PrerequisiteFailed, reason));
+                }
+            }
+            if discovery {
+                doomed.extend(Self::link_dependents(run, test_ix));
+            }
+            let over = run.test(test_ix).open == 0 && !run.test(test_ix).told;
+            let mut test_event = None;
+            if over || (mistaken && run.test(test_ix).open == 1) {
+                doomed.extend(Self::release_dependents(run, test_ix, mistaken));
+            }
+            if over {
+                let test = run.test_mut(test_ix);
+                test.told = true;
+                let verdict = test.counts.worst().unwrap_or(Verdict::Pass);
+                test_event = Some(Event::TestEnded { test: name, verdict, counts: test.counts });
+            }
+            if !discovery || !verdict.is_ok() {
+                self.tell(now, run_id, event);
+            }
+            if let Some(event) = test_event {
+                self.tell(now, run_id, event);
+            }
+            for (ix, verdict, reason) in doomed {
+                if self.set_verdict(run_id, ix, verdict, reason) {
+                    ended.push(ix);
+                }
+            }
+        }
+        self.stop_after_failures(now, run_id);
+    }
+
+    /// The list of a test's items is known (or will never be): tests that wait for single items go on.
+    fn link_dependents(run: &mut super::run::Run, test: TestIx) -> Vec<Doomed> {
+        let mut doomed = Vec::new();
+        for (dependent, mode) in run.test(test).dependents.clone() {
+            if !matches!(mode, AfterMode::MatchingItem { .. }) {
+                continue;
+            }
+            run.test_mut(dependent).unmet -= 1;
+            doomed.extend(run.link_items(dependent, Some(test)));
+            run.release(dependent);
+        }
+        doomed
+    }
+
+    /// A test has ended: what comes after it is released, or can never run.
+    fn release_dependents(run: &mut super::run::Run, test: TestIx, mistaken: bool) -> Vec<Doomed> {
+        let mut doomed = Vec::new();
+        for (dependent, mode) in run.test(test).dependents.clone() {
+            if matches!(mode, AfterMode::MatchingItem { .. }) {
+                continue;
+            }
+            match run.met(test, &mode) {
+                Met::Yes => {
+                    let waiting = &mut run.test_mut(dependent).unmet;
+                    *waiting = waiting.saturating_sub(1);
+                    run.release(dependent);
+                }
+                Met::Never(reason) => doomed.extend(run.doom(dependent, &reason)),
+                Met::NotYet if mistaken => {
+                    run.test_mut(dependent).unmet = 0;
+                    run.release(dependent);
+                }
+                Met::NotYet => unreachable!("the test has ended"),
+            }
+        }
+        doomed
+    }
+
+    /// Takes in the result of an attempt that was run under a live lease.
+    pub(super) fn receive_result(
+        &mut self,
+        now: Time,
+        attempt: AttemptRef,
+        unit: UnitId,
+        device: Arc<str>,
+        result: AttemptResult,
+        found: Option<Found>,
+    ) {
+        let AttemptRef { run: run_id, item: ix, attempt: number } = attempt;
+        let lab_errors_max = self.policy.lab_errors_max;
+        let run = self.run_mut(run_id);
+        let test_ix = run.item(ix).test;
+        let discovery = run.is_discovery(ix);
+        if result.outcome.is_good() && !discovery {
+            run.learn(ix, result.duration);
+        }
+        let mut record = run.item(ix).record.clone();
+        record.attempts = number;
+        let mut next = Self::judge(run, ix, &mut record, &result, lab_errors_max);
+        let mut expansion = None;
+        if let (Some(found), true) = (found, result.outcome.is_good()) {
+            let items = Self::planned_items(run, test_ix, &found);
+            if items.is_empty() && found.items.is_empty() {
+                next = Next::Verdict(Verdict::NoItems, "the suite has no items".to_owned());
+            }
+            let first = ItemIx(u32::try_from(run.items().len()).expect("fewer than 2^32 items"));
+            expansion = Some(Expansion {
+                run: run_id,
+                test: test_ix,
+                first,
+                groups: found.groups.into(),
+                items: items.into(),
+            });
+        }
+        run.set_back(ix);
+        let mut again = None;
+        match next {
+            Next::Verdict(verdict, reason) => {
+                record.verdict = Some(verdict);
+                record.reason = reason;
+            }
+            Next::Again(delay) => again = Some(delay),
+        }
+        // The found items are entered before the question for them ends: the test is never seen as over.
+        if let Some(expansion) = &expansion {
+            run.append(expansion.clone());
+        }
+        run.set_record(ix, record.clone());
+        let (test, item) = (Arc::clone(&run.test(test_ix).name), Arc::clone(run.path(ix)));
+        if let Some(delay) = again {
+            if delay.is_zero() {
+                run.release_item(ix);
+            } else {
+                run.set_backoff(ix, now + delay);
+            }
+        }
+        let ended = record.verdict.is_some();
+        let result = Arc::new(result);
+        if let Some(expansion) = expansion {
+            let items = u32::try_from(expansion.items.len()).expect("fewer than 2^32 items");
+            self.save(Change::Expanded(expansion));
+            self.tell(now, run_id, Event::ItemsFound { test: Arc::clone(&test), items });
+        }
+        self.save(Change::AttemptEnded {
+            attempt,
+            unit,
+            device: Arc::clone(&device),
+            result: Arc::clone(&result),
+            record,
+        });
+        let event =
+            Event::AttemptEnded { test, item, attempt: number, device, discovery, result, retried: !ended };
+        self.tell(now, run_id, event);
+        if ended {
+            self.conclude(now, run_id, vec![ix]);
+            let run = self.run_mut(run_id);
+            if discovery {
+                let mut doomed = run.link_items(test_ix, None);
+                doomed.extend(Self::planned_skips(run, test_ix));
+                run.release(test_ix);
+                self.end_items(now, run_id, doomed);
+            }
+        }
+    }
+
+    fn planned_skips(run: &super::run::Run, test: TestIx) -> Vec<Doomed> {
+        run.items_of(test)
+            .filter(|ix| !run.is_discovery(*ix))
+            .filter_map(|ix| Some((ix, Verdict::Skip, run.planned(ix).skip.as_deref()?.to_owned())))
+            .collect()
+    }
+
+    fn planned_items(run: &super::run::Run, test: TestIx, found: &Found) -> Vec<crate::plan::PlannedItem> {
+        let PlannedItems::Found(wanted) = &run.record().plan.tests[test.0 as usize].items else {
+            unreachable!("only tests whose items are to be found are asked for them")
+        };
+        found_items(&run.test(test).def, wanted, &run.selector, &found.items, run.history.as_ref())
+    }
+
+    /// What an attempt's outcome means for its item, and what its record says from now on.
+    fn judge(
+        run: &super::run::Run,
+        ix: ItemIx,
+        record: &mut ItemRecord,
+        result: &AttemptResult,
+        lab_errors_max: u16,
+    ) -> Next {
+        let discovery = run.is_discovery(ix);
+        let test = run.test(run.item(ix).test);
+        let outcome = result.outcome;
+        let stopping = run.stop().is_some();
+        if outcome == Outcome::Cancelled {
+            return Next::Verdict(Verdict::Cancelled, result.message.clone());
+        }
+        if matches!(result.cause, Cause::Lab(_)) {
+            record.lab_errors += 1;
+            return if record.lab_errors <= lab_errors_max && !stopping {
+                Next::Again(LAB_RETRY_DELAY * u32::from(record.lab_errors))
+            } else {
+                Next::Verdict(Verdict::Error, result.message.clone())
+            };
+        }
+        record.tries += 1;
+        let expected = if discovery { crate::plan::Expected::default() } else { run.planned(ix).expected };
+        if expected.says_something() {
+            let allowed = expected.allows(outcome);
+            if allowed && !outcome.is_good() {
+                return Next::Verdict(Verdict::KnownFailure, format!("`{outcome}` is expected"));
+            }
+            if !allowed && outcome.is_good() {
+                return Next::Verdict(
+                    Verdict::UnexpectedPass,
+                    "it passed although it is expected not to".to_owned(),
+                );
+            }
+        }
+        if outcome.is_good() {
+            return match (record.failed, test.def.retries.flaky) {
+                (false, _) => Next::Verdict(outcome.into(), String::new()),
+                (true, _) if outcome == Outcome::Skip => Next::Verdict(Verdict::Skip, String::new()),
+                (true, FlakyPolicy::Pass) => {
+                    Next::Verdict(Verdict::Flaky, format!("passed on try {}", record.tries))
+                }
+                (true, FlakyPolicy::Fail) => {
+                    Next::Verdict(Verdict::Fail, format!("flaky: passed on try {}", record.tries))
+                }
+            };
+        }
+        record.failed = true;
+        let more =
+            record.tries <= test.def.retries.count && outcome != Outcome::Abort && !stopping && !discovery;
+        if more { Next::Again(test.def.retries.delay) } else { Next::Verdict(outcome.into(), String::new()) }
+    }
+
+    /// Ends runs of which nothing is left to do.
+    pub(super) fn finish_runs(&mut self, now: Time) {
+        let over: Vec<(RunId, RunPhase, Event)> = self
+            .runs
+            .values()
+            .filter(|run| *run.phase() == RunPhase::Active && run.out() == 0)
+            .filter_map(|run| {
+                let phase = match run.stop() {
+                    _ if run.open() == 0 => RunPhase::Ended { at: now },
+                    Some(stop) => RunPhase::Stopped { at: now, reason: stop.reason.clone() },
+                    None => return None,
+                };
+                let event = Event::RunEnded {
+                    verdict: run.counts().worst(),
+                    counts: *run.counts(),
+                    stopped: matches!(phase, RunPhase::Stopped { .. }),
+                };
+                Some((run.id(), phase, event))
+            })
+            .collect();
+        for (id, phase, event) in over {
+            self.run_mut(id).set_phase(phase.clone());
+            self.save(Change::RunState { run: id, phase });
+            self.tell(now, id, event);
+        }
+    }
+}
