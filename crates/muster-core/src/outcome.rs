@@ -209,6 +209,11 @@ impl Counts {
         self.0[verdict as usize] += 1;
     }
 
+    /// So many more items of this verdict.
+    pub fn add_many(&mut self, verdict: Verdict, items: u32) {
+        self.0[verdict as usize] += items;
+    }
+
     /// One item fewer: it is being run again.
     pub fn remove(&mut self, verdict: Verdict) {
         self.0[verdict as usize] -= 1;
