@@ -17,6 +17,13 @@ pub enum Change {
     RunCreated(Arc<RunRecord>),
     /// A test's items were found; they are appended to the run's records.
     Expanded(Expansion),
+    /// A test's items were asked for once more (a rerun, a resumed run): those the run has are run with
+    /// this from now on. Takes the place of an earlier such answer for the same test.
+    FoundAgain(FoundAgain),
+    /// A run goes on with changed definitions (a rerun after `muster.toml` was mended): this record takes
+    /// the place of the run's. Id, number and creation time, the tests and their items are the same and in
+    /// the same places; what the tests do, their limits and the environment may differ.
+    RunReplanned(Arc<RunRecord>),
     /// An attempt ended.
     AttemptEnded {
         /// Which.
@@ -172,6 +179,20 @@ pub struct Expansion {
     pub items: Arc<[PlannedItem]>,
 }
 
+/// A later answer to the question for a test's items.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FoundAgain {
+    /// The run.
+    pub run: RunId,
+    /// The test.
+    pub test: TestIx,
+    /// What its items are run with.
+    pub groups: Arc<[Group]>,
+    /// The items of the run that were found again, by rising place, each with what is known of it now. Its
+    /// path is the same as before.
+    pub items: Arc<[(ItemIx, PlannedItem)]>,
+}
+
 /// What an item amounts to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemRecord {
@@ -259,6 +280,8 @@ pub struct RunSnapshot {
     pub phase: RunPhase,
     /// Expansions, by first item.
     pub expansions: Vec<Expansion>,
+    /// Later answers to the question for items, by test.
+    pub found_again: Vec<FoundAgain>,
     /// Items whose record is not the default one.
     pub items: Vec<(ItemIx, ItemRecord)>,
 }

@@ -107,6 +107,8 @@ pub enum Input {
         snapshot: Box<RunSnapshot>,
         /// Items that get further attempts although they have a verdict.
         items: Vec<ItemIx>,
+        /// Definitions that have changed since; see [`Change::RunReplanned`].
+        replanned: Option<Arc<RunRecord>>,
         /// How long its items took before.
         history: Arc<dyn History + Send + Sync>,
     },
@@ -382,8 +384,8 @@ impl Lab {
         match input {
             Input::Tick => self.tick(now),
             Input::CreateRun { record, history } => self.create_run(now, record, history)?,
-            Input::ReopenRun { snapshot, items, history } => {
-                self.reopen_run(now, *snapshot, &items, history)?
+            Input::ReopenRun { snapshot, items, replanned, history } => {
+                self.reopen_run(now, *snapshot, &items, replanned, history)?
             }
             Input::StopRun { run, reason, kill } => {
                 if !self.runs.contains_key(&run) {
@@ -445,14 +447,30 @@ impl Lab {
         now: Time,
         snapshot: RunSnapshot,
         items: &[ItemIx],
+        replanned: Option<Arc<RunRecord>>,
         history: Arc<dyn History + Send + Sync>,
     ) -> Result<(), Rejected> {
         let id = snapshot.record.id;
-        let mut run = match self.runs.remove(&id) {
-            Some(run) => run,
-            None => Run::restore(snapshot, history)?,
+        let known = self.runs.get(&id);
+        // What is out was sent with the old definitions, and goes on under them.
+        let replanned = replanned.filter(|_| known.is_none_or(|run| run.out() == 0));
+        let replan = |run: &mut Run| match &replanned {
+            Some(record) => run.replan(Arc::clone(record), Arc::clone(&history)),
+            None => Ok(()),
         };
-        let mut changes = run.reopen(items);
+        let mut run = match self.runs.get_mut(&id) {
+            Some(run) => {
+                replan(run)?;
+                self.runs.remove(&id).expect("just seen")
+            }
+            None => {
+                let mut run = Run::restore(snapshot, Arc::clone(&history))?;
+                replan(&mut run)?;
+                run
+            }
+        };
+        let mut changes: Vec<Change> = replanned.into_iter().map(Change::RunReplanned).collect();
+        changes.extend(run.reopen(items));
         if *run.phase() != RunPhase::Active {
             run.set_phase(RunPhase::Active);
             changes.insert(0, Change::RunState { run: id, phase: RunPhase::Active });

@@ -5,7 +5,7 @@
 
 use super::Rejected;
 use super::ready::{Class, Rank, Ready};
-use crate::change::{Change, Expansion, ItemRecord, RunPhase, RunRecord, RunSnapshot};
+use crate::change::{Change, Expansion, FoundAgain, ItemRecord, RunPhase, RunRecord, RunSnapshot};
 use crate::definition::{AfterMode, Batch, Kind, Needs, TestDef};
 use crate::event::Event;
 use crate::exchange::{Group, RunContext, TestContext};
@@ -27,6 +27,7 @@ pub(super) struct Run {
     record: Arc<RunRecord>,
     phase: RunPhase,
     expansions: Vec<Expansion>,
+    found_again: BTreeMap<TestIx, FoundAgain>,
     tests: Vec<Test>,
     items: Vec<Item>,
     pub(super) selector: Selector,
@@ -146,7 +147,13 @@ impl Run {
         history: Arc<dyn History + Send + Sync>,
     ) -> Result<Self, Rejected> {
         Self::restore(
-            RunSnapshot { record, phase: RunPhase::Active, expansions: Vec::new(), items: Vec::new() },
+            RunSnapshot {
+                record,
+                phase: RunPhase::Active,
+                expansions: Vec::new(),
+                found_again: Vec::new(),
+                items: Vec::new(),
+            },
             history,
         )
     }
@@ -155,7 +162,7 @@ impl Run {
         snapshot: RunSnapshot,
         history: Arc<dyn History + Send + Sync>,
     ) -> Result<Self, Rejected> {
-        let RunSnapshot { record, phase, expansions, items } = snapshot;
+        let RunSnapshot { record, phase, expansions, found_again, items } = snapshot;
         let spec = &record.spec;
         let selector = Selector::new(&spec.selection).map_err(crate::plan::PlanError::from)?;
         let mut env = spec.env.clone();
@@ -173,6 +180,7 @@ impl Run {
         let mut run = Self {
             phase,
             expansions: Vec::new(),
+            found_again: BTreeMap::new(),
             tests: Vec::with_capacity(record.plan.tests.len()),
             items: Vec::new(),
             selector,
@@ -193,6 +201,9 @@ impl Run {
         run.enter_tests()?;
         for expansion in expansions {
             run.append(expansion);
+        }
+        for again in found_again {
+            run.find_again(again);
         }
         for (item, record) in items {
             run.set_record(item, record);
@@ -412,6 +423,7 @@ impl Run {
             && item.record.verdict.is_none()
             && self.stop.is_none()
             && self.test(item.test).unmet == 0
+            && self.knows_items(item.test, ix)
             // A planned skip never becomes ready: it gets its verdict when the run is settled.
             && (self.is_discovery(ix) || self.planned(ix).skip.is_none());
         if free {
@@ -419,6 +431,11 @@ impl Run {
             let (class, rank) = self.place(ix);
             self.ready.insert(class, rank);
         }
+    }
+
+    /// Whether the question for a test's items is answered, or this is it.
+    fn knows_items(&self, test: TestIx, ix: ItemIx) -> bool {
+        self.test(test).discovery.is_none_or(|d| d == ix || self.item(d).record.verdict.is_some())
     }
 
     /// Takes an item out of whatever queue it is in.
@@ -573,6 +590,14 @@ impl Run {
         self.expansions.push(expansion);
     }
 
+    /// Enters a later answer to the question for a test's items.
+    pub(super) fn find_again(&mut self, again: FoundAgain) {
+        let test = self.test_mut(again.test);
+        test.groups = Arc::clone(&again.groups);
+        test.context = None;
+        self.found_again.insert(again.test, again);
+    }
+
     /// Opens items again: those named, and those whose verdict was only that the run was stopped.
     pub(super) fn reopen(&mut self, items: &[ItemIx]) -> Vec<Change> {
         self.stop = None;
@@ -581,6 +606,11 @@ impl Run {
             items.iter().copied().filter(|ix| (ix.0 as usize) < self.items.len()).collect();
         let stopped = (0u32..).map(ItemIx).zip(&self.items);
         all.extend(stopped.filter(|(_, i)| i.record.verdict == Some(Verdict::Cancelled)).map(|(ix, _)| ix));
+        // What a suite's items are run with may have changed since (another build), so it is asked again.
+        let open = (0u32..).map(ItemIx).zip(&self.items).filter(|(_, i)| i.record.verdict.is_none());
+        let tests: BTreeSet<TestIx> =
+            all.iter().copied().chain(open.map(|(ix, _)| ix)).map(|ix| self.item(ix).test).collect();
+        all.extend(tests.into_iter().filter_map(|t| self.test(t).discovery));
         let mut changes = Vec::new();
         for ix in all {
             let old = &self.item(ix).record;
@@ -617,6 +647,7 @@ impl Run {
             record: Arc::clone(&self.record),
             phase: self.phase.clone(),
             expansions: self.expansions.clone(),
+            found_again: self.found_again.values().cloned().collect(),
             items: (0u32..)
                 .map(ItemIx)
                 .zip(&self.items)
@@ -655,6 +686,11 @@ impl Run {
     /// The plan's word on an item; not for a question for items.
     pub(super) fn planned(&self, ix: ItemIx) -> &PlannedItem {
         let test = self.item(ix).test;
+        if let Some(again) = self.found_again.get(&test)
+            && let Ok(at) = again.items.binary_search_by_key(&ix, |(ix, _)| *ix)
+        {
+            return &again.items[at].1;
+        }
         let t = self.test(test);
         let (first, n) = t.listed;
         if ix.0 >= first && ix.0 < first + n {
@@ -668,6 +704,12 @@ impl Run {
             .map(|&e| &self.expansions[e])
             .find_map(|e| e.items.get(ix.0.checked_sub(e.first.0)? as usize))
             .expect("an item is listed or found")
+    }
+
+    /// Whether the last answer to the question for its test's items had this one.
+    pub(super) fn was_found(&self, ix: ItemIx) -> bool {
+        let test = self.item(ix).test;
+        self.found_again.get(&test).is_none_or(|a| a.items.binary_search_by_key(&ix, |(ix, _)| *ix).is_ok())
     }
 
     pub(super) fn path(&self, ix: ItemIx) -> &Arc<str> {
@@ -769,6 +811,16 @@ impl Run {
     pub(super) fn stop(&self) -> Option<&Stop> {
         self.stop.as_ref()
     }
+    /// Goes on with changed definitions; see [`Change::RunReplanned`].
+    pub(super) fn replan(
+        &mut self,
+        record: Arc<RunRecord>,
+        history: Arc<dyn History + Send + Sync>,
+    ) -> Result<(), Rejected> {
+        let snapshot = RunSnapshot { record, ..self.snapshot() };
+        *self = Self::restore(snapshot, history)?;
+        Ok(())
+    }
     pub(super) fn set_stop(&mut self, stop: Stop) {
         self.stop = Some(stop);
     }
@@ -778,6 +830,11 @@ impl Run {
 }
 
 impl Test {
+    /// Its items were found once.
+    pub(super) fn is_expanded(&self) -> bool {
+        !self.expansions.is_empty()
+    }
+
     pub(super) fn gate(&self) -> u32 {
         self.gate
     }

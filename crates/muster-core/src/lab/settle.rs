@@ -3,14 +3,15 @@
 use super::run::{Doomed, Met};
 use super::{Lab, Mistake};
 use crate::attempt::{AttemptResult, Cause};
-use crate::change::{Change, Expansion, ItemRecord, RunPhase};
+use crate::change::{Change, Expansion, FoundAgain, ItemRecord, RunPhase};
 use crate::definition::{AfterMode, FlakyPolicy};
 use crate::event::Event;
 use crate::exchange::Found;
 use crate::id::{AttemptRef, ItemIx, RunId, TestIx, UnitId};
 use crate::outcome::{Outcome, Verdict};
-use crate::plan::{PlannedItems, found_items};
+use crate::plan::{PlannedItem, PlannedItems, Wanted, found_items};
 use crate::time::Time;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,19 +179,24 @@ impl Lab {
         record.attempts = number;
         let mut next = Self::judge(run, ix, &mut record, &result, lab_errors_max);
         let mut expansion = None;
+        let mut found_again = None;
         if let (Some(found), true) = (found, result.outcome.is_good()) {
-            let items = Self::planned_items(run, test_ix, &found);
-            if items.is_empty() && found.items.is_empty() {
-                next = Next::Verdict(Verdict::NoItems, "the suite has no items".to_owned());
+            if run.test(test_ix).is_expanded() {
+                found_again = Some(Self::find_again(run, test_ix, found));
+            } else {
+                let items = Self::planned_items(run, test_ix, &found);
+                if items.is_empty() && found.items.is_empty() {
+                    next = Next::Verdict(Verdict::NoItems, "the suite has no items".to_owned());
+                }
+                let first = ItemIx(u32::try_from(run.items().len()).expect("fewer than 2^32 items"));
+                expansion = Some(Expansion {
+                    run: run_id,
+                    test: test_ix,
+                    first,
+                    groups: found.groups.into(),
+                    items: items.into(),
+                });
             }
-            let first = ItemIx(u32::try_from(run.items().len()).expect("fewer than 2^32 items"));
-            expansion = Some(Expansion {
-                run: run_id,
-                test: test_ix,
-                first,
-                groups: found.groups.into(),
-                items: items.into(),
-            });
         }
         run.set_back(ix);
         let mut again = None;
@@ -204,6 +210,9 @@ impl Lab {
         // The found items are entered before the question for them ends: the test is never seen as over.
         if let Some(expansion) = &expansion {
             run.append(expansion.clone());
+        }
+        if let Some(again) = &found_again {
+            run.find_again(again.clone());
         }
         run.set_record(ix, record.clone());
         let (test, item) = (Arc::clone(&run.test(test_ix).name), Arc::clone(run.path(ix)));
@@ -221,6 +230,9 @@ impl Lab {
             self.save(Change::Expanded(expansion));
             self.tell(now, run_id, Event::ItemsFound { test: Arc::clone(&test), items });
         }
+        if let Some(again) = found_again {
+            self.save(Change::FoundAgain(again));
+        }
         self.save(Change::AttemptEnded {
             attempt,
             unit,
@@ -237,10 +249,43 @@ impl Lab {
             if discovery {
                 let mut doomed = run.link_items(test_ix, None);
                 doomed.extend(Self::planned_skips(run, test_ix));
+                doomed.extend(Self::not_found_again(run, test_ix, ix));
                 run.release(test_ix);
                 self.end_items(now, run_id, doomed);
             }
         }
+    }
+
+    /// Matches a later answer with the items the run has. Items it does not have are not added: a rerun
+    /// runs what the run is made of.
+    fn find_again(run: &super::run::Run, test: TestIx, found: Found) -> FoundAgain {
+        let def = &run.test(test).def;
+        let answers = found_items(def, &Wanted::All, &run.selector, &found.items, run.history.as_ref());
+        let mut by_path: HashMap<Arc<str>, PlannedItem> =
+            answers.into_iter().map(|item| (Arc::clone(&item.path), item)).collect();
+        let items = run
+            .items_of(test)
+            .filter(|ix| !run.is_discovery(*ix))
+            .filter_map(|ix| Some((ix, by_path.remove(run.path(ix))?)))
+            .collect();
+        FoundAgain { run: run.id(), test, groups: found.groups.into(), items }
+    }
+
+    /// Open items that a later question did not find, or could not.
+    fn not_found_again(run: &super::run::Run, test: TestIx, discovery: ItemIx) -> Vec<Doomed> {
+        let answered = run.item(discovery).record.verdict.is_some_and(Verdict::is_ok);
+        run.items_of(test)
+            .filter(|ix| *ix != discovery && run.item(*ix).record.verdict.is_none())
+            .filter_map(|ix| match answered {
+                true if run.was_found(ix) => None,
+                true => Some((ix, Verdict::Skip, "its suite does not have it any more".to_owned())),
+                false => Some((
+                    ix,
+                    Verdict::PrerequisiteFailed,
+                    "its suite could not be asked what it is run with".to_owned(),
+                )),
+            })
+            .collect()
     }
 
     fn planned_skips(run: &super::run::Run, test: TestIx) -> Vec<Doomed> {
@@ -250,7 +295,7 @@ impl Lab {
             .collect()
     }
 
-    fn planned_items(run: &super::run::Run, test: TestIx, found: &Found) -> Vec<crate::plan::PlannedItem> {
+    fn planned_items(run: &super::run::Run, test: TestIx, found: &Found) -> Vec<PlannedItem> {
         let PlannedItems::Found(wanted) = &run.record().plan.tests[test.0 as usize].items else {
             unreachable!("only tests whose items are to be found are asked for them")
         };
