@@ -1,3 +1,4 @@
 //! Pure text in, text out: what frameworks print, what reporters want, what users write.
 
 pub mod suite;
+pub mod tap_read;

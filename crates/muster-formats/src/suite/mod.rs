@@ -7,9 +7,19 @@
 //!
 //! What is asked and recognised, framework by framework, is in `docs/reference/suites.md`.
 
+mod batch;
+mod bytes;
+mod cargo;
+mod ctest;
 mod files;
+mod gtest;
+mod item_log;
+mod libtest;
 mod list;
 mod paths;
+mod pytest;
+mod single;
+mod tap;
 mod template;
 
 use muster_core::attempt::{Cause, StepResult};
@@ -280,22 +290,37 @@ pub struct ItemEnd {
 /// The conversation that finds a suite's items.
 pub fn discovery(def: &TestDef, suite: &SuiteDef) -> Box<dyn Discovery> {
     match &suite.framework {
+        Framework::Cargo { args, ignored, binary_args: _ } => {
+            Box::new(cargo::CargoDiscovery::new(args, *ignored, suite.batch))
+        }
+        Framework::Pytest { command, args } => {
+            Box::new(pytest::PytestDiscovery::new(command, args, suite.batch))
+        }
+        Framework::Gtest { programs } => Box::new(gtest::GtestDiscovery::new(programs, suite.batch)),
+        Framework::Ctest { build_dir, args } => Box::new(ctest::CtestDiscovery::new(build_dir, args)),
+        Framework::Tap { programs, interpreter } => Box::new(tap::TapDiscovery::new(programs, interpreter)),
         Framework::Files { files, expected, .. } => {
             Box::new(files::FilesDiscovery::new(def, files, expected.as_deref()))
         }
         Framework::List { list, run: _ } => Box::new(list::ListDiscovery::new(list)),
-        _ => Box::new(list::ListDiscovery::new(&Line::Argv(vec!["false".to_owned()]))),
     }
 }
 
 /// How to run `items`, all of `group` and at most its `batch_max`, in one process.
 pub fn launch(def: &TestDef, suite: &SuiteDef, group: &Group, items: &[LaunchItem<'_>]) -> Launch {
+    let log_max = usize::try_from(def.limits.output_bytes_max).unwrap_or(usize::MAX);
     match &suite.framework {
+        Framework::Cargo { binary_args, ignored, .. } => {
+            cargo::launch(binary_args, *ignored, group, items, log_max)
+        }
+        Framework::Pytest { command, args } => pytest::launch(command, args, group, items, log_max),
+        Framework::Gtest { .. } => gtest::launch(group, items, log_max),
+        Framework::Ctest { .. } => ctest::launch(group, items, log_max),
+        Framework::Tap { .. } => tap::launch(group, items, log_max),
         Framework::Files { command, expected, pattern, .. } => {
             files::launch(def, command, expected.as_deref(), *pattern, group, items)
         }
         Framework::List { run, .. } => list::launch(def, run, group, items),
-        _ => list::launch(def, &Line::Argv(vec!["false".to_owned()]), group, items),
     }
 }
 
@@ -306,4 +331,14 @@ fn tail(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
+}
+
+/// A message's first line, not too long to stand in a list.
+fn shorten(line: &str) -> std::borrow::Cow<'_, str> {
+    // Limit: a few lines of a terminal.
+    const CHARS: usize = 300;
+    match line.char_indices().nth(CHARS) {
+        Some((at, _)) => format!("{}…", &line[..at]).into(),
+        None => line.into(),
+    }
 }

@@ -1,0 +1,21 @@
+//! Looking for bytes in bytes.
+
+/// Where `needle` first is.
+pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|w| w == needle)
+}
+
+/// Where `needle` last is.
+pub(super) fn rfind(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).rposition(|w| w == needle)
+}
+
+/// `NAME=VALUE` pairs that end in NUL: what `env -0` prints. What is not UTF-8 cannot be passed on by
+/// name and is left out.
+pub(super) fn parse_env(bytes: &[u8]) -> Vec<(String, String)> {
+    let pairs = bytes.split(|b| *b == 0).filter_map(|pair| {
+        let (key, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
+        Some((key.to_owned(), value.to_owned()))
+    });
+    pairs.collect()
+}
