@@ -10,6 +10,7 @@ pub mod definition;
 pub mod event;
 pub mod exchange;
 pub mod expr;
+pub mod forecast;
 pub mod id;
 pub mod judge;
 pub mod outcome;

@@ -92,6 +92,18 @@ pub struct Expected {
     pub slow: bool,
 }
 
+impl PlannedTest {
+    /// Takes a changed definition, which keeps the items as they are. One that gets its items in another
+    /// way than the planned test (listed, or found) cannot be taken; the old one stays.
+    pub fn redefine(&mut self, test: &TestDef) {
+        let listed = matches!(self.items, PlannedItems::Listed(_));
+        // A test that was skipped before its items were asked for is listed as itself.
+        if items_are_known(test) == listed {
+            self.def = Arc::new(without_items(test));
+        }
+    }
+}
+
 /// How long items took before, so that the longest can start first.
 pub trait History: std::fmt::Debug {
     /// Expected duration in microseconds; `None` where nothing is known.
@@ -327,6 +339,10 @@ fn listed(test: &TestDef) -> Option<Box<dyn Iterator<Item = Option<&ItemDef>> + 
         Kind::Steps { items: Items::Listed(items), .. } => Some(Box::new(items.iter().map(Some))),
         Kind::Steps { items: Items::Command(_), .. } | Kind::Suite(_) => None,
     }
+}
+
+fn items_are_known(test: &TestDef) -> bool {
+    listed(test).is_some()
 }
 
 fn items_of(test: &TestDef) -> usize {
