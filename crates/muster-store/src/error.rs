@@ -87,6 +87,14 @@ pub enum StoreError {
         /// The run asked for.
         run: RunId,
     },
+    /// The run is being executed right now.
+    #[error("{run} is being executed by another process{}", pid.map(|p| format!(" ({p})")).unwrap_or_default())]
+    RunAlive {
+        /// The run.
+        run: RunId,
+        /// The process, as it called itself.
+        pid: Option<u32>,
+    },
     /// Another run has this number. Ask [`Store::reserve_number`](crate::Store::reserve_number) first.
     #[error("the number of `{area}/{number}` is taken by another run")]
     NumberTaken {

@@ -121,6 +121,15 @@ pub(crate) fn planned_records(record: &RunRecord) -> (u32, Vec<u32>) {
     (len, questions)
 }
 
+/// Whether a record may take the place of another: what rows say stays true.
+pub(crate) fn is_same_run(old: &RunRecord, new: &RunRecord) -> bool {
+    let (a, b) = (&old.plan.tests, &new.plan.tests);
+    (old.id, old.number, old.created, &old.spec.area) == (new.id, new.number, new.created, &new.spec.area)
+        && a.len() == b.len()
+        && planned_records(old) == planned_records(new)
+        && a.iter().zip(b).all(|(a, b)| a.def.name == b.def.name)
+}
+
 /// Whether a record with a verdict counts as an item, as the lab itself counts: a question for items is
 /// not a check of its own, and counts only where it went wrong or found nothing.
 pub(crate) fn is_counted(discovery: bool, verdict: Verdict) -> bool {

@@ -10,18 +10,24 @@
 //! how a run is executed. The store believes what it is told as long as it does not contradict what it
 //! already knows.
 
+mod crc;
 mod durations;
 mod error;
+mod file_system;
 mod layout;
 mod lock;
 mod mem;
 mod parts;
+mod segment;
+mod sqlite;
 mod store;
 mod types;
 
 pub use error::StoreError;
+pub use file_system::FileSystem;
 pub use lock::{LockError, RunLock};
 pub use mem::Mem;
+pub use sqlite::Sqlite;
 pub use store::Store;
 pub use types::{
     Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LabKey, LateEvidence, RunFilter, RunName,

@@ -4,7 +4,7 @@
 
 use crate::durations::{self, Samples};
 use crate::error::StoreError;
-use crate::layout::{Layout, is_counted, planned_records};
+use crate::layout::{Layout, is_counted, is_same_run, planned_records};
 use crate::parts::{Parts, head};
 use crate::store::Store;
 use crate::types::{
@@ -12,7 +12,8 @@ use crate::types::{
 };
 use muster_core::attempt::Output;
 use muster_core::change::{
-    AgentRecord, Change, Expansion, ItemRecord, LeaseRecord, RunPhase, RunRecord, RunSnapshot, Snapshot, Used,
+    AgentRecord, Change, Expansion, FoundAgain, ItemRecord, LeaseRecord, RunPhase, RunRecord, RunSnapshot,
+    Snapshot, Used,
 };
 use muster_core::id::{AgentId, ItemIx, LeaseId, RunId, TestIx};
 use muster_core::outcome::{Counts, Verdict};
@@ -50,6 +51,7 @@ struct Run {
     records: u32,
     phase: RunPhase,
     expansions: Vec<Expansion>,
+    found_again: BTreeMap<TestIx, FoundAgain>,
     items: BTreeMap<ItemIx, ItemRecord>,
     attempts: BTreeMap<(ItemIx, u16), AttemptView>,
     late: Vec<LateEvidence>,
@@ -59,6 +61,8 @@ struct Run {
 enum Undo {
     Created(RunId),
     Expanded(RunId),
+    FoundAgain(RunId, TestIx, Option<FoundAgain>),
+    Replanned(RunId, Arc<RunRecord>),
     Item(RunId, ItemIx, Option<ItemRecord>),
     Attempt(RunId, (ItemIx, u16)),
     State(RunId, RunPhase),
@@ -120,6 +124,21 @@ impl State {
                 run.records += expansion.items.len() as u32;
                 run.expansions.push(expansion.clone());
                 undo.push(Undo::Expanded(expansion.run));
+            }
+            Change::FoundAgain(again) => {
+                let run = self.own(key, again.run)?;
+                if again.test.0 as usize >= run.record.plan.tests.len() {
+                    return Err(contradiction(again.run, "items were found for a test it has not"));
+                }
+                let former = run.found_again.insert(again.test, again.clone());
+                undo.push(Undo::FoundAgain(again.run, again.test, former));
+            }
+            Change::RunReplanned(record) => {
+                let run = self.own(key, record.id)?;
+                if !is_same_run(&run.record, record) {
+                    return Err(contradiction(record.id, "it was planned again with other items"));
+                }
+                undo.push(Undo::Replanned(record.id, std::mem::replace(&mut run.record, record.clone())));
             }
             Change::AttemptEnded { attempt, unit, device, result, record } => {
                 let run = self.own(key, attempt.run)?;
@@ -199,6 +218,11 @@ impl State {
                 let gone = run.expansions.pop().expect("added by the same commit");
                 run.records -= gone.items.len() as u32;
             }
+            Undo::FoundAgain(id, test, Some(former)) => {
+                drop(self.changed(id).found_again.insert(test, former));
+            }
+            Undo::FoundAgain(id, test, None) => drop(self.changed(id).found_again.remove(&test)),
+            Undo::Replanned(id, former) => self.changed(id).record = former,
             Undo::Item(id, item, Some(record)) => drop(self.changed(id).items.insert(item, record)),
             Undo::Item(id, item, None) => drop(self.changed(id).items.remove(&item)),
             Undo::Attempt(id, key) => drop(self.changed(id).attempts.remove(&key)),
@@ -259,6 +283,7 @@ impl Run {
             records,
             phase: RunPhase::Active,
             expansions: Vec::new(),
+            found_again: BTreeMap::new(),
             items: BTreeMap::new(),
             attempts: BTreeMap::new(),
             late: Vec::new(),
@@ -294,6 +319,7 @@ impl Run {
             record: self.record.clone(),
             phase: self.phase.clone(),
             expansions: self.expansions.clone(),
+            found_again: self.found_again.values().cloned().collect(),
             items: self.items.iter().map(|(ix, r)| (*ix, r.clone())).collect(),
         }
     }

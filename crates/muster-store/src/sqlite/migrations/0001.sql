@@ -63,8 +63,14 @@ CREATE TABLE plans (
 );
 
 CREATE TABLE expansions (
-    id      INTEGER PRIMARY KEY,        -- rid << 32 | first item
+    id      INTEGER PRIMARY KEY,        -- rid << 32 | place among the run's expansions
     test    INTEGER NOT NULL,
+    body    BLOB NOT NULL
+);
+
+-- The last answer to a question for items that was asked more than once.
+CREATE TABLE found_again (
+    id      INTEGER PRIMARY KEY,        -- rid << 32 | test
     body    BLOB NOT NULL
 );
 

@@ -1,0 +1,420 @@
+//! Reading runs back: what the lab goes on with, and what views are made of.
+
+use super::error::reading;
+use super::live::{Cache, Live, Sent, keys, load_used};
+use super::rows::{self, decode, decode_attempt, item_record};
+use crate::error::StoreError;
+use crate::layout::{Layout, Place};
+use crate::parts::{Parts, head, is_wanted};
+use crate::types::{FailedItem, ItemFilter, LabKey, LateEvidence};
+use muster_core::change::{
+    AgentRecord, Expansion, FoundAgain, ItemRecord, LeaseRecord, RunPhase, RunRecord, RunSnapshot, Snapshot,
+};
+use muster_core::exchange::Group;
+use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx};
+use muster_core::outcome::Counts;
+use muster_core::plan::PlannedItem;
+use muster_core::view::{AttemptView, RunView};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A connection with the name of its file, for errors.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) db: &'a Path,
+}
+
+/// A run's own row and plan.
+pub(super) struct Loaded {
+    pub(super) rid: i64,
+    pub(super) lab: LabKey,
+    pub(super) phase: RunPhase,
+    pub(super) record: Arc<RunRecord>,
+    pub(super) counts: Counts,
+    pub(super) items: u32,
+}
+
+/// A run's row number and number in its area.
+pub(super) fn find_rid(conn: &Connection, db: &Path, run: RunId) -> Result<Option<(i64, u32)>, StoreError> {
+    conn.prepare_cached("SELECT rid, number FROM runs WHERE id = ?1")
+        .and_then(|mut s| s.query_row([rows::run_id_bytes(run)], |r| Ok((r.get(0)?, r.get(1)?))).optional())
+        .map_err(reading(db))
+}
+
+/// What a writer remembers of a run; an error where it is not this lab's.
+pub(super) fn load_live(conn: &Connection, db: &Path, lab: LabKey, run: RunId) -> Result<Live, StoreError> {
+    let loaded = Reader { conn, db }.run(run)?;
+    if loaded.lab != lab {
+        return Err(StoreError::Contradiction { run, what: "it belongs to another lab".to_owned() });
+    }
+    Live::load(conn, db, loaded.rid, &loaded.record)
+}
+
+/// What a writer remembers of what was sent. Runs that are needed to know it are remembered as well.
+pub(super) fn load_sent(
+    conn: &Connection,
+    db: &Path,
+    lab: LabKey,
+    cache: &mut Cache,
+) -> Result<Sent, StoreError> {
+    Sent::load(conn, db, lab, |run, item, attempt| {
+        let live = match cache.runs.entry(run) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => match load_live(conn, db, lab, run) {
+                Ok(live) => free.insert(live),
+                // Deleted, or taken over by another lab: what was sent for it is void.
+                Err(StoreError::UnknownRun { .. } | StoreError::Contradiction { .. }) => return Ok(true),
+                Err(other) => return Err(other),
+            },
+        };
+        Ok(live.has(item, attempt))
+    })
+}
+
+/// A blob of found items.
+pub(super) fn expansion(db: &Path, run: RunId, test: u32, body: &[u8]) -> Result<Expansion, StoreError> {
+    let (first, groups, items): (ItemIx, Vec<Group>, Vec<PlannedItem>) = decode(db, "found items", body)?;
+    Ok(Expansion { run, test: TestIx(test), first, groups: groups.into(), items: items.into() })
+}
+
+const HEAD: &str =
+    "id, area, number, name, target, host, state, created, ended, counts, items, unexpected_pass";
+
+impl Reader<'_> {
+    pub(super) fn run(&self, run: RunId) -> Result<Loaded, StoreError> {
+        let get = reading(self.db);
+        let mut found = self
+            .conn
+            .prepare_cached(
+                "SELECT rid, lab, number, created, state, ended, reason, counts, items, spec, plan
+                 FROM runs JOIN plans USING (rid) WHERE id = ?1",
+            )
+            .map_err(&get)?;
+        let mut list = found.query([rows::run_id_bytes(run)]).map_err(&get)?;
+        let Some(row) = list.next().map_err(&get)? else {
+            return Err(StoreError::UnknownRun { run });
+        };
+        let spec = decode(self.db, "a run's spec", self.blob(row, 9)?)?;
+        let plan = decode(self.db, "a plan", self.blob(row, 10)?)?;
+        let record = RunRecord {
+            id: run,
+            number: row.get(2).map_err(&get)?,
+            created: rows::time(row.get(3).map_err(&get)?),
+            spec,
+            plan,
+        };
+        Ok(Loaded {
+            rid: row.get(0).map_err(&get)?,
+            lab: LabKey(row.get::<_, i64>(1).map_err(&get)?.cast_unsigned()),
+            phase: rows::phase(
+                self.db,
+                row.get(4).map_err(&get)?,
+                row.get(5).map_err(&get)?,
+                row.get(6).map_err(&get)?,
+            )?,
+            record: Arc::new(record),
+            counts: rows::decode_counts(self.db, self.blob(row, 7)?)?,
+            items: row.get(8).map_err(&get)?,
+        })
+    }
+
+    fn blob<'r>(&self, row: &'r Row<'_>, at: usize) -> Result<&'r [u8], StoreError> {
+        let get = reading(self.db);
+        row.get_ref(at).map_err(&get)?.as_blob().map_err(|e| get(e.into()))
+    }
+
+    pub(super) fn expansions(&self, rid: i64, run: RunId) -> Result<Vec<Expansion>, StoreError> {
+        let get = reading(self.db);
+        let (from, to) = keys(rid);
+        let mut found = self
+            .conn
+            .prepare_cached("SELECT test, body FROM expansions WHERE id BETWEEN ?1 AND ?2 ORDER BY id")
+            .map_err(&get)?;
+        let mut list = found.query([from, to]).map_err(&get)?;
+        let mut expansions = Vec::new();
+        while let Some(row) = list.next().map_err(&get)? {
+            expansions.push(expansion(self.db, run, row.get(0).map_err(&get)?, self.blob(row, 1)?)?);
+        }
+        Ok(expansions)
+    }
+
+    fn found_again(&self, rid: i64, run: RunId) -> Result<Vec<FoundAgain>, StoreError> {
+        let get = reading(self.db);
+        let (from, to) = keys(rid);
+        let mut found = self
+            .conn
+            .prepare_cached("SELECT id, body FROM found_again WHERE id BETWEEN ?1 AND ?2 ORDER BY id")
+            .map_err(&get)?;
+        let mut list = found.query([from, to]).map_err(&get)?;
+        let mut again = Vec::new();
+        while let Some(row) = list.next().map_err(&get)? {
+            let test = TestIx((row.get::<_, i64>(0).map_err(&get)? - from) as u32);
+            let (groups, items): (Vec<Group>, Vec<(ItemIx, PlannedItem)>) =
+                decode(self.db, "items found again", self.blob(row, 1)?)?;
+            again.push(FoundAgain { run, test, groups: groups.into(), items: items.into() });
+        }
+        Ok(again)
+    }
+
+    /// Every row of a run, in order; columns after `columns` are not read.
+    pub(super) fn each_record(
+        &self,
+        rid: i64,
+        columns: &str,
+        mut each: impl FnMut(&Row<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let get = reading(self.db);
+        let (from, to) = keys(rid);
+        let sql = format!("SELECT {columns} FROM records WHERE id BETWEEN ?1 AND ?2 ORDER BY id");
+        let mut found = self.conn.prepare_cached(&sql).map_err(&get)?;
+        let mut list = found.query([from, to]).map_err(&get)?;
+        while let Some(row) = list.next().map_err(&get)? {
+            each(row)?;
+        }
+        Ok(())
+    }
+
+    /// What items amount to, those with the default record left out.
+    pub(super) fn items(&self, rid: i64) -> Result<HashMap<ItemIx, ItemRecord>, StoreError> {
+        let get = reading(self.db);
+        let mut items = HashMap::new();
+        self.each_record(rid, "item, verdict, attempts, tries, lab_errors, failed, reason", |row| {
+            let item = ItemIx(row.get(0).map_err(&get)?);
+            items.insert(item, item_record(self.db, row, 1)?);
+            Ok(())
+        })?;
+        items.retain(|_, record| *record != ItemRecord::default());
+        Ok(items)
+    }
+
+    pub(super) fn snapshot_of(&self, loaded: Loaded) -> Result<RunSnapshot, StoreError> {
+        let Loaded { rid, lab: _, phase, record, counts: _, items: _ } = loaded;
+        let items: BTreeMap<_, _> = self.items(rid)?.into_iter().collect();
+        Ok(RunSnapshot {
+            phase,
+            expansions: self.expansions(rid, record.id)?,
+            found_again: self.found_again(rid, record.id)?,
+            items: items.into_iter().collect(),
+            record,
+        })
+    }
+
+    pub(super) fn snapshot(&self, lab: LabKey) -> Result<Snapshot, StoreError> {
+        let get = reading(self.db);
+        let key = lab.0.cast_signed();
+        let mut agents = Vec::new();
+        let mut found = self
+            .conn
+            .prepare_cached("SELECT agent, session, host, devices FROM agents WHERE lab = ?1")
+            .map_err(&get)?;
+        let mut list = found.query([key]).map_err(&get)?;
+        while let Some(row) = list.next().map_err(&get)? {
+            agents.push(AgentRecord {
+                agent: AgentId(row.get::<_, i64>(0).map_err(&get)?.cast_unsigned()),
+                session: SessionId(row.get::<_, i64>(1).map_err(&get)?.cast_unsigned()),
+                host: row.get(2).map_err(&get)?,
+                devices: decode(self.db, "devices", self.blob(row, 3)?)?,
+            });
+        }
+        // The database has signed numbers, so its own order is not that of the ids.
+        agents.sort_unstable_by_key(|a| a.agent);
+
+        let mut sent = load_sent(self.conn, self.db, lab, &mut Cache::default())?.into_leases();
+        let mut leases = Vec::new();
+        let mut found =
+            self.conn.prepare_cached("SELECT lease, device FROM leases WHERE lab = ?1").map_err(&get)?;
+        let mut list = found.query([key]).map_err(&get)?;
+        while let Some(row) = list.next().map_err(&get)? {
+            let lease = LeaseId(row.get::<_, i64>(0).map_err(&get)?.cast_unsigned());
+            let device = DeviceId(row.get(1).map_err(&get)?);
+            leases.push(LeaseRecord { lease, device, units: sent.remove(&lease).unwrap_or_default() });
+        }
+        leases.sort_unstable_by_key(|l| l.lease);
+
+        let mut runs = Vec::new();
+        for run in self.run_ids("WHERE lab = ?1 AND state = 0 ORDER BY id", params![key])? {
+            runs.push(self.snapshot_of(self.run(run)?)?);
+        }
+        Ok(Snapshot { used: load_used(self.conn, self.db, lab)?, agents, leases, runs })
+    }
+
+    /// Ids of some runs.
+    pub(super) fn run_ids(
+        &self,
+        which: &str,
+        params: impl rusqlite::Params,
+    ) -> Result<Vec<RunId>, StoreError> {
+        let get = reading(self.db);
+        let mut found = self.conn.prepare_cached(&format!("SELECT id FROM runs {which}")).map_err(&get)?;
+        let mut list = found.query(params).map_err(&get)?;
+        let mut ids = Vec::new();
+        while let Some(row) = list.next().map_err(&get)? {
+            ids.push(rows::run_id(self.db, self.blob(row, 0)?)?);
+        }
+        Ok(ids)
+    }
+
+    /// Runs without their tests.
+    pub(super) fn heads(
+        &self,
+        which: &str,
+        params: impl rusqlite::Params,
+    ) -> Result<Vec<RunView>, StoreError> {
+        let get = reading(self.db);
+        let mut found =
+            self.conn.prepare_cached(&format!("SELECT {HEAD} FROM runs {which}")).map_err(&get)?;
+        let mut list = found.query(params).map_err(&get)?;
+        let mut heads = Vec::new();
+        while let Some(row) = list.next().map_err(&get)? {
+            heads.push(RunView {
+                id: rows::run_id(self.db, self.blob(row, 0)?)?,
+                area: row.get(1).map_err(&get)?,
+                number: row.get(2).map_err(&get)?,
+                name: row.get(3).map_err(&get)?,
+                target: decode(self.db, "a target", self.blob(row, 4)?)?,
+                host: row.get(5).map_err(&get)?,
+                state: rows::run_state(self.db, row.get(6).map_err(&get)?)?,
+                started: rows::time(row.get(7).map_err(&get)?),
+                ended: row.get::<_, Option<i64>>(8).map_err(&get)?.map(rows::time),
+                counts: rows::decode_counts(self.db, self.blob(row, 9)?)?,
+                items: row.get(10).map_err(&get)?,
+                unexpected_pass: rows::unexpected(self.db, row.get(11).map_err(&get)?)?,
+                tests: Vec::new(),
+            });
+        }
+        Ok(heads)
+    }
+
+    pub(super) fn view(&self, run: RunId, filter: ItemFilter<'_>) -> Result<RunView, StoreError> {
+        let get = reading(self.db);
+        let loaded = self.run(run)?;
+        let rid = loaded.rid;
+        let head = head(&loaded.record, &loaded.phase, loaded.counts, loaded.items);
+        let expansions = self.expansions(rid, run)?;
+        let items = self.items(rid)?;
+        let layout = Layout::new(&loaded.record.plan, &expansions);
+        let wanted = |item: ItemIx| {
+            let verdict = items.get(&item).and_then(|r| r.verdict);
+            layout
+                .place(item)
+                .is_some_and(|p| is_wanted(filter, layout.test_name(p.test_ix), p.path, verdict))
+        };
+        let mut attempts: HashMap<ItemIx, Vec<AttemptView>> = HashMap::new();
+        self.each_record(rid, "item, attempt, outcome, nanos, started, body, output", |row| {
+            let (item, number) = (ItemIx(row.get(0).map_err(&get)?), row.get(1).map_err(&get)?);
+            if number > 0 && wanted(item) {
+                attempts.entry(item).or_default().push(decode_attempt(self.db, number, row, 2)?);
+            }
+            Ok(())
+        })?;
+        Ok(Parts { head, record: loaded.record, expansions, items, attempts }.into_view(filter))
+    }
+
+    pub(super) fn failures(&self, run: RunId) -> Result<Vec<FailedItem>, StoreError> {
+        let get = reading(self.db);
+        let (rid, _) = find_rid(self.conn, self.db, run)?.ok_or(StoreError::UnknownRun { run })?;
+        let mut failed: BTreeMap<ItemIx, (ItemRecord, Option<AttemptView>)> = BTreeMap::new();
+        let mut earlier: HashSet<ItemIx> = HashSet::new();
+        let mut found = self
+            .conn
+            .prepare_cached(
+                "SELECT item, verdict, attempts, tries, lab_errors, failed, reason,
+                        attempt, outcome, nanos, started, body, output
+                 FROM records WHERE bad = ?1",
+            )
+            .map_err(&get)?;
+        let mut list = found.query([rid]).map_err(&get)?;
+        while let Some(row) = list.next().map_err(&get)? {
+            let item = ItemIx(row.get(0).map_err(&get)?);
+            let record = item_record(self.db, row, 1)?;
+            let number: u16 = row.get(7).map_err(&get)?;
+            let last = match number {
+                0 => {
+                    earlier.insert(item);
+                    None
+                }
+                number => Some(decode_attempt(self.db, number, row, 8)?),
+            };
+            failed.insert(item, (record, last));
+        }
+        if failed.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Judged again without being run, after it had been: its last attempt is in an earlier row.
+        if failed.iter().any(|(item, (record, _))| record.attempts > 0 && earlier.contains(item)) {
+            self.each_record(rid, "item, attempt, outcome, nanos, started, body, output", |row| {
+                let (item, number) = (ItemIx(row.get(0).map_err(&get)?), row.get(1).map_err(&get)?);
+                if number > 0 && earlier.contains(&item) {
+                    let last = decode_attempt(self.db, number, row, 2)?;
+                    failed.get_mut(&item).expect("earlier ones are failed ones").1 = Some(last);
+                }
+                Ok(())
+            })?;
+        }
+        let record = self.run(run)?.record;
+        let expansions = self.expansions(rid, run)?;
+        let layout = Layout::new(&record.plan, &expansions);
+        let mut names: HashMap<TestIx, Arc<str>> = HashMap::new();
+        let mut list = Vec::with_capacity(failed.len());
+        for (item, (ItemRecord { verdict, reason, .. }, last)) in failed {
+            let (Some(verdict), Some(Place { test_ix, path, discovery: _ })) = (verdict, layout.place(item))
+            else {
+                return Err(rows::damaged(self.db, format!("{run} has a failure of no item")));
+            };
+            let test = names.entry(test_ix).or_insert_with(|| layout.test_name(test_ix).into()).clone();
+            list.push(FailedItem { item, test_ix, test, path: path.clone(), verdict, reason, last });
+        }
+        Ok(list)
+    }
+
+    pub(super) fn attempts(&self, run: RunId, item: ItemIx) -> Result<Vec<AttemptView>, StoreError> {
+        let get = reading(self.db);
+        let (rid, _) = find_rid(self.conn, self.db, run)?.ok_or(StoreError::UnknownRun { run })?;
+        let (from, to) = keys(rid);
+        let mut found = self
+            .conn
+            .prepare_cached(
+                "SELECT attempt, outcome, nanos, started, body, output FROM records
+                 WHERE id BETWEEN ?1 AND ?2 AND item = ?3 AND attempt > 0 ORDER BY id",
+            )
+            .map_err(&get)?;
+        let mut list = found.query(params![from, to, item.0]).map_err(&get)?;
+        let mut attempts = Vec::new();
+        while let Some(row) = list.next().map_err(&get)? {
+            attempts.push(decode_attempt(self.db, row.get(0).map_err(&get)?, row, 1)?);
+        }
+        Ok(attempts)
+    }
+
+    pub(super) fn late(&self, run: RunId) -> Result<Vec<LateEvidence>, StoreError> {
+        let get = reading(self.db);
+        let (rid, _) = find_rid(self.conn, self.db, run)?.ok_or(StoreError::UnknownRun { run })?;
+        let mut found = self
+            .conn
+            .prepare_cached(
+                "SELECT item, attempt, lease, at, outcome, nanos, started, body, output
+                 FROM late WHERE rid = ?1 ORDER BY seq",
+            )
+            .map_err(&get)?;
+        let mut list = found.query([rid]).map_err(&get)?;
+        let mut late = Vec::new();
+        while let Some(row) = list.next().map_err(&get)? {
+            let attempt = AttemptRef {
+                run,
+                item: ItemIx(row.get(0).map_err(&get)?),
+                attempt: row.get(1).map_err(&get)?,
+            };
+            late.push(LateEvidence {
+                attempt,
+                lease: LeaseId(row.get::<_, i64>(2).map_err(&get)?.cast_unsigned()),
+                at: rows::time(row.get(3).map_err(&get)?),
+                result: decode_attempt(self.db, attempt.attempt, row, 4)?.result,
+            });
+        }
+        Ok(late)
+    }
+}
