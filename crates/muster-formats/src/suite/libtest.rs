@@ -2,8 +2,8 @@
 //! `--test-threads=1` (format "pretty", the only stable one).
 //!
 //! Tests may write past the harness's capture, so a line `… ok` proves nothing by itself: a verdict
-//! counts only once what follows it is the start of another test that was asked for, or the blank line
-//! and heading that end the list. What failing tests printed comes at the very end, after `failures:`.
+//! counts only once what follows it is the start of another test that was asked for, or, after the last
+//! of them, the blank line and heading that end the list. What failing tests printed comes at the very end, after `failures:`.
 
 use super::batch::{Book, Said};
 use super::bytes::{find, rfind};
@@ -37,6 +37,9 @@ pub(super) struct LibtestReader {
     /// `line` continues a line whose beginning was already taken.
     within_line: bool,
     section: Section,
+    /// How many tests the harness said it runs, and how many have begun.
+    planned: Option<usize>,
+    begun: usize,
     /// The failed items, whose output comes at the end.
     failed: Vec<Failed>,
 }
@@ -82,6 +85,8 @@ impl LibtestReader {
             line: Vec::new(),
             within_line: false,
             section: Section::Tests { held: None },
+            planned: None,
+            begun: 0,
             failed: Vec::new(),
         }
     }
@@ -115,6 +120,7 @@ impl LibtestReader {
             bytes = &bytes[take..];
             if let Some((index, len)) = self.started() {
                 self.believe(out);
+                self.begun += 1;
                 self.book.start(index, at, out);
                 self.line.drain(..len);
                 self.within_line = true;
@@ -146,7 +152,9 @@ impl LibtestReader {
                         l if l.starts_with(b"test result: ") => Some(Section::Over),
                         _ => None,
                     };
-                    if let Some(next) = next.filter(|_| held.blank) {
+                    if let Some(next) =
+                        next.filter(|_| held.blank && self.planned.is_none_or(|n| self.begun >= n))
+                    {
                         self.believe(out);
                         self.section = next;
                         return;
@@ -197,11 +205,15 @@ impl LibtestReader {
     }
 
     fn noise(&mut self, at: Duration, text: &[u8]) {
-        let harness = self.book.running().is_none()
-            && (text == b"\n" || text.starts_with(b"running ") || text.starts_with(b"test result: "));
-        if !harness {
-            self.book.push(Stream::Stdout, at, text);
+        if self.book.running().is_none() {
+            if self.planned.is_none() {
+                self.planned = planned(text);
+            }
+            if text == b"\n" || text.starts_with(b"running ") || text.starts_with(b"test result: ") {
+                return;
+            }
         }
+        self.book.push(Stream::Stdout, at, text);
     }
 
     fn failure_line(&mut self, at: Duration, line: &[u8], out: &mut Vec<Reported>) {
@@ -288,6 +300,16 @@ impl Reader for LibtestReader {
         let expected = *end == End::Exit(if all_good { 0 } else { EXIT_FAILED });
         self.book.close(end, expected, at, out);
     }
+}
+
+/// `running 12 tests`.
+fn planned(line: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(line).ok()?.trim_end();
+    let number = text
+        .strip_prefix("running ")?
+        .strip_suffix(" tests")
+        .or(text.strip_prefix("running ")?.strip_suffix(" test"));
+    number?.parse().ok()
 }
 
 /// The verdict a line ends in.

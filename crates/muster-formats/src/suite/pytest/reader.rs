@@ -115,10 +115,14 @@ impl PytestReader {
         }
     }
 
-    /// What the process printed by itself belongs to the running item after all.
+    /// What the process printed by itself belongs to the running item after all. While pytest captures,
+    /// its standard output is pytest's own progress.
     fn keep_raw(&mut self, at: Duration) {
         let raw = std::mem::replace(&mut self.raw, ItemLog::new(at, 0)).finish().log;
         for frame in muster_core::output::frames(&raw) {
+            if self.captured && frame.stream == Stream::Stdout {
+                continue;
+            }
             self.book.push(frame.stream, at, frame.text);
         }
     }
@@ -158,7 +162,11 @@ impl PytestReader {
             self.so_far.worst = None;
             return;
         }
-        let worse = self.so_far.worst.as_ref().is_none_or(|(worst, _)| outcome > *worst);
+        let worse = self
+            .so_far
+            .worst
+            .as_ref()
+            .is_none_or(|(worst, said)| outcome > *worst || (outcome == *worst && said.is_empty()));
         if worse {
             self.so_far.worst = Some((outcome, message));
         }

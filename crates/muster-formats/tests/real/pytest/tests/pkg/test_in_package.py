@@ -1,0 +1,5 @@
+from . import helper
+
+
+def test_relative_import():
+    assert helper.VALUE == 1
