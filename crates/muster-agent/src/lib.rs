@@ -1,4 +1,8 @@
 //! Runs attempts on devices: the executor, and the exchange that pulls work.
 
+mod clock;
 pub mod exec;
 pub mod ledger;
+pub mod tasks;
+
+pub use clock::Clock;

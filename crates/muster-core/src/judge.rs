@@ -21,7 +21,7 @@ mod tests;
 
 pub use lines::for_each_line;
 pub use measure::{MeasureError, parse_measures};
-pub use message::{duration_words, first_useful_line, signal_name};
+pub use message::{describe, duration_words, first_useful_line, signal_name};
 pub use steps::{Progress, goes_on};
 
 use crate::attempt::{Cause, Measured};
@@ -165,7 +165,7 @@ impl CompiledRule {
         let mut judgement = Judgement {
             outcome,
             cause: cause.clone(),
-            message: message::of_cause(outcome, cause, log),
+            message: describe(outcome, cause, log),
             measures: Vec::new(),
         };
         // What was stopped or never ran has shown nothing that rules could be about.

@@ -15,8 +15,8 @@ const SHOWN_CHARS_MAX: usize = 400;
 // Limit: only failures are searched; what is useful stands near the start or at the very end.
 const SEARCHED_BYTES_MAX: usize = 4 << 20;
 
-/// What to say of an end by itself.
-pub(super) fn of_cause(outcome: Outcome, cause: &Cause, log: &[u8]) -> String {
+/// What to say of an end by itself; empty for a pass. `log`: the framed log it left.
+pub fn describe(outcome: Outcome, cause: &Cause, log: &[u8]) -> String {
     let with_line = |head: String| match first_useful_line(log) {
         Some(line) => format!("{head}: {line}"),
         None => head,

@@ -1,0 +1,327 @@
+//! Items of a suite in one process, told apart by the framework's report while it runs.
+
+use super::job::{Job, Manner};
+use super::prepared::{StepPlan, within};
+use super::{shell, steps, suite_end};
+use crate::exec::{Next, ProcessEnd, Task};
+use muster_core::attempt::{AttemptResult, Cause, Output, Usage};
+use muster_core::definition::{Kind, PassRule, Proceed};
+use muster_core::exchange::AttemptEnd;
+use muster_core::judge::{CompiledRule, Evidence};
+use muster_core::outcome::Outcome;
+use muster_core::output::Stream;
+use muster_core::time::Time;
+use muster_formats::suite::{self, End, ItemEnd, Judge, Launch, LaunchItem, Reader, Reported};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Output of a process that is kept beside what the reader keeps for each item.
+// Limit: only looked at where the reader says nothing.
+const OWN_OUTPUT_BYTES_MAX: u64 = 64 << 10;
+
+/// A unit of a suite.
+pub(super) fn task(job: Job) -> Box<dyn Task> {
+    let Kind::Suite(suite) = &job.test.def.kind else { return Box::new(Refused(job, "it is no suite")) };
+    let Some(group) = job.first().and_then(|a| job.test.groups.get(a.group as usize)) else {
+        return Box::new(Refused(job, "its items are of a group that the suite does not have"));
+    };
+    let items: Vec<LaunchItem<'_>> = job.unit.attempts.iter().map(LaunchItem::from).collect();
+    let Launch { line, dir, env, unset, report, judge } = suite::launch(&job.test.def, suite, group, &items);
+    // What a launch says about the contract's variables (an item's name in its framework) wins.
+    let (own, contract): (Vec<_>, Vec<_>) = env.into_iter().partition(|(n, _)| !n.starts_with("MUSTER_"));
+    let plan = StepPlan {
+        name: String::new(),
+        argv: shell::argv(&line),
+        dir: if dir.is_empty() { job.prepared.dir.clone() } else { within(&job.prepared.area_dir, &dir) },
+        env: own,
+        unset,
+        last_env: contract,
+        timeout: None,
+        proceed: Proceed::Passed,
+    };
+    match judge {
+        Judge::Process(pass) => {
+            let rule = compiled(&job, &pass);
+            steps::of_process(job, plan, rule)
+        }
+        Judge::Reader(reader) => {
+            let open = vec![true; job.unit.attempts.len()];
+            let rule = job.prepared.rule.clone();
+            Box::new(BatchTask { job, plan, report, reader, rule, open, running: Vec::new(), started: None })
+        }
+    }
+}
+
+/// The test's compiled rule with what a launch made of it: as a rule only the expected output differs.
+fn compiled(job: &Job, pass: &PassRule) -> Result<Arc<CompiledRule>, String> {
+    let own = job.prepared.rule.as_ref().map_err(Clone::clone)?;
+    let rule = own.rule();
+    if rule == pass {
+        return Ok(Arc::clone(own));
+    }
+    if (&rule.exit, &rule.log, &rule.measures) == (&pass.exit, &pass.log, &pass.measures) {
+        return Ok(Arc::new(own.with_stdout(pass.stdout.clone())));
+    }
+    CompiledRule::new(pass).map(Arc::new).map_err(|e| e.to_string())
+}
+
+/// A unit that cannot be run at all.
+struct Refused(Job, &'static str);
+
+impl Task for Refused {
+    fn next(&mut self, _: Option<ProcessEnd>) -> Next {
+        let Self(job, why) = self;
+        for attempt in &job.unit.attempts {
+            job.ears().finished(job.unit.id, attempt.attempt, AttemptEnd::Ran(job.error((*why).to_owned())));
+        }
+        job.end(None);
+        Next::Done
+    }
+
+    fn output(&mut self, _: Stream, _: Duration, _: &[u8]) {}
+
+    fn report(&mut self, _: Duration, _: &[u8]) {}
+}
+
+struct BatchTask {
+    job: Job,
+    plan: StepPlan,
+    report: bool,
+    reader: Box<dyn Reader>,
+    rule: Result<Arc<CompiledRule>, String>,
+    /// Items that have no end yet.
+    open: Vec<bool>,
+    /// Items that have begun, with when their limits end.
+    running: Vec<(usize, Option<Time>)>,
+    /// When the process was started, as far as is known while it runs.
+    started: Option<Time>,
+}
+
+impl BatchTask {
+    fn is_alone(&self) -> bool {
+        self.open.len() == 1
+    }
+
+    fn begin(&mut self) -> Next {
+        let limits: Vec<Option<Duration>> =
+            self.job.unit.attempts.iter().map(|a| self.job.hard_limit(a)).collect();
+        // Each item has its own limit, watched while it runs; the process has all of them together.
+        let hard = limits.iter().copied().sum::<Option<Duration>>();
+        let slow = self.job.unit.attempts.iter().any(|a| a.slow);
+        let mut process_limits = self.job.limits(hard, slow);
+        process_limits.output_bytes_max = process_limits.output_bytes_max.min(OWN_OUTPUT_BYTES_MAX);
+        let now = self.job.now();
+        self.started = Some(now);
+        let manner = Manner {
+            limits: process_limits,
+            spill: None,
+            report: self.report,
+            deadline: hard.map(|limit| now + limit),
+        };
+        let plan = self.plan.clone();
+        let spec = self
+            .rule
+            .as_ref()
+            .map(|_| ())
+            .map_err(Clone::clone)
+            .and_then(|()| self.job.process(&plan, manner));
+        match spec {
+            Ok(spec) => Next::Run(spec),
+            Err(why) => {
+                for attempt in &self.job.unit.attempts {
+                    let end = AttemptEnd::Ran(self.job.error(why.clone()));
+                    self.job.ears().finished(self.job.unit.id, attempt.attempt, end);
+                }
+                self.job.end(None);
+                Next::Done
+            }
+        }
+    }
+
+    /// Passes on what the reader found out while the process runs.
+    fn receive(&mut self, reported: Vec<Reported>) {
+        for (index, end) in self.take_in(reported) {
+            self.tell_item(index, end);
+        }
+    }
+
+    /// Notes what the reader found out; the ends that are new.
+    fn take_in(&mut self, reported: Vec<Reported>) -> Vec<(usize, ItemEnd)> {
+        let mut ends = Vec::new();
+        for one in reported {
+            match one {
+                Reported::Started { index, .. } => self.item_started(index),
+                Reported::Ended { index, end } if self.open.get(index) == Some(&true) => {
+                    self.open[index] = false;
+                    if !self.is_alone() {
+                        self.running.retain(|(i, _)| *i != index);
+                        self.tell_deadline();
+                    }
+                    ends.push((index, end));
+                }
+                // Only the first end of an item counts.
+                Reported::Ended { .. } => {}
+            }
+        }
+        ends
+    }
+
+    fn item_started(&mut self, index: usize) {
+        let Some(attempt) = self.job.unit.attempts.get(index) else { return };
+        if self.is_alone() {
+            return;
+        }
+        self.job.ears().started(self.job.unit.id, attempt.attempt);
+        let limit = self.job.hard_limit(attempt).map(|limit| self.job.now() + limit);
+        self.running.push((index, limit));
+        self.tell_deadline();
+    }
+
+    fn tell_deadline(&self) {
+        let next = self.running.iter().filter_map(|(_, at)| *at).min();
+        self.job.ears().set_deadline(self.job.slot, self.job.unit.id, next);
+    }
+
+    fn tell_item(&self, index: usize, end: ItemEnd) {
+        let Some(attempt) = self.job.unit.attempts.get(index) else { return };
+        let result = self.result(index, end, "", None);
+        self.job.ears().finished(self.job.unit.id, attempt.attempt, AttemptEnd::Ran(result));
+    }
+
+    /// The record of an item. The test's own log and measure rules may make its outcome worse.
+    fn result(
+        &self,
+        index: usize,
+        end: ItemEnd,
+        measures: &str,
+        process: Option<&ProcessEnd>,
+    ) -> AttemptResult {
+        let ItemEnd { mut outcome, mut cause, mut message, started, duration, steps, log } = end;
+        let mut values = Vec::new();
+        if let Ok(rule) = &self.rule
+            && (!rule.rule().log.is_empty() || !rule.rule().measures.is_empty() || !measures.is_empty())
+        {
+            let judgement = rule.with_stdout(None).judge(&Evidence {
+                outcome,
+                cause: &cause,
+                log: &log,
+                expected: None,
+                measures,
+            });
+            if (judgement.outcome, &judgement.cause) != (outcome, &cause) {
+                (outcome, cause, message) = (judgement.outcome, judgement.cause, judgement.message);
+            }
+            values = judgement.measures;
+        }
+        let began = process.map(|p| p.started).or(self.started).unwrap_or_default();
+        let alone = process.filter(|_| self.is_alone());
+        let (output, problem) = match self.job.place.keep(log, index) {
+            Ok(output) => (output, None),
+            Err(e) => (Output::None, Some(format!("its output cannot be written: {e}"))),
+        };
+        if let Some(why) = problem.filter(|_| outcome < Outcome::Error) {
+            (outcome, cause, message) = (Outcome::Error, Cause::Lab(why.clone()), why);
+        }
+        AttemptResult {
+            outcome,
+            cause,
+            message,
+            started: began + started,
+            // With a process of its own an item took as long as that.
+            duration: alone.map_or(duration, |p| p.duration),
+            usage: alone.map_or_else(Usage::default, |p| p.usage),
+            steps,
+            measures: values,
+            output,
+            leaked: process.map_or(0, |p| p.leaked),
+        }
+    }
+
+    fn process_ended(&mut self, process: ProcessEnd) -> Next {
+        let end = self.end_of(&process);
+        let mut reported = Vec::new();
+        self.reader.ended(&end, process.duration, &mut reported);
+        let mut ends = self.take_in(reported);
+        if self.open.iter().all(|open| *open) && !self.open.is_empty() {
+            // A reader always blames someone; if it did not, the unit would be given out for ever.
+            self.open[0] = false;
+            ends.push((0, unreported(&end, &process)));
+        }
+        let last = ends.pop();
+        for (index, end) in ends {
+            self.tell_item(index, end);
+        }
+        let Some((index, end)) = last else {
+            let (left, _) = self.job.look();
+            // Nobody would read a remark; a directory that cannot be moved is noticed at its next use.
+            let _kept = self.job.leave(&left, Outcome::Pass);
+            self.job.end(None);
+            return Next::Done;
+        };
+        let alone = self.is_alone();
+        let (left, _) = self.job.look();
+        let measures = if alone { left.measures.as_str() } else { "" };
+        let mut result = self.result(index, end, measures, Some(&process));
+        if let Ok(Some(kept)) = self.job.leave(&left, result.outcome) {
+            let text = format!("what it left in its working directory is in {}/{kept}", self.job.run.run_dir);
+            self.job.place.remark(&mut result.output, result.duration, &text);
+        }
+        let last = self.job.unit.attempts.get(index).map(|a| (a.attempt, AttemptEnd::Ran(result)));
+        self.job.end(last);
+        Next::Done
+    }
+
+    /// How the process ended. A stop that was asked for because an item reached its limit is that limit.
+    fn end_of(&self, process: &ProcessEnd) -> End {
+        let end = suite_end(process.status.clone());
+        if self.is_alone() || !matches!(end, End::Stopped(_) | End::HardLimit(_)) {
+            return end;
+        }
+        let now = self.job.now();
+        let over = self.running.iter().find(|(_, at)| at.is_some_and(|at| at <= now));
+        let limit = over.and_then(|(index, _)| self.job.hard_limit(self.job.unit.attempts.get(*index)?));
+        limit.map_or(end, End::HardLimit)
+    }
+}
+
+/// The end of an item about which its framework said nothing at all.
+fn unreported(end: &End, process: &ProcessEnd) -> ItemEnd {
+    let (outcome, cause) = match end.judgement() {
+        (Outcome::Pass, _) => (Outcome::Error, Cause::Lab("the framework did not report it".to_owned())),
+        other => other,
+    };
+    let log = match &process.log {
+        Output::Inline(frames) => frames.clone(),
+        Output::None | Output::File { .. } | Output::Segment { .. } => Vec::new(),
+    };
+    ItemEnd {
+        message: muster_core::judge::describe(outcome, &cause, &log),
+        outcome,
+        cause,
+        started: Duration::ZERO,
+        duration: process.duration,
+        steps: Vec::new(),
+        log,
+    }
+}
+
+impl Task for BatchTask {
+    fn next(&mut self, ended: Option<ProcessEnd>) -> Next {
+        match ended {
+            None => self.begin(),
+            Some(end) => self.process_ended(end),
+        }
+    }
+
+    fn output(&mut self, stream: Stream, at: Duration, bytes: &[u8]) {
+        let mut reported = Vec::new();
+        self.reader.output(stream, at, bytes, &mut reported);
+        self.receive(reported);
+    }
+
+    fn report(&mut self, at: Duration, bytes: &[u8]) {
+        let mut reported = Vec::new();
+        self.reader.report(at, bytes, &mut reported);
+        self.receive(reported);
+    }
+}

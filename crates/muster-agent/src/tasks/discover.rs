@@ -1,0 +1,297 @@
+//! The question for a suite's or test's items: a conversation of commands and looks at files.
+//!
+//! Its commands are held to a limit of their own, not to that of the test's attempts: they may build the
+//! whole program before they can say what tests there are.
+
+use super::glob;
+use super::item_lines;
+use super::job::{Job, Manner, add_usage};
+use super::logs::Joined;
+use super::prepared::{StepPlan, within};
+use super::{shell, suite_end};
+use crate::exec::{Next, ProcessEnd, Task};
+use muster_core::attempt::{AttemptResult, Cause, Output, Usage};
+use muster_core::definition::{Command, Items, Kind, Line, Proceed};
+use muster_core::exchange::{AttemptEnd, Found};
+use muster_core::judge::first_useful_line;
+use muster_core::outcome::Outcome;
+use muster_core::output::{Frame, Stream, push};
+use muster_core::time::Time;
+use muster_formats::suite::{self, Answer, Ask, Discovery, DiscoveryError, End, SuiteCommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Least hard limit of a command of a discovery.
+const LIMIT_MIN: Duration = Duration::from_secs(3600);
+
+/// Most bytes of a command's answer.
+// Limit: a listing of a million tests is well below; what is larger is no listing.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of standard error passed on: at least the end of it.
+const STDERR_BYTES_MAX: usize = 256 << 10;
+
+/// The question a unit asks.
+pub(super) fn task(job: Job) -> Box<dyn Task> {
+    let conversation: Box<dyn Discovery> = match &job.test.def.kind {
+        Kind::Suite(suite) => suite::discovery(&job.test.def, suite),
+        Kind::Steps { items: Items::Command(command), .. } => Box::new(ItemCommand(command.clone())),
+        // Known items need no question; the answer is that there is nothing further to find.
+        Kind::Steps { items: Items::None | Items::Listed(_), .. } => Box::new(Nothing),
+    };
+    Box::new(DiscoverTask {
+        job,
+        conversation,
+        started: None,
+        commands: 0,
+        heard: Heard::default(),
+        last_log: None,
+        joined: Joined::default(),
+        usage: Usage::default(),
+        leaked: 0,
+    })
+}
+
+struct DiscoverTask {
+    job: Job,
+    conversation: Box<dyn Discovery>,
+    started: Option<Time>,
+    /// Commands started so far.
+    commands: usize,
+    /// What the running command has said.
+    heard: Heard,
+    /// Where the last command's log begins in the joined one.
+    last_log: Option<u64>,
+    joined: Joined,
+    usage: Usage,
+    leaked: u32,
+}
+
+#[derive(Default)]
+struct Heard {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    report: Vec<u8>,
+    too_much: bool,
+}
+
+impl DiscoverTask {
+    /// Goes on with the conversation until a command has to be run or it is over.
+    fn go_on(&mut self, mut answer: Option<Answer>) -> Next {
+        loop {
+            answer = match self.conversation.next(answer.take()) {
+                Ask::Run(command) => return self.run(&command),
+                Ask::Glob { patterns, dir, executable } => {
+                    match glob::files(&self.dir(&dir), &patterns, executable) {
+                        Ok(files) => Some(Answer::Files(files)),
+                        Err(e) => return self.fail(Outcome::Fail, Cause::Lab(e.to_string()), e.to_string()),
+                    }
+                }
+                Ask::Existing { paths, dir } => Some(Answer::Files(glob::existing(&self.dir(&dir), paths))),
+                Ask::Done(Ok(found)) => return self.found(found),
+                Ask::Done(Err(error)) => return self.failed(&error),
+            };
+        }
+    }
+
+    fn dir(&self, dir: &str) -> PathBuf {
+        let prepared = &self.job.prepared;
+        if dir.is_empty() { prepared.dir.clone() } else { within(&prepared.area_dir, dir) }
+    }
+
+    fn run(&mut self, command: &SuiteCommand) -> Next {
+        let plan = StepPlan {
+            name: String::new(),
+            argv: shell::argv(&command.line),
+            dir: self.dir(&command.dir),
+            env: command.env.clone(),
+            unset: command.unset.clone(),
+            last_env: Vec::new(),
+            timeout: None,
+            proceed: Proceed::Passed,
+        };
+        let own = self.job.first().and_then(|a| a.timeout.or(self.job.test.def.limits.timeout));
+        let mut limits = self.job.limits(Some(own.unwrap_or(LIMIT_MIN).max(LIMIT_MIN)), false);
+        limits.silence = None;
+        let manner = Manner {
+            limits,
+            spill: Some(self.job.place.file(self.commands)),
+            report: command.report,
+            deadline: None,
+        };
+        let at = self.started.map_or(Duration::ZERO, |started| self.job.now().since(started));
+        self.last_log = Some(self.joined.len());
+        self.joined.remark(at, &format!("runs {}", shown(&command.line)));
+        self.commands += 1;
+        self.heard = Heard::default();
+        match self.job.process(&plan, manner) {
+            Ok(spec) => Next::Run(spec),
+            Err(why) => self.fail(Outcome::Error, Cause::Lab(why.clone()), why),
+        }
+    }
+
+    fn command_ended(&mut self, end: ProcessEnd) -> Next {
+        let ProcessEnd { status, started, duration: _, usage, leaked, log } = end;
+        let began = *self.started.get_or_insert(started);
+        add_usage(&mut self.usage, usage);
+        self.leaked += leaked;
+        let log = self.job.place.own(log);
+        self.joined.add(&self.job.place, &log, started.since(began));
+        let Heard { stdout, stderr, report, too_much } = std::mem::take(&mut self.heard);
+        if too_much {
+            let why = format!("it printed more than {} MiB", ANSWER_BYTES_MAX >> 20);
+            return self.fail(Outcome::Fail, Cause::Lab(why.clone()), why);
+        }
+        self.go_on(Some(Answer::Ran { end: suite_end(status), stdout, stderr, report }))
+    }
+
+    fn found(&mut self, found: Found) -> Next {
+        let result = self.result(Outcome::Pass, Cause::Exit(0), String::new());
+        self.tell(AttemptEnd::Found(result, found))
+    }
+
+    /// The framework has no answer: a build that fails is the test's failure, not the lab's.
+    fn failed(&mut self, error: &DiscoveryError) -> Next {
+        let (outcome, cause) = match error {
+            DiscoveryError::Failed { end, .. } => match end.judgement() {
+                (Outcome::Pass, cause) => (Outcome::Fail, cause),
+                other => other,
+            },
+            DiscoveryError::Unreadable { .. } => (Outcome::Error, Cause::Lab(error.to_string())),
+            DiscoveryError::Definition { detail } => (Outcome::Fail, Cause::Lab(detail.clone())),
+        };
+        let message = match error {
+            DiscoveryError::Failed { command, end, detail } => {
+                let line = useful_line_of(detail).or_else(|| {
+                    let from = usize::try_from(self.last_log.unwrap_or(0)).unwrap_or(0);
+                    first_useful_line(self.joined.frames().get(from..).unwrap_or_default())
+                });
+                match line {
+                    Some(line) => format!("`{command}` {end}: {line}"),
+                    None => format!("`{command}` {end}"),
+                }
+            }
+            DiscoveryError::Unreadable { .. } | DiscoveryError::Definition { .. } => {
+                error.to_string().lines().next().unwrap_or_default().to_owned()
+            }
+        };
+        self.fail(outcome, cause, message)
+    }
+
+    fn fail(&mut self, outcome: Outcome, cause: Cause, message: String) -> Next {
+        let result = self.result(outcome, cause, message);
+        self.tell(AttemptEnd::Ran(result))
+    }
+
+    fn result(&mut self, outcome: Outcome, cause: Cause, message: String) -> AttemptResult {
+        let started = self.started.unwrap_or_else(|| self.job.now());
+        let frames = std::mem::take(&mut self.joined).into_frames();
+        AttemptResult {
+            outcome,
+            cause,
+            message,
+            started,
+            duration: self.job.now().since(started),
+            usage: self.usage,
+            steps: Vec::new(),
+            measures: Vec::new(),
+            output: self.job.place.keep(frames, self.commands).unwrap_or(Output::None),
+            leaked: self.leaked,
+        }
+    }
+
+    fn tell(&mut self, end: AttemptEnd) -> Next {
+        let (left, _) = self.job.look();
+        // What a listing leaves behind is of no use to anyone.
+        let _kept = self.job.leave(&left, Outcome::Pass);
+        let last = self.job.first().map(|a| (a.attempt, end));
+        self.job.end(last);
+        Next::Done
+    }
+}
+
+impl Task for DiscoverTask {
+    fn next(&mut self, ended: Option<ProcessEnd>) -> Next {
+        match ended {
+            None => self.go_on(None),
+            Some(end) => self.command_ended(end),
+        }
+    }
+
+    fn output(&mut self, stream: Stream, _: Duration, bytes: &[u8]) {
+        match stream {
+            Stream::Stdout => add(&mut self.heard.stdout, bytes, &mut self.heard.too_much),
+            Stream::Stderr => {
+                let stderr = &mut self.heard.stderr;
+                stderr.extend_from_slice(bytes);
+                // Cut seldom, so that each byte is moved a bounded number of times.
+                if stderr.len() > 2 * STDERR_BYTES_MAX {
+                    stderr.drain(..stderr.len() - STDERR_BYTES_MAX);
+                }
+            }
+            Stream::Muster => {}
+        }
+    }
+
+    fn report(&mut self, _: Duration, bytes: &[u8]) {
+        add(&mut self.heard.report, bytes, &mut self.heard.too_much);
+    }
+}
+
+fn add(to: &mut Vec<u8>, bytes: &[u8], too_much: &mut bool) {
+    if to.len() + bytes.len() > ANSWER_BYTES_MAX {
+        *too_much = true;
+    } else {
+        to.extend_from_slice(bytes);
+    }
+}
+
+fn useful_line_of(text: &str) -> Option<String> {
+    let mut log = Vec::new();
+    push(&mut log, Frame { stream: Stream::Stderr, at_millis: 0, text: text.as_bytes() });
+    first_useful_line(&log)
+}
+
+fn shown(line: &Line) -> String {
+    match line {
+        Line::Shell(text) => text.clone(),
+        Line::Argv(argv) => argv.join(" "),
+    }
+}
+
+/// Items that a command of the user's prints.
+struct ItemCommand(Command);
+
+impl Discovery for ItemCommand {
+    fn next(&mut self, answer: Option<Answer>) -> Ask {
+        let Self(command) = self;
+        match answer {
+            Some(Answer::Ran { end: End::Exit(0), stdout, .. }) => {
+                Ask::Done(item_lines::parse(&stdout).map_err(|e| DiscoveryError::Definition {
+                    detail: format!("`{}`: {e}", shown(&command.line)),
+                }))
+            }
+            Some(Answer::Ran { end, stderr, .. }) => Ask::Done(Err(DiscoveryError::Failed {
+                command: shown(&command.line),
+                end,
+                detail: String::from_utf8_lossy(&stderr).into_owned(),
+            })),
+            None | Some(Answer::Files(_)) => Ask::Run(SuiteCommand {
+                line: command.line.clone(),
+                dir: command.dir.clone().unwrap_or_default(),
+                env: command.env.clone(),
+                unset: Vec::new(),
+                report: false,
+            }),
+        }
+    }
+}
+
+/// No question.
+struct Nothing;
+
+impl Discovery for Nothing {
+    fn next(&mut self, _: Option<Answer>) -> Ask {
+        Ask::Done(Ok(Found::default()))
+    }
+}

@@ -1,0 +1,164 @@
+//! The environment of a test's processes. What each variable means is in `docs/reference/environment.md`.
+//!
+//! Later layers win: the agent's own environment, the area's, the test's, the command's, the item's, and
+//! last the variables of the contract, which nothing may replace.
+
+use muster_core::exchange::{RunContext, TestContext, Unit, UnitAttempt};
+use muster_core::time::Time;
+use std::time::Duration;
+
+/// Variables of the agent's own environment that tests do not inherit: what another runner told *us* about
+/// our part of its work would be taken by the frameworks as told to them.
+const NOT_INHERITED: &[&str] = &[
+    "GTEST_TOTAL_SHARDS",
+    "GTEST_SHARD_INDEX",
+    "GTEST_SHARD_STATUS_FILE",
+    "TEST_TOTAL_SHARDS",
+    "TEST_SHARD_INDEX",
+    "TEST_SHARD_STATUS_FILE",
+    "PYTEST_XDIST_WORKER",
+    "PYTEST_XDIST_WORKER_COUNT",
+    "PYTEST_XDIST_TESTRUNUID",
+    "PYTEST_CURRENT_TEST",
+    "NEXTEST",
+    "NEXTEST_EXECUTION_MODE",
+    "NEXTEST_RUN_ID",
+    "TRACEPARENT",
+    "TRACESTATE",
+];
+
+/// What tests inherit of an environment. Values that are not UTF-8 cannot be passed on.
+pub fn inherited(all: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>) -> Env {
+    let mut env = Env::default();
+    for (name, value) in all {
+        let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) else { continue };
+        if !name.starts_with("MUSTER_") && !NOT_INHERITED.contains(&name.as_str()) {
+            env.set(&name, &value);
+        }
+    }
+    env
+}
+
+/// Variables, sorted by name, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Env(Vec<(String, String)>);
+
+impl Env {
+    /// Sets a variable. A name that no process could be given (empty, with `=` or NUL) is left out, and
+    /// so is a value with NUL.
+    pub(super) fn set(&mut self, name: &str, value: impl Into<String>) {
+        let value = value.into();
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return;
+        }
+        match self.place(name) {
+            Ok(at) => self.0[at].1 = value,
+            Err(at) => self.0.insert(at, (name.to_owned(), value)),
+        }
+    }
+
+    pub(super) fn set_all(&mut self, vars: &[(String, String)]) {
+        for (name, value) in vars {
+            self.set(name, value.as_str());
+        }
+    }
+
+    pub(super) fn unset(&mut self, name: &str) {
+        if let Ok(at) = self.place(name) {
+            self.0.remove(at);
+        }
+    }
+
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(n, _)| n.as_str().cmp(name))
+    }
+
+    pub(super) fn into_vec(self) -> Vec<(String, String)> {
+        self.0
+    }
+}
+
+/// What the contract's variables are taken from.
+pub(super) struct Contract<'a> {
+    pub(super) run: &'a RunContext,
+    pub(super) test: &'a TestContext,
+    pub(super) unit: &'a Unit,
+    /// The name of the device.
+    pub(super) slot: &'a str,
+    /// The step's name; empty for suites.
+    pub(super) step: &'a str,
+    /// The directory made for the attempt.
+    pub(super) work_dir: &'a str,
+    /// When the attempt's hard limit ends.
+    pub(super) deadline: Option<Time>,
+}
+
+impl Contract<'_> {
+    /// Adds the item's variables and the contract's.
+    pub(super) fn apply(&self, env: &mut Env) {
+        let Self { run, test, unit, slot, step, work_dir, deadline } = self;
+        // Several items of one process share its environment, so what is one item's is not set.
+        let alone = match unit.attempts.as_slice() {
+            [one] => Some(one),
+            _ => None,
+        };
+        if let Some(one) = alone {
+            env.set_all(&one.vars);
+        }
+        let address = address(run, test, alone);
+        let area = run.address.rsplit_once('/').map_or(run.address.as_str(), |(area, _)| area);
+        env.set("MUSTER_AREA", area);
+        env.set("MUSTER_RUN", run.number.to_string());
+        env.set("MUSTER_TEST", test.def.name.as_str());
+        env.set("MUSTER_AREA_DIR", run.area_dir.as_str());
+        env.set("MUSTER_SLOT", *slot);
+        env.set("MUSTER_WORK_DIR", *work_dir);
+        match alone {
+            Some(one) => {
+                env.set("MUSTER_ITEM", &*one.path);
+                env.set("MUSTER_ATTEMPT", one.attempt.attempt.to_string());
+                env.set("MUSTER_MEASURES", format!("{work_dir}/{}", super::scratch::MEASURES));
+            }
+            None => {
+                for name in ["MUSTER_ITEM", "MUSTER_ATTEMPT", "MUSTER_MEASURES"] {
+                    env.unset(name);
+                }
+            }
+        }
+        match step {
+            &"" => env.unset("MUSTER_STEP"),
+            step => env.set("MUSTER_STEP", *step),
+        }
+        match deadline {
+            Some(at) => env.set("MUSTER_DEADLINE", (at.0 / 1_000_000).to_string()),
+            None => env.unset("MUSTER_DEADLINE"),
+        }
+        if run.trace_id.len() == 32 && run.trace_id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            env.set("TRACEPARENT", format!("00-{}-{:016x}-01", run.trace_id, span(&address)));
+        }
+        env.set("MUSTER_ADDRESS", address);
+    }
+}
+
+/// `AREA/RUN/TEST/ITEM#ATTEMPT`; without item and attempt where several share the process.
+fn address(run: &RunContext, test: &TestContext, alone: Option<&UnitAttempt>) -> String {
+    let (head, name) = (&run.address, &test.def.name);
+    match alone {
+        None => format!("{head}/{name}"),
+        Some(one) if one.path.is_empty() => format!("{head}/{name}#{}", one.attempt.attempt),
+        Some(one) => format!("{head}/{name}/{}#{}", one.path, one.attempt.attempt),
+    }
+}
+
+/// A span id out of an address, so that whoever reads the trace can compute it too: FNV-1a, never zero.
+fn span(address: &str) -> u64 {
+    let hash = address
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    hash.max(1)
+}
+
+/// A limit, doubled where the item is expected to be slow.
+pub(super) fn stretched(limit: Option<Duration>, slow: bool) -> Option<Duration> {
+    limit.map(|l| if slow { l.saturating_mul(2) } else { l })
+}

@@ -1,0 +1,184 @@
+//! What every kind of task does in the same way: the process it describes, the directory it lends, the
+//! end it tells.
+
+use super::environment::{Contract, stretched};
+use super::logs::Place;
+use super::prepared::{Prepared, StepPlan};
+use super::scratch::{self, Left, WorkDir};
+use super::{Ears, Host};
+use crate::exec::{Limits, ProcessSpec};
+use crate::ledger::Taken;
+use muster_core::attempt::{AttemptResult, Cause, Output, Usage};
+use muster_core::exchange::{AttemptEnd, RunContext, TestContext, Unit, UnitAttempt};
+use muster_core::id::AttemptRef;
+use muster_core::outcome::Outcome;
+use muster_core::time::Time;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A unit on a slot.
+pub(super) struct Job {
+    pub(super) host: Arc<Host>,
+    pub(super) slot: u32,
+    pub(super) unit: Arc<Unit>,
+    pub(super) run: Arc<RunContext>,
+    pub(super) test: Arc<TestContext>,
+    pub(super) prepared: Arc<Prepared>,
+    pub(super) place: Place,
+    work_dir: Option<WorkDir>,
+    ended: bool,
+}
+
+/// How a process of a job is to be run, beyond what its plan says.
+pub(super) struct Manner {
+    pub(super) limits: Limits,
+    /// Where its log goes once that is large.
+    pub(super) spill: Option<PathBuf>,
+    /// It has a report pipe.
+    pub(super) report: bool,
+    /// When the attempt's hard limit ends.
+    pub(super) deadline: Option<Time>,
+}
+
+impl Job {
+    pub(super) fn new(host: Arc<Host>, slot: u32, taken: Taken, prepared: Arc<Prepared>) -> Self {
+        let Taken { unit, run, test } = taken;
+        let place = Place::new(&run.run_dir, unit.id.0);
+        Self { host, slot, unit, run, test, prepared, place, work_dir: None, ended: false }
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> Time {
+        self.host.clock.now()
+    }
+
+    /// Who is told.
+    pub(super) fn ears(&self) -> &dyn Ears {
+        &*self.host.ears
+    }
+
+    /// The unit's only attempt, or the first of several.
+    pub(super) fn first(&self) -> Option<&UnitAttempt> {
+        self.unit.attempts.first()
+    }
+
+    /// The hard limit of an attempt.
+    pub(super) fn hard_limit(&self, attempt: &UnitAttempt) -> Option<Duration> {
+        stretched(attempt.timeout.or(self.test.def.limits.timeout), attempt.slow)
+    }
+
+    /// The test's limits with this hard one.
+    pub(super) fn limits(&self, timeout: Option<Duration>, slow: bool) -> Limits {
+        let limits = &self.test.def.limits;
+        Limits {
+            timeout,
+            silence: stretched(limits.silence, slow),
+            grace: limits.grace,
+            output_bytes_max: limits.output_bytes_max,
+        }
+    }
+
+    /// A process of this job.
+    ///
+    /// # Errors
+    /// The attempt's directory cannot be made.
+    pub(super) fn process(&mut self, plan: &StepPlan, manner: Manner) -> Result<ProcessSpec, String> {
+        if self.work_dir.is_none() {
+            let dir = self.host.scratch.take(&self.run.run_dir, self.slot);
+            let failed = |e| format!("no working directory can be made in `{}`: {e}", self.run.run_dir);
+            self.work_dir = Some(dir.map_err(failed)?);
+        }
+        let mut env = self.prepared.env.clone();
+        env.set_all(&plan.env);
+        Contract {
+            run: &self.run,
+            test: &self.test,
+            unit: &self.unit,
+            slot: self.host.slots.get(self.slot as usize).map_or("", String::as_str),
+            step: &plan.name,
+            work_dir: self.work_dir.as_ref().map_or("", WorkDir::path),
+            deadline: manner.deadline,
+        }
+        .apply(&mut env);
+        env.set_all(&plan.last_env);
+        for name in &plan.unset {
+            env.unset(name);
+        }
+        Ok(ProcessSpec {
+            argv: plan.argv.clone(),
+            env: env.into_vec(),
+            dir: plan.dir.clone(),
+            make_dir: false,
+            report: manner.report,
+            limits: manner.limits,
+            spill: manner.spill,
+        })
+    }
+
+    /// What the attempt left in its directory. Where that cannot be read it counts as filled.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub(super) fn look(&self) -> (Left, Result<(), String>) {
+        match self.work_dir.as_ref().map_or_else(|| Ok(Left::default()), WorkDir::look) {
+            Ok(left) => (left, Ok(())),
+            Err(e) => {
+                let why = format!("what it left in its working directory cannot be read: {e}");
+                (Left { files: true, ..Left::default() }, Err(why))
+            }
+        }
+    }
+
+    /// Ends the use of the directory; where what is in it was kept.
+    pub(super) fn leave(&mut self, left: &Left, outcome: Outcome) -> io::Result<Option<String>> {
+        let Some(dir) = self.work_dir.take() else { return Ok(None) };
+        let keep = self
+            .first()
+            .filter(|_| !outcome.is_good())
+            .map(|a| scratch::kept_name(&self.test.def.name, &a.path, a.attempt.attempt, a.attempt.item.0));
+        self.host.scratch.leave(self.slot, dir, left, keep.as_deref())
+    }
+
+    /// Tells that the unit has ended, and its last attempt with it.
+    pub(super) fn end(&mut self, last: Option<(AttemptRef, AttemptEnd)>) {
+        self.ended = true;
+        self.ears().unit_ended(self.unit.id, last);
+    }
+
+    /// A result that is the lab's fault.
+    pub(super) fn error(&self, why: String) -> AttemptResult {
+        AttemptResult {
+            outcome: Outcome::Error,
+            message: why.clone(),
+            cause: Cause::Lab(why),
+            started: self.now(),
+            duration: Duration::ZERO,
+            usage: Usage::default(),
+            steps: Vec::new(),
+            measures: Vec::new(),
+            output: Output::None,
+            leaked: 0,
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        // The engine gave the task up: what has no result was not reached.
+        if !self.ended {
+            self.end(None);
+        }
+    }
+}
+
+/// Adds what a further process used: sums, and of memory the most.
+pub(super) fn add_usage(total: &mut Usage, more: Usage) {
+    let Usage { user_micros, system_micros, memory_peak_bytes, read_bytes, write_bytes } = more;
+    total.user_micros += user_micros;
+    total.system_micros += system_micros;
+    total.memory_peak_bytes = total.memory_peak_bytes.max(memory_peak_bytes);
+    total.read_bytes += read_bytes;
+    total.write_bytes += write_bytes;
+}

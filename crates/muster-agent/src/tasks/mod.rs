@@ -1,0 +1,128 @@
+//! What a unit is to the executor: the processes it comes to, and what is made of how they end.
+//!
+//! ```text
+//! Taken ─► Host::task ─► StepsTask     a command or steps; also a suite's item that is judged by its process
+//!                        BatchTask     items of a suite that a framework reports on
+//!                        DiscoverTask  the question for a suite's or test's items
+//! ```
+//!
+//! A task tells what comes of it through [`Ears`]; it knows neither the ledger nor the lab. Starting,
+//! capturing, limiting and killing is the executor's.
+
+mod batch;
+mod discover;
+mod environment;
+mod glob;
+mod item_lines;
+mod job;
+mod logs;
+mod prepared;
+mod scratch;
+mod shell;
+mod steps;
+
+pub use environment::{Env, inherited};
+
+use crate::clock::Clock;
+use crate::exec::{Status, Task};
+use crate::ledger::Taken;
+use job::Job;
+use muster_core::exchange::AttemptEnd;
+use muster_core::id::{AttemptRef, RunId, TestIx, UnitId};
+use muster_core::judge::Ended;
+use muster_core::time::Time;
+use muster_formats::suite::End;
+use prepared::Prepared;
+use scratch::Scratch;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Who is told what comes of the tasks. Called on engine threads.
+pub trait Ears: Send + Sync {
+    /// An attempt of a unit of several has begun.
+    fn started(&self, unit: UnitId, attempt: AttemptRef);
+
+    /// An attempt has ended.
+    fn finished(&self, unit: UnitId, attempt: AttemptRef, end: AttemptEnd);
+
+    /// A unit has ended. `last`: its last attempt's end, where that was not told before.
+    fn unit_ended(&self, unit: UnitId, last: Option<(AttemptRef, AttemptEnd)>);
+
+    /// The process on this slot is to be stopped at this moment, if it still runs: an item that shares it
+    /// with others has reached its limit then. `None`: no longer.
+    fn set_deadline(&self, slot: u32, unit: UnitId, deadline: Option<Time>);
+}
+
+/// What all tasks of an agent share.
+pub struct Host {
+    ears: Arc<dyn Ears>,
+    clock: Clock,
+    /// Names of the devices.
+    slots: Vec<String>,
+    inherited: Env,
+    scratch: Scratch,
+    prepared: Mutex<HashMap<(RunId, TestIx), Arc<Prepared>>>,
+}
+
+impl Host {
+    /// What tasks need of the host they run on. `slots`: the names of the devices, in the exchange's order.
+    pub fn new(ears: Arc<dyn Ears>, clock: Clock, slots: Vec<String>, inherited: Env) -> Self {
+        let scratch = Scratch::new(slots.len());
+        Self { ears, clock, slots, inherited, scratch, prepared: Mutex::new(HashMap::new()) }
+    }
+
+    /// What to run for a unit on a slot.
+    pub fn task(self: &Arc<Self>, slot: u32, taken: Taken) -> Box<dyn Task> {
+        let prepared = self.prepared(&taken);
+        let job = Job::new(Arc::clone(self), slot, taken, prepared);
+        if job.unit.discovery {
+            return discover::task(job);
+        }
+        match &job.test.def.kind {
+            muster_core::definition::Kind::Steps { .. } => steps::of_test(job),
+            muster_core::definition::Kind::Suite(_) => batch::task(job),
+        }
+    }
+
+    /// What is the same for all attempts of a test, made once.
+    fn prepared(&self, taken: &Taken) -> Arc<Prepared> {
+        // Limit: each holds an environment of some kilobytes; a host rarely has more tests in hand.
+        const PREPARED_MAX: usize = 256;
+        let key = (taken.test.run, taken.test.test);
+        let mut all = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(prepared) = all.get(&key) {
+            return Arc::clone(prepared);
+        }
+        if all.len() >= PREPARED_MAX {
+            all.clear();
+        }
+        let prepared = Arc::new(Prepared::new(&self.inherited, &taken.run, &taken.test.def));
+        all.insert(key, Arc::clone(&prepared));
+        prepared
+    }
+}
+
+/// What a stop that the lab asked for is called.
+const STOPPED: &str = "stopped on request";
+
+fn ended(status: Status) -> Ended {
+    match status {
+        Status::Exit(code) => Ended::Exit(code),
+        Status::Signal(signal) => Ended::Signal(signal),
+        Status::HardLimit(limit) => Ended::HardLimit(limit),
+        Status::SilenceLimit(limit) => Ended::SilenceLimit(limit),
+        Status::Stopped => Ended::Stopped(STOPPED.to_owned()),
+        Status::NotStarted(why) => Ended::NotStarted(why),
+    }
+}
+
+fn suite_end(status: Status) -> End {
+    match status {
+        Status::Exit(code) => End::Exit(code),
+        Status::Signal(signal) => End::Signal(signal),
+        Status::HardLimit(limit) => End::HardLimit(limit),
+        Status::SilenceLimit(limit) => End::SilenceLimit(limit),
+        Status::Stopped => End::Stopped(STOPPED.to_owned()),
+        Status::NotStarted(why) => End::NotStarted(why),
+    }
+}

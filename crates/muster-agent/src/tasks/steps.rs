@@ -1,0 +1,285 @@
+//! One attempt that is judged by its processes: a command, ordered steps, or a suite's item whose
+//! framework reports nothing.
+
+use super::ended;
+use super::job::{Job, Manner, add_usage};
+use super::logs::Joined;
+use super::prepared::StepPlan;
+use crate::exec::{Next, ProcessEnd, Status, Task};
+use muster_core::attempt::{AttemptResult, Cause, Output, StepResult, Usage};
+use muster_core::exchange::AttemptEnd;
+use muster_core::judge::{CompiledRule, Ended, Evidence, Progress, describe};
+use muster_core::outcome::Outcome;
+use muster_core::output::Stream;
+use muster_core::time::Time;
+use std::borrow::Cow;
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most bytes of a file of expected output.
+// Limit: it is read into memory for each comparison.
+const EXPECTED_BYTES_MAX: u64 = 64 << 20;
+
+/// A test with steps.
+pub(super) fn of_test(job: Job) -> Box<dyn Task> {
+    let steps = Arc::clone(&job.prepared.steps);
+    let rule = job.prepared.rule.clone();
+    Box::new(StepsTask::new(job, steps, rule))
+}
+
+/// An item with a process of its own, judged by this rule.
+pub(super) fn of_process(job: Job, plan: StepPlan, rule: Result<Arc<CompiledRule>, String>) -> Box<dyn Task> {
+    Box::new(StepsTask::new(job, Arc::new([plan]), rule))
+}
+
+struct StepsTask {
+    job: Job,
+    steps: Arc<[StepPlan]>,
+    rule: Result<Arc<CompiledRule>, String>,
+    /// When its first process started.
+    started: Option<Time>,
+    /// When its hard limit ends.
+    deadline: Option<Time>,
+    /// The place of the step that runs.
+    current: usize,
+    /// The limit the running step was given, and whose it is.
+    limit: Option<Limit>,
+    progress: Progress,
+    results: Vec<StepResult>,
+    joined: Joined,
+    usage: Usage,
+    leaked: u32,
+    /// The message of the step that decides so far.
+    message: String,
+}
+
+/// A step's hard limit as it was written.
+#[derive(Clone, Copy)]
+enum Limit {
+    /// What is left of the attempt's, which is this.
+    Attempt(Duration),
+    /// Its own.
+    Step(Duration),
+}
+
+impl StepsTask {
+    fn new(job: Job, steps: Arc<[StepPlan]>, rule: Result<Arc<CompiledRule>, String>) -> Self {
+        Self {
+            job,
+            steps,
+            rule,
+            started: None,
+            deadline: None,
+            current: 0,
+            limit: None,
+            progress: Progress::default(),
+            results: Vec::new(),
+            joined: Joined::default(),
+            usage: Usage::default(),
+            leaked: 0,
+            message: String::new(),
+        }
+    }
+
+    /// Whether its parts are shown as steps.
+    fn has_steps(&self) -> bool {
+        self.steps.len() > 1 || self.steps.first().is_some_and(|s| !s.name.is_empty())
+    }
+
+    fn is_slow(&self) -> bool {
+        self.job.first().is_some_and(|a| a.slow)
+    }
+
+    fn begin(&mut self) -> Next {
+        if let Err(why) = &self.rule {
+            return self.give_up(why.clone());
+        }
+        if self.job.unit.attempts.len() != 1 {
+            return self.give_up("a test with steps runs one attempt at a time".to_owned());
+        }
+        let hard = self.job.first().and_then(|a| self.job.hard_limit(a));
+        self.deadline = hard.map(|limit| self.job.now() + limit);
+        self.start_step()
+    }
+
+    /// Starts the current step.
+    fn start_step(&mut self) -> Next {
+        let Some(plan) = self.steps.get(self.current).cloned() else {
+            return self.give_up("the test has no steps".to_owned());
+        };
+        let slow = self.is_slow();
+        let left = self.deadline.map(|at| at.since(self.job.now()));
+        let whole = self.job.first().and_then(|a| self.job.hard_limit(a));
+        let own = super::environment::stretched(plan.timeout, slow);
+        let (timeout, limit) = match (own, left, whole) {
+            (Some(own), Some(left), _) if own <= left => (Some(own), Some(Limit::Step(own))),
+            (_, Some(left), Some(whole)) => (Some(left), Some(Limit::Attempt(whole))),
+            (own, _, _) => (own, own.map(Limit::Step)),
+        };
+        self.limit = limit;
+        if timeout.is_some_and(|t| t.is_zero()) {
+            // The steps before used it up, to the last moment.
+            return self.step_ended(ProcessEnd {
+                status: Status::HardLimit(Duration::ZERO),
+                started: self.job.now(),
+                duration: Duration::ZERO,
+                usage: Usage::default(),
+                leaked: 0,
+                log: Output::None,
+            });
+        }
+        let manner = Manner {
+            limits: self.job.limits(timeout, slow),
+            spill: Some(self.job.place.file(self.current)),
+            report: false,
+            deadline: self.deadline,
+        };
+        match self.job.process(&plan, manner) {
+            Ok(spec) => Next::Run(spec),
+            Err(why) => self.give_up(why),
+        }
+    }
+
+    fn step_ended(&mut self, end: ProcessEnd) -> Next {
+        let ProcessEnd { status, started, duration, usage, leaked, log } = end;
+        let began = *self.started.get_or_insert(started);
+        let log = self.job.place.own(log);
+        add_usage(&mut self.usage, usage);
+        self.leaked += leaked;
+        let ended = match (ended(status), self.limit) {
+            (Ended::HardLimit(_), Some(Limit::Attempt(limit) | Limit::Step(limit))) => {
+                Ended::HardLimit(limit)
+            }
+            (other, _) => other,
+        };
+        // Past the attempt's limit no step may begin, whatever the steps say.
+        let out_of_time = matches!((&ended, self.limit), (Ended::HardLimit(_), Some(Limit::Attempt(_))));
+        let Ok(rule) = self.rule.clone() else { return Next::Done };
+        let (outcome, cause) = rule.of_end(&ended);
+        if !self.has_steps() {
+            self.progress.receive_step(outcome, cause, muster_core::definition::Proceed::Passed);
+            return self.finish(&rule, log, began, started + duration);
+        }
+        let proceed = self.steps[self.current].proceed;
+        let name = self.steps[self.current].name.clone();
+        let at = started.since(began);
+        let from = self.joined.len();
+        self.joined.remark(at, &format!("step {name}"));
+        self.joined.add(&self.job.place, &log, at);
+        let message = describe(outcome, &cause, &self.joined.frames()[from as usize..]);
+        let exit = match cause {
+            Cause::Exit(code) => Some(code),
+            _ => None,
+        };
+        let worst_before = self.progress.outcome;
+        let first = self.results.is_empty();
+        let goes_on = self.progress.receive_step(outcome, cause, proceed);
+        if first || self.progress.outcome != worst_before {
+            self.message =
+                if message.is_empty() { String::new() } else { format!("step `{name}`: {message}") };
+        }
+        self.results.push(StepResult { name, outcome, exit, duration, output_from: from, message });
+        self.current += 1;
+        if goes_on && !out_of_time && self.current < self.steps.len() {
+            return self.start_step();
+        }
+        let frames = std::mem::take(&mut self.joined).into_frames();
+        let log = self.job.place.keep(frames, self.steps.len()).unwrap_or_default();
+        self.finish(&rule, log, began, started + duration)
+    }
+
+    /// Judges the attempt and tells its end.
+    fn finish(&mut self, rule: &CompiledRule, mut log: Output, started: Time, at: Time) -> Next {
+        let (left, looked) = self.job.look();
+        let mut lost = looked.err().unwrap_or_default();
+        let frames = if rule.needs_log(self.progress.outcome) {
+            self.job.place.read(&log).unwrap_or_else(|e| {
+                lost = format!("its output cannot be read: {e}");
+                Cow::Borrowed(&[])
+            })
+        } else {
+            Cow::Borrowed(&[][..])
+        };
+        let expected = rule.expected_file().map(|path| read_expected(&self.job.prepared.area_dir, path));
+        let judgement = rule.judge(&Evidence {
+            outcome: self.progress.outcome,
+            cause: &self.progress.cause,
+            log: &frames,
+            expected: expected.as_ref().map(|text| text.as_deref().map_err(String::as_str)),
+            measures: &left.measures,
+        });
+        drop(frames);
+        let by_steps = judgement.outcome == self.progress.outcome && judgement.cause == self.progress.cause;
+        let mut result = AttemptResult {
+            outcome: judgement.outcome,
+            cause: judgement.cause,
+            message: if by_steps && self.has_steps() {
+                std::mem::take(&mut self.message)
+            } else {
+                judgement.message
+            },
+            started,
+            duration: at.since(started),
+            usage: self.usage,
+            steps: std::mem::take(&mut self.results),
+            measures: judgement.measures,
+            output: Output::None,
+            leaked: self.leaked,
+        };
+        if !lost.is_empty() && result.outcome < Outcome::Error {
+            result.outcome = Outcome::Error;
+            result.cause = Cause::Lab(lost.clone());
+            result.message = lost;
+        }
+        match self.job.leave(&left, result.outcome) {
+            Ok(None) => {}
+            Ok(Some(kept)) => {
+                let text =
+                    format!("what it left in its working directory is in {}/{kept}", self.job.run.run_dir);
+                self.job.place.remark(&mut log, result.duration, &text);
+            }
+            Err(e) => self.job.place.remark(&mut log, result.duration, &format!("working directory: {e}")),
+        }
+        result.output = log;
+        self.tell(result)
+    }
+
+    fn give_up(&mut self, why: String) -> Next {
+        let result = self.job.error(why);
+        self.tell(result)
+    }
+
+    fn tell(&mut self, result: AttemptResult) -> Next {
+        let last = self.job.first().map(|a| (a.attempt, AttemptEnd::Ran(result)));
+        self.job.end(last);
+        Next::Done
+    }
+}
+
+impl Task for StepsTask {
+    fn next(&mut self, ended: Option<ProcessEnd>) -> Next {
+        match ended {
+            None => self.begin(),
+            Some(end) => self.step_ended(end),
+        }
+    }
+
+    fn output(&mut self, _: Stream, _: Duration, _: &[u8]) {}
+
+    fn report(&mut self, _: Duration, _: &[u8]) {}
+}
+
+/// The text of a file of expected output, relative to the area.
+fn read_expected(area_dir: &Path, path: &str) -> Result<String, String> {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let file = fs::File::open(area_dir.join(path))?;
+        let mut bytes = Vec::new();
+        file.take(EXPECTED_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|e| e.to_string())?;
+    Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+}
