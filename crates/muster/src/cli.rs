@@ -1,0 +1,149 @@
+//! The tree of commands, and the way from the command line to one of them.
+
+use crate::commands;
+use crate::context::{Context, OutputMode};
+use crate::error::Complaint;
+use crate::settings::ColorWhen;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use muster_core::outcome::ExitCode;
+use std::path::PathBuf;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "muster",
+    version,
+    about = "Runs tests on this machine, on trusted peers, or on a lab of devices: one command, one output, one record.",
+    long_about = None,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "Results go to standard output; progress, summaries and errors to standard error.\n\
+                  Exit codes: 0 passed, 1 failed, 2 usage, 3 lab failed, 4 nothing ran, 5 failures outstanding."
+)]
+pub(crate) struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What holds for every command.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Work as if started in this directory
+    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true)]
+    pub(crate) dir: Option<PathBuf>,
+    /// How to print: for people, as JSON, or only what is wrong
+    #[arg(long, value_name = "MODE", global = true, env = "MUSTER_OUTPUT", hide_env_values = true)]
+    pub(crate) output: Option<OutputMode>,
+    /// When to use colours; `auto` honours NO_COLOR, CLICOLOR_FORCE and TERM=dumb
+    #[arg(long, value_name = "WHEN", global = true, env = "MUSTER_COLOR", hide_env_values = true)]
+    pub(crate) color: Option<ColorWhen>,
+    /// Read no configuration of the user's; the area's own `muster.toml` is still read
+    #[arg(
+        long,
+        global = true,
+        env = "MUSTER_NO_CONFIG",
+        hide_env_values = true,
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    pub(crate) no_config: bool,
+}
+
+/// The commands, in the order they are listed.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run tests of this area and record what they come to
+    Run(Box<commands::run::RunArgs>),
+    /// Print what `run` would do, in which order and why, and run nothing
+    Plan(commands::plan::PlanArgs),
+    /// Go on with a run that was stopped or killed
+    Resume(commands::resume::ResumeArgs),
+    /// Run items of a recorded run again, as new attempts in the same run
+    Rerun(commands::rerun::RerunArgs),
+    /// List recorded runs
+    Runs(commands::runs::RunsArgs),
+    /// Print what the items of a run came to
+    Results(commands::results::ResultsArgs),
+    /// Print what an attempt printed
+    Log(commands::log::LogArgs),
+    /// Say why an item is as it is
+    Why(commands::why::WhyArgs),
+    /// Compare two runs
+    Diff(commands::diff::DiffArgs),
+    /// Show how a test did over time
+    History(commands::history::HistoryArgs),
+    /// Check and show the configuration
+    Config(commands::config::ConfigArgs),
+    /// Look for what on this machine would make tests fail, and say how to mend it
+    Doctor(commands::doctor::DoctorArgs),
+    /// Print a completion script for a shell
+    Completions(commands::completions::CompletionsArgs),
+    /// Write the manual pages into a directory
+    Man(commands::man::ManArgs),
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn main() -> Result<ExitCode, anyhow::Error> {
+    let matches = match Cli::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return clap_error(&error),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return clap_error(&error),
+    };
+    let context = Context::new(&cli.global)?;
+    crate::error::set_color(context.color);
+    dispatch(cli.command, &context)
+}
+
+fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    match command {
+        Command::Run(args) => commands::run::run(*args, context),
+        Command::Plan(args) => commands::plan::run(args, context),
+        Command::Resume(args) => commands::resume::run(args, context),
+        Command::Rerun(args) => commands::rerun::run(args, context),
+        Command::Runs(args) => commands::runs::run(&args, context),
+        Command::Results(args) => commands::results::run(&args, context),
+        Command::Log(args) => commands::log::run(&args, context),
+        Command::Why(args) => commands::why::run(&args, context),
+        Command::Diff(args) => commands::diff::run(&args, context),
+        Command::History(args) => commands::history::run(&args, context),
+        Command::Config(args) => commands::config::run(&args, context),
+        Command::Doctor(args) => commands::doctor::run(&args, context),
+        Command::Completions(args) => commands::completions::run(&args, context),
+        Command::Man(args) => commands::man::run(&args, context),
+    }
+}
+
+/// Help and version are data; what clap has to complain about is printed as it prints it.
+fn clap_error(error: &clap::Error) -> Result<ExitCode, anyhow::Error> {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+    match error.kind() {
+        DisplayHelp | DisplayVersion => {
+            error.print()?;
+            Ok(ExitCode::Passed)
+        }
+        _ => {
+            // If even this cannot be printed, the exit code still tells.
+            drop(error.print());
+            Err(Complaint::said(ExitCode::Usage).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_of_commands_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

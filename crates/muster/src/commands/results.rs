@@ -1,0 +1,156 @@
+//! `muster results`: what the items of a run came to.
+
+use super::runs::word;
+use super::typed::run_ref;
+use crate::context::{Context, OutputMode};
+use crate::records::Records;
+use crate::terminal::style::{self, HEAD};
+use crate::terminal::table::{Cell, Column, Table};
+use crate::terminal::{lines_counts_painted, text, why_item};
+use clap::Args;
+use muster_core::address::{RunRef, item_name};
+use muster_core::outcome::{ExitCode, Verdict};
+use muster_core::view::{ItemView, RunView};
+use muster_formats::report::{FinalReport as _, Json, Logs, words};
+use muster_store::ItemFilter;
+use std::io::{BufWriter, Write as _};
+
+/// Arguments of `muster results`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "The exit code is that of the run: 0 passed, 1 failed, 3 only the lab failed, 4 nothing ran."
+)]
+pub(crate) struct ResultsArgs {
+    /// The run: its number, its name, `latest`, or `-2` for the one before the latest
+    #[arg(value_name = "RUN", default_value = "latest", value_parser = run_ref, allow_negative_numbers = true)]
+    pub(crate) run: RunRef,
+    /// Print JSON, as `--output json` does
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only items that are not ok
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Only items that passed after they had failed
+    #[arg(long, conflicts_with = "failed")]
+    pub(crate) flaky: bool,
+    /// Only items of this test
+    #[arg(long, value_name = "TEST")]
+    pub(crate) test: Option<String>,
+}
+
+/// Prints results.
+pub(crate) fn run(args: &ResultsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let records = Records::open(context)?;
+    let head = records.find_run(&args.run)?;
+    let filter = match &args.test {
+        Some(test) => ItemFilter::Test(test),
+        None if args.failed => ItemFilter::Failed,
+        None => ItemFilter::All,
+    };
+    let mut run = records.load(&head, filter)?;
+    if let Some(test) = &args.test
+        && run.tests.is_empty()
+    {
+        records.find_item(&muster_core::address::Address {
+            run: Some(RunRef::Number(head.number)),
+            test: Some(test.clone()),
+            ..Default::default()
+        })?;
+    }
+    let wanted = |item: &ItemView| match (args.failed, args.flaky) {
+        (true, _) => item.verdict.is_some_and(|v| !v.is_ok()),
+        (false, true) => item.verdict == Some(Verdict::Flaky),
+        (false, false) => true,
+    };
+    for test in &mut run.tests {
+        test.items.retain(wanted);
+    }
+    run.tests.retain(|t| !t.items.is_empty());
+    let life = records.life(&head);
+    let code = exit_code(&run);
+    let logs = records.into_logs(&run);
+    let out = context.stdout();
+    let mut out = BufWriter::new(out);
+    if args.json || context.output == OutputMode::Json {
+        Json.write(&run, &logs, &mut out)?;
+    } else {
+        if context.output == OutputMode::Human {
+            let (word, style) = word(&run, life);
+            writeln!(out, "{}", head_line(&run, word, style))?;
+        }
+        let quiet = context.output == OutputMode::Quiet;
+        for line in table(&run, quiet, &logs).lines(context.stdout_width()) {
+            writeln!(out, "{line}")?;
+        }
+    }
+    out.flush()?;
+    Ok(code)
+}
+
+fn head_line(run: &RunView, word: &str, style: anstyle::Style) -> String {
+    let mut line = format!("{} {}", style::paint(HEAD, run.address()), style::paint(style, word));
+    if !run.name.is_empty() {
+        line.push_str(&format!(" {}", style::paint(style::INFO, text::visible(&run.name))));
+    }
+    let target = text::target(&run.target);
+    if !target.is_empty() {
+        line.push_str(&format!(" for {}", text::visible(&target)));
+    }
+    line.push_str(&format!(", started {}", text::moment(run.started)));
+    if let Some(ended) = run.ended {
+        line.push_str(&format!(", took {}", words::duration(ended.since(run.started))));
+    }
+    if run.counts.total() > 0 {
+        line.push_str(&format!(": {}", lines_counts_painted(&run.counts)));
+    }
+    line
+}
+
+fn table(run: &RunView, quiet: bool, logs: &dyn Logs) -> Table {
+    let mut table = Table::new(&[
+        ("", Column::Left),
+        ("", Column::Right),
+        ("", Column::Shrink),
+        ("", Column::Right),
+        ("", Column::Shrink),
+    ]);
+    for (test, item) in run.all_items() {
+        if item.discovery && item.verdict.is_some_and(|v| v.is_ok() && v != Verdict::NoItems) {
+            continue;
+        }
+        if quiet && item.verdict.is_some_and(Verdict::is_ok) {
+            continue;
+        }
+        let (label, style) = match item.verdict {
+            Some(verdict) => (style::label(verdict), style::of(verdict)),
+            None => ("OPEN", style::INFO),
+        };
+        let took = item.last().map(|a| words::duration(a.result.duration)).unwrap_or_default();
+        let tries = match item.attempts.len() {
+            0 | 1 => String::new(),
+            n => format!("×{n}"),
+        };
+        let why = if item.verdict == Some(Verdict::Pass) { String::new() } else { why_item(item, logs) };
+        table.row(vec![
+            Cell::new(label, style),
+            Cell::new(took, style::DIM),
+            item_name(&test.name, &item.path).into(),
+            tries.into(),
+            Cell::new(why, style::DIM),
+        ]);
+    }
+    table
+}
+
+/// How a run's results end a command.
+pub(crate) fn exit_code(run: &RunView) -> ExitCode {
+    let count = |v| run.counts.get(v);
+    let excused = count(Verdict::Error) + count(Verdict::PrerequisiteFailed) + count(Verdict::Cancelled);
+    if run.is_ok() {
+        if run.counts.total() == 0 { ExitCode::NothingRan } else { ExitCode::Passed }
+    } else if count(Verdict::Error) > 0 && run.counts.failed() == excused {
+        ExitCode::Lab
+    } else {
+        ExitCode::Failed
+    }
+}

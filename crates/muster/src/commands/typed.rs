@@ -1,0 +1,148 @@
+//! Arguments that several commands share, and how what is typed becomes what is meant.
+
+use crate::terminal::Progress;
+use clap::Args;
+use muster_core::address::RunRef;
+use muster_core::select::Shard;
+use muster_formats::report::{BadSpec, Spec, parse_spec};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// Which tests and items are meant.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Which tests")]
+pub(crate) struct SelectArgs {
+    /// Tests and items: `test`, `test/item`, `*` for any text, `!x` to leave out, commas join
+    ///
+    /// Without any pattern, all tests are meant. What the chosen tests come after is run too.
+    #[arg(value_name = "PATTERN")]
+    pub(crate) patterns: Vec<String>,
+    /// Only tests whose tags fit this CEL expression, e.g. `smoke && !slow`
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) tags: Option<String>,
+    /// Only tests whose files changed since this git revision
+    #[arg(long, value_name = "REV")]
+    pub(crate) changed_since: Option<String>,
+    /// Only items that failed in this run
+    #[arg(long, value_name = "RUN", value_parser = run_ref, allow_negative_numbers = true)]
+    pub(crate) failed_in: Option<RunRef>,
+    /// Only one part of several: `2/5` is the second of five
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub(crate) shard: Option<Shard>,
+}
+
+/// What the tests are run for.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct TargetArgs {
+    /// The target: a value for each of the area's keys, in order, e.g. `linux/x86_64/release`
+    #[arg(short, long, value_name = "A/B/C")]
+    pub(crate) target: Option<String>,
+}
+
+/// How tests are run and what is told about it.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "How to run")]
+pub(crate) struct ExecArgs {
+    /// Attempts at once [env: MUSTER_JOBS] [default: the area's `limits.jobs`, else one a core]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroU32>,
+    /// Further attempts after a failure, in place of what the tests say; 0 for none
+    #[arg(long, value_name = "N")]
+    pub(crate) retries: Option<u16>,
+    /// End the whole run after this long, e.g. `90s`, `10m`, `1h30m` (exit code 124)
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Start nothing more after this many failed items
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    pub(crate) fail_fast: Option<NonZeroU32>,
+    /// What to show of the run while it is under way
+    #[arg(long, value_name = "MODE", env = "MUSTER_PROGRESS", hide_env_values = true)]
+    pub(crate) progress: Option<Progress>,
+    /// Write a report as well: `junit:FILE`, `html:FILE`, `json:FILE`, `tap`, `teamcity`, `github`, `jsonl`
+    ///
+    /// May be given several times. Without `:FILE`, or with `:-`, it goes to standard output.
+    #[arg(long = "report", value_name = "FORMAT[:FILE]", value_parser = report)]
+    pub(crate) reports: Vec<Spec>,
+}
+
+/// Reads how a person names a run.
+pub(crate) fn run_ref(text: &str) -> Result<RunRef, String> {
+    no_flag(text, "run")?;
+    RunRef::parse(text).map_err(|e| e.to_string())
+}
+
+/// Addresses and runs may begin with `-1`; everything else that begins with a dash is a misspelt flag.
+pub(crate) fn no_flag(text: &str, what: &str) -> Result<(), String> {
+    let Some(rest) = text.strip_prefix('-') else { return Ok(()) };
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    match rest.as_bytes().get(digits) {
+        None | Some(b'/' | b'#') if digits > 0 => Ok(()),
+        _ => Err(format!("there is no such flag, and no {what} begins like this")),
+    }
+}
+
+/// Reads an address as far as it can be read without knowing the area: later, against its records.
+pub(crate) fn address_text(text: &str) -> Result<String, String> {
+    no_flag(text, "address")?;
+    if text.is_empty() {
+        return Err("an address is `[RUN/]TEST[/ITEM][#ATTEMPT]`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn shard(text: &str) -> Result<Shard, String> {
+    let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    match parts {
+        Some((index, count)) if 1 <= index && index <= count => Ok(Shard { index, count }),
+        Some(_) | None => Err("a shard is `I/N` with I from 1 to N, e.g. `2/5`".to_owned()),
+    }
+}
+
+/// Reads `90`, `90s`, `1h30m`, `1.5h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let say = "a duration is `90s`, `10m` or `1h30m`";
+    let read = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        text.parse().ok().map(Duration::from_secs)
+    } else {
+        text.parse::<jiff::SignedDuration>().ok().and_then(|d| d.try_into().ok())
+    };
+    read.filter(|d| !d.is_zero()).ok_or_else(|| say.to_owned())
+}
+
+fn report(text: &str) -> Result<Spec, BadSpec> {
+    parse_spec(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        let secs = |text| duration(text).map(|d| d.as_secs_f64());
+        assert_eq!(secs("90"), Ok(90.0));
+        assert_eq!(secs("90s"), Ok(90.0));
+        assert_eq!(secs("1h30m"), Ok(5400.0));
+        assert_eq!(secs("2 minutes"), Ok(120.0));
+        for bad in ["", "0", "-5s", "soon", "5x", "99999999999999999999"] {
+            assert!(secs(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shards_count_from_one() {
+        assert_eq!(shard("2/5"), Ok(Shard { index: 2, count: 5 }));
+        for bad in ["0/5", "6/5", "1/0", "2", "a/b", "-1/2", ""] {
+            assert!(shard(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_flag_is_not_taken_for_an_address() {
+        assert!(address_text("-1/boot").is_ok());
+        assert!(address_text("-12").is_ok());
+        for bad in ["--folow", "-x", "-", "-1x", ""] {
+            assert!(address_text(bad).is_err(), "{bad}");
+        }
+    }
+}

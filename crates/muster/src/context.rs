@@ -1,0 +1,157 @@
+//! What every command is given: where it works, how it prints, and the way to the records.
+
+use crate::cli::Global;
+use crate::error::Complaint;
+use crate::settings::{ColorWhen, Settings};
+use anstream::{AutoStream, ColorChoice};
+use clap::ValueEnum;
+use muster_core::outcome::ExitCode;
+use std::io::{IsTerminal as _, StderrLock, StdoutLock};
+use std::path::{Path, PathBuf};
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum OutputMode {
+    /// Tables and sentences
+    #[default]
+    Human,
+    /// JSON on standard output
+    Json,
+    /// Only what is wrong; the exit code tells the rest
+    Quiet,
+}
+
+/// What every command is given.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The directory to work in, absolute.
+    pub(crate) dir: PathBuf,
+    /// How results are printed.
+    pub(crate) output: OutputMode,
+    /// When colours are used.
+    pub(crate) color: ColorWhen,
+    /// The user's settings; the defaults with `--no-config`.
+    pub(crate) settings: Settings,
+}
+
+impl Context {
+    /// Works out the context from the flags, the environment (which clap has read already) and the
+    /// user's configuration.
+    ///
+    /// # Errors
+    /// The directory is not there, or the user's configuration cannot be read.
+    pub(crate) fn new(global: &Global) -> Result<Self, anyhow::Error> {
+        let here = std::env::current_dir()
+            .map_err(|e| Complaint::usage("the current directory cannot be read").because(e))?;
+        let dir = match &global.dir {
+            None => here,
+            Some(dir) => here.join(dir),
+        };
+        if !dir.is_dir() {
+            return Err(Complaint::usage(format!("`{}` is not a directory", dir.display())).into());
+        }
+        let settings = if global.no_config { Settings::default() } else { Settings::load()? };
+        Ok(Self {
+            dir,
+            output: global.output.or(settings.output).unwrap_or_default(),
+            color: global.color.or(settings.color).unwrap_or_default(),
+            settings,
+        })
+    }
+
+    /// How Muster is called in commands that are shown: with `-C DIR` where it works elsewhere.
+    pub(crate) fn program(&self) -> String {
+        match std::env::current_dir() {
+            Ok(here) if here != self.dir => {
+                let dir = self.dir.strip_prefix(&here).unwrap_or(&self.dir).to_string_lossy().into_owned();
+                format!("muster -C {}", crate::terminal::text::quoted(&dir))
+            }
+            Ok(_) | Err(_) => "muster".to_owned(),
+        }
+    }
+
+    /// Standard output, for data. Colour codes are taken out where they are not wanted.
+    pub(crate) fn stdout(&self) -> AutoStream<StdoutLock<'static>> {
+        let out = std::io::stdout().lock();
+        AutoStream::new(out, self.color.choice())
+    }
+
+    /// Standard error, for talk.
+    pub(crate) fn stderr(&self) -> AutoStream<StderrLock<'static>> {
+        let err = std::io::stderr().lock();
+        AutoStream::new(err, self.color.choice())
+    }
+
+    /// Whether colours are wanted on standard error, for those that draw there themselves.
+    pub(crate) fn stderr_has_color(&self) -> bool {
+        match self.color.choice() {
+            ColorChoice::Auto => AutoStream::choice(&std::io::stderr()) != ColorChoice::Never,
+            ColorChoice::Never => false,
+            ColorChoice::Always | ColorChoice::AlwaysAnsi => true,
+        }
+    }
+
+    /// Whether a live view can be drawn on standard error.
+    pub(crate) fn stderr_is_live(&self) -> bool {
+        std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+    }
+
+    /// Whether standard output is a terminal.
+    pub(crate) fn stdout_is_terminal(&self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+
+    /// Whether colours were asked for or forbidden, so that the default is not to be used.
+    pub(crate) fn color_is_set(&self) -> bool {
+        self.color != ColorWhen::Auto
+    }
+
+    /// Columns of standard output.
+    pub(crate) fn stdout_width(&self) -> usize {
+        crate::terminal::width_of(&std::io::stdout())
+    }
+
+    /// Columns of standard error.
+    pub(crate) fn stderr_width(&self) -> usize {
+        crate::terminal::width_of(&std::io::stderr())
+    }
+
+    /// The directory of the area at hand: the closest one, going up, that has a `muster.toml`, a
+    /// `.config/muster.toml`, or records.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn area_dir(&self) -> Result<PathBuf, anyhow::Error> {
+        let has = |dir: &Path| {
+            [FILE, OTHER_FILE].iter().any(|f| dir.join(f).is_file()) || dir.join(RECORDS).is_dir()
+        };
+        self.dir.ancestors().find(|dir| has(dir)).map(Path::to_path_buf).ok_or_else(|| {
+            Complaint::usage(format!("there is no `{FILE}` in `{}` or above it", self.dir.display()))
+                .hint("write one (see docs/reference/muster-toml.md), or name the area's directory with `-C DIR`")
+                .into()
+        })
+    }
+
+    /// The area's configuration file.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn area_file(&self) -> Result<PathBuf, anyhow::Error> {
+        let dir = self.area_dir()?;
+        [FILE, OTHER_FILE].iter().map(|f| dir.join(f)).find(|f| f.is_file()).ok_or_else(|| {
+            Complaint::new(ExitCode::Usage, format!("`{}` has records but no `{FILE}`", dir.display()))
+                .hint(format!("bring `{FILE}` back, or name another directory with `-C DIR`"))
+                .into()
+        })
+    }
+}
+
+/// The file that makes a directory an area.
+const FILE: &str = "muster.toml";
+
+/// Where it may be instead.
+const OTHER_FILE: &str = ".config/muster.toml";
+
+/// Where the records are, beside it.
+pub(crate) const RECORDS: &str = ".muster";

@@ -1,0 +1,231 @@
+//! The way from what a person calls a run or an item to its record.
+
+use crate::context::Context;
+use crate::error::Complaint;
+use crate::terminal::text::quoted;
+use muster_core::address::{Address, RunRef, Scope, item_name};
+use muster_core::attempt::Output;
+use muster_core::outcome::ExitCode;
+use muster_core::view::{ItemView, RunState, RunView, TestView};
+use muster_formats::report::{Logs, text};
+use muster_store::{ItemFilter, RunFilter, RunLock, RunName, Store};
+use std::cell::RefCell;
+use std::sync::Mutex;
+
+/// The records of the area at hand, for reading.
+pub(crate) struct Records {
+    store: RefCell<Box<dyn Store>>,
+    /// The area of the latest run; the configuration is not needed to look at records, and may be broken.
+    area: String,
+}
+
+/// An item as a person pointed at it.
+pub(crate) struct Found {
+    /// Its run, with this one test and item.
+    pub(crate) run: RunView,
+    /// The attempt asked for.
+    pub(crate) attempt: Option<u16>,
+}
+
+impl Found {
+    /// Its test.
+    pub(crate) fn test(&self) -> &TestView {
+        &self.run.tests[0]
+    }
+
+    /// Itself.
+    pub(crate) fn item(&self) -> &ItemView {
+        &self.run.tests[0].items[0]
+    }
+
+    /// Its whole address.
+    pub(crate) fn address(&self) -> String {
+        Address::of_item(&self.run.area, self.run.number, &self.test().name, &self.item().path).to_string()
+    }
+}
+
+/// Whether a run that has not ended is being worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// By this process, if it said so.
+    Alive(Option<u32>),
+    /// By nobody: its process was killed.
+    Dead,
+}
+
+impl Records {
+    /// Opens the records of the area at hand.
+    ///
+    /// # Errors
+    /// There is no area, it has no records yet, or they cannot be read.
+    pub(crate) fn open(context: &Context) -> Result<Self, anyhow::Error> {
+        let dir = context.area_dir()?;
+        let mut store = crate::wiring::open_for_reading(&dir)?;
+        let area = crate::commands::area_name(context, &mut *store)?;
+        Ok(Self { store: RefCell::new(store), area })
+    }
+
+    /// The area's name.
+    pub(crate) fn area(&self) -> &str {
+        &self.area
+    }
+
+    /// The store, for queries of a command's own.
+    pub(crate) fn with<T, E>(&self, ask: impl FnOnce(&mut dyn Store) -> Result<T, E>) -> Result<T, E> {
+        ask(&mut **self.store.borrow_mut())
+    }
+
+    /// The run a person means, without its tests.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn find_run(&self, run: &RunRef) -> Result<RunView, anyhow::Error> {
+        let found = match run {
+            RunRef::Back(n) => self
+                .with(|s| {
+                    let filter =
+                        RunFilter { area: Some(self.area.clone()), limit: *n, ..RunFilter::default() };
+                    s.list_runs(&filter)
+                })?
+                .into_iter()
+                .nth(*n as usize - 1),
+            RunRef::Number(n) => self.with(|s| s.find_run(&self.area, RunName::Number(*n)))?,
+            RunRef::Name(name) => self.with(|s| s.find_run(&self.area, RunName::Name(name)))?,
+        };
+        found.ok_or_else(|| {
+            Complaint::usage(format!("area `{}` has no run `{run}`", self.area))
+                .hint("`muster runs` lists them")
+                .into()
+        })
+    }
+
+    /// A run with the items that are wanted.
+    ///
+    /// # Errors
+    /// The records cannot be read.
+    pub(crate) fn load(&self, run: &RunView, filter: ItemFilter<'_>) -> Result<RunView, anyhow::Error> {
+        Ok(self.with(|s| s.load_run(run.id, filter))?)
+    }
+
+    /// Reads an address in this area.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(crate) fn address(&self, text: &str) -> Result<Address, anyhow::Error> {
+        let is_run_name = |word: &str| {
+            // A store that cannot be read says so at the next question.
+            matches!(self.with(|s| s.find_run(&self.area, RunName::Name(word))), Ok(Some(_)))
+        };
+        let scope = Scope { area: &self.area, is_run_name: &is_run_name };
+        Ok(Address::parse(text, scope).map_err(|e| Complaint::usage(e.to_string()))?)
+    }
+
+    /// The one item an address means. Of a test with a single item the test's name is enough.
+    ///
+    /// # Errors
+    /// There is no such item; what there is instead is named.
+    pub(crate) fn find_item(&self, address: &Address) -> Result<Found, anyhow::Error> {
+        let run = self.find_run(address.run.as_ref().unwrap_or(&RunRef::LATEST))?;
+        let Some(test) = &address.test else {
+            return Err(Complaint::usage(format!("`{address}` is a run: name a test or an item of it"))
+                .hint(format!("`muster results {}` lists them", run.number))
+                .into());
+        };
+        let exact = self.load(&run, ItemFilter::Item(test, &address.item))?;
+        if exact.tests.first().is_some_and(|t| t.items.len() == 1) {
+            return Ok(Found { run: exact, attempt: address.attempt });
+        }
+        let mut of_test = self.load(&run, ItemFilter::Test(test))?;
+        let Some(found) = of_test.tests.first_mut() else {
+            return Err(self.no_such_test(&run, test));
+        };
+        if address.item.is_empty() {
+            found.items.retain(|i| !i.discovery);
+            if found.items.len() == 1 {
+                return Ok(Found { run: of_test, attempt: address.attempt });
+            }
+            let n = found.items.len();
+            let example = found.items.iter().find(|i| i.verdict.is_none_or(|v| !v.is_ok()));
+            let example = example.or(found.items.first()).map_or("", |i| &i.path);
+            return Err(Complaint::usage(format!("`{test}` has {n} items in {}: name one", run.address()))
+                .hint(format!(
+                    "for instance {}; `muster results {} --test {}` lists them",
+                    quoted(&item_name(test, example)),
+                    run.number,
+                    quoted(test)
+                ))
+                .into());
+        }
+        let paths = found.items.iter().map(|i| i.path.as_str());
+        let near = nearest(&address.item, paths);
+        let complaint =
+            Complaint::usage(format!("`{test}` has no item `{}` in {}", address.item, run.address()));
+        Err(match near {
+            Some(near) => complaint.hint(format!("did you mean `{}`?", item_name(test, near))),
+            None => complaint.hint(format!("`muster results {} --test {test}` lists them", run.number)),
+        }
+        .into())
+    }
+
+    fn no_such_test(&self, run: &RunView, test: &str) -> anyhow::Error {
+        let complaint = Complaint::usage(format!("{} has no test `{test}`", run.address()));
+        let all = self.load(run, ItemFilter::All).map(|r| r.tests).unwrap_or_default();
+        let hint = match nearest(test, all.iter().map(|t| t.name.as_str())) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("`muster results {}` lists what it has", run.number),
+        };
+        complaint.hint(hint).into()
+    }
+
+    /// Whether somebody works on a run. `None` for a run that is over.
+    pub(crate) fn life(&self, run: &RunView) -> Option<Life> {
+        if run.state != RunState::Active {
+            return None;
+        }
+        let dir = self.store.borrow().run_dir(run.number)?;
+        Some(RunLock::holder(&dir).map_or(Life::Dead, Life::Alive))
+    }
+
+    /// The logs of a run's attempts, for reports. The store is asked no more through these records.
+    pub(crate) fn into_logs(self, run: &RunView) -> StoreLogs {
+        StoreLogs { store: Mutex::new(self.store.into_inner()), run: run.id }
+    }
+}
+
+/// Nothing has been recorded yet.
+pub(crate) fn no_runs() -> anyhow::Error {
+    Complaint::new(ExitCode::NothingRan, "nothing has been run here yet")
+        .hint("`muster run` runs and records the tests of this area")
+        .into()
+}
+
+/// The known word that is most like the one given, if it is like it at all: by its end, by its letters.
+pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Limit: comparing is quadratic, and names come from anywhere.
+    let short = |k: &&str| k.len() <= 300;
+    known
+        .filter(short)
+        .map(|k| {
+            let score = strsim::jaro_winkler(wrong, k);
+            (if k.contains(wrong) { score.max(0.9) } else { score }, k)
+        })
+        .filter(|(score, _)| *score > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, k)| k)
+}
+
+/// Logs as the store keeps them.
+pub(crate) struct StoreLogs {
+    store: Mutex<Box<dyn Store>>,
+    run: muster_core::id::RunId,
+}
+
+impl Logs for StoreLogs {
+    fn log(&self, output: &Output, bytes_max: usize) -> Vec<u8> {
+        let mut store = self.store.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match store.read_output(self.run, output) {
+            Ok(log) => text::cut_frames(&log, bytes_max),
+            Err(e) => text::remark(&format!("the output cannot be read: {e}\n")),
+        }
+    }
+}

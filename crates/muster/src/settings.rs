@@ -1,0 +1,98 @@
+//! The user's own settings: `$XDG_CONFIG_HOME/muster/config.toml`.
+//!
+//! They are about the person and the machine (how to print, how many jobs), not about tests: those are
+//! the area's. Flags and the environment come before them, and so does what the area says.
+
+use crate::context::OutputMode;
+use crate::error::Complaint;
+use crate::terminal::Progress;
+use anstream::ColorChoice;
+use clap::ValueEnum;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+/// When colours are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ColorWhen {
+    /// On a terminal, unless the environment says otherwise
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl ColorWhen {
+    /// What the stream is told.
+    pub(crate) fn choice(self) -> ColorChoice {
+        match self {
+            Self::Auto => ColorChoice::Auto,
+            Self::Always => ColorChoice::Always,
+            Self::Never => ColorChoice::Never,
+        }
+    }
+}
+
+/// The user's settings; each may be absent.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Settings {
+    /// How results are printed.
+    pub(crate) output: Option<OutputMode>,
+    /// When colours are used.
+    pub(crate) color: Option<ColorWhen>,
+    /// What is shown of a run under way.
+    pub(crate) progress: Option<Progress>,
+    /// Attempts at once, where the area says nothing.
+    pub(crate) jobs: Option<NonZeroU32>,
+    /// Limits for every area; read with the area's own.
+    limits: IgnoredAny,
+    /// Defaults for every area's tests; read with the area's own.
+    defaults: IgnoredAny,
+    /// Where they were read from.
+    #[serde(skip)]
+    pub(crate) origin: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads the user's settings; no file means none.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read or understood.
+    pub(crate) fn load() -> Result<Self, anyhow::Error> {
+        let Some(path) = Self::path() else { return Ok(Self::default()) };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(e) => {
+                return Err(Complaint::usage(format!("cannot read `{}`", path.display()))
+                    .because(e)
+                    .hint("`--no-config` goes without it")
+                    .into());
+            }
+        };
+        let mut settings: Self = toml::from_str(&text).map_err(|e| {
+            Complaint::usage(format!("`{}` is not understood", path.display()))
+                .because(OneLine(e.to_string()))
+                .hint("known keys are `output`, `color`, `progress`, `jobs`, `[limits]` and `[defaults]`; `--no-config` goes without the file")
+        })?;
+        settings.origin = Some(path);
+        Ok(settings)
+    }
+
+    /// Where they are: `$XDG_CONFIG_HOME/muster/config.toml`, by default below `~/.config`.
+    pub(crate) fn path() -> Option<PathBuf> {
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let base = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|h| h.join(".config")))?;
+        Some(base.join("muster").join("config.toml"))
+    }
+}
+
+/// A message of several lines, as one.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.trim())]
+struct OneLine(String);
