@@ -1,4 +1,5 @@
 //! Pure text in, text out: what frameworks print, what reporters want, what users write.
 
+pub mod area;
 pub mod suite;
 pub mod tap_read;

@@ -1,0 +1,180 @@
+//! What is wrong with a configuration, and where: `error`, the place with its line, `hint`.
+
+use super::source::{Pos, Sources};
+use std::fmt;
+
+/// Whether the configuration can be used all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It cannot.
+    Error,
+    /// It can, but is hardly what was meant.
+    Warning,
+}
+
+/// One thing that is wrong with a configuration. [`fmt::Display`] prints it for people, several lines
+/// without the last line's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file's name as it was given; `environment` or a flag for what came from there.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, counted in characters.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// Why, where something else is behind it.
+    pub cause: Option<String>,
+    /// What would be right.
+    pub hint: Option<String>,
+    /// The line and the part that is meant.
+    pub snippet: Option<Snippet>,
+}
+
+/// A line of a configuration with the part that is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snippet {
+    /// The line; of a long one only the part around the mark. Control characters are replaced.
+    pub text: String,
+    /// First marked character, from 0.
+    pub from: usize,
+    /// How many characters are marked; at least 1.
+    pub len: usize,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        write!(f, "{word}: {}", self.message)?;
+        let line = self.line.to_string();
+        let margin = line.len();
+        write!(f, "\n{:margin$}--> {}:{line}:{}", "", self.file, self.column)?;
+        if let Some(snippet) = &self.snippet {
+            write!(f, "\n{line} | {}", snippet.text)?;
+            write!(f, "\n{:margin$} | {:from$}{}", "", "", "^".repeat(snippet.len), from = snippet.from)?;
+        }
+        if let Some(cause) = &self.cause {
+            write!(f, "\n  caused by: {cause}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A complaint before its place has been looked up.
+#[derive(Clone, Debug)]
+pub(super) struct Complaint {
+    pub(super) severity: Severity,
+    pub(super) pos: Pos,
+    pub(super) message: String,
+    pub(super) cause: Option<String>,
+    pub(super) hint: Option<String>,
+}
+
+impl Complaint {
+    /// Adds what would be right.
+    pub(super) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds what would be right, where that is known.
+    pub(super) fn maybe_hint(&mut self, hint: Option<String>) -> &mut Self {
+        self.hint = hint.or(self.hint.take());
+        self
+    }
+
+    /// Adds what is behind it.
+    pub(super) fn cause(&mut self, cause: impl Into<String>) -> &mut Self {
+        self.cause = Some(cause.into());
+        self
+    }
+}
+
+/// Everything found so far.
+#[derive(Debug, Default)]
+pub(super) struct Complaints(Vec<Complaint>);
+
+impl Complaints {
+    pub(super) fn error(&mut self, pos: Pos, message: impl Into<String>) -> &mut Complaint {
+        self.add(Severity::Error, pos, message.into())
+    }
+
+    pub(super) fn warning(&mut self, pos: Pos, message: impl Into<String>) -> &mut Complaint {
+        self.add(Severity::Warning, pos, message.into())
+    }
+
+    fn add(&mut self, severity: Severity, pos: Pos, message: String) -> &mut Complaint {
+        let index = self.0.len();
+        self.0.push(Complaint { severity, pos, message, cause: None, hint: None });
+        &mut self.0[index]
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        self.0.iter().any(|c| c.severity == Severity::Error)
+    }
+
+    /// Adds what would be right to the latest, where it has nothing.
+    pub(super) fn last_hint(&mut self, hint: &str) {
+        if let Some(last) = self.0.last_mut().filter(|c| c.hint.is_none()) {
+            last.hint = Some(hint.to_owned());
+        }
+    }
+
+    /// Errors and warnings for people, in the order of the texts.
+    pub(super) fn finish(mut self, sources: &Sources) -> (Vec<ConfigError>, Vec<ConfigError>) {
+        self.0.sort_by_key(|c| (c.pos.source, c.pos.start));
+        let told = self.0.into_iter().map(|c| tell(c, sources));
+        told.partition(|e| e.severity == Severity::Error)
+    }
+}
+
+/// Longest snippet, in characters.
+const SNIPPET_CHARS_MAX: usize = 110;
+
+fn tell(c: Complaint, sources: &Sources) -> ConfigError {
+    let source = sources.get(c.pos.source);
+    let (line, column, text) = source.place(c.pos.start);
+    let marked = sources.slice(c.pos);
+    let marked = marked.split('\n').next().unwrap_or("").trim_end();
+    let chars: Vec<char> = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let skip = (column - 1).saturating_sub(SNIPPET_CHARS_MAX / 2);
+    let skip = if chars.len() > SNIPPET_CHARS_MAX { skip } else { 0 };
+    let text: String = chars.iter().skip(skip).take(SNIPPET_CHARS_MAX).collect();
+    let from = column - 1 - skip;
+    let room = text.chars().count().saturating_sub(from).max(1);
+    let len = marked.chars().count().clamp(1, room);
+    let snippet = (!text.trim().is_empty()).then(|| Snippet { text: text.trim_end().to_owned(), from, len });
+    ConfigError {
+        severity: c.severity,
+        file: source.name.to_string(),
+        line,
+        column,
+        message: c.message,
+        cause: c.cause,
+        hint: c.hint,
+        snippet,
+    }
+}
+
+/// The nearest of `known`, as a hint.
+pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    // Limit: names from hostile files may be long, and comparing is quadratic.
+    if wrong.len() > 100 {
+        return None;
+    }
+    let near = known.into_iter().filter(|k| k.len() <= 100);
+    let scored = near.map(|k| (strsim::jaro_winkler(wrong, k), k)).filter(|(score, _)| *score > 0.8);
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
+    best.map(|(_, k)| format!("did you mean `{k}`?"))
+}

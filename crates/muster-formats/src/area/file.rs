@@ -1,0 +1,601 @@
+//! The keys of `muster.toml`, each once: what is written here is what is read, what the JSON schema says
+//! and what the errors suggest. Nothing is resolved yet.
+
+use super::decode::{Cx, Decode, Node, Table, section, whole, words};
+use super::scalar::{OneOrMore, Scalar, Size, Span, SpanOrNone};
+use super::source::At;
+use muster_core::definition::{FlakyPolicy, Ignored, LogMeaning, Proceed, UnexpectedPass};
+use muster_core::outcome::Outcome;
+use schemars::JsonSchema;
+use toml::de::DeValue;
+
+/// A list whose elements know where they were written.
+pub(super) type List<T> = Vec<At<T>>;
+
+section! {
+    /// An area: what its tests are, what they need, and what is expected of them.
+    File {
+        /// Further files of the same form, relative to the area; what this file says wins over them.
+        "include" include: List<String>,
+        /// The area itself.
+        "area" area: AreaKeys,
+        /// Values for interpolation as `${name}`; not exported to the tests.
+        "vars" vars: Table<Scalar>,
+        /// Environment of every test.
+        "env" env: Table<Scalar>,
+        /// What holds for some targets only. The key is a pattern such as "linux/*"; of those that match, the more specific wins.
+        "target" target: Table<TargetKeys>,
+        /// Limits over the whole area.
+        "limits" limits: LimitKeys,
+        /// What holds for every test that does not say otherwise.
+        "defaults" defaults: Settings,
+        /// What holds for every test whatever it says; allowed in flags only (`--set override.retries=2`).
+        "override" overrides: Settings,
+        /// The tests, by name.
+        "test" test: Table<TestKeys>,
+        /// The suites, whose items are discovered by asking a framework, by name.
+        "suite" suite: Table<SuiteKeys>,
+        /// What is expected of tests and items.
+        "expect" expect: List<ExpectKeys>,
+    }
+}
+
+section! {
+    /// The area itself.
+    AreaKeys {
+        /// The first part of every address; by default the name of the area's directory.
+        "name" name: String,
+        /// What a target names, in order.
+        "keys" keys: List<TargetKey>,
+        /// What a pass that the expectations did not allow does to the run.
+        "unexpected-pass" unexpected_pass: UnexpectedPassWord,
+    }
+}
+
+section! {
+    /// A key of the target, with the values it may have and the one taken where none is given.
+    TargetKeyTable {
+        /// Its name.
+        "name" name: String,
+        /// The only values allowed.
+        "values" values: List<String>,
+        /// The value where the target does not say one; such keys come last.
+        "default" default: String,
+    }
+}
+
+/// A key of the target: its name, or a table.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum TargetKey {
+    Name(String),
+    Table(TargetKeyTable),
+}
+
+section! {
+    /// What holds for the targets that match.
+    TargetKeys {
+        /// Values for interpolation.
+        "vars" vars: Table<Scalar>,
+        /// Environment of every test.
+        "env" env: Table<Scalar>,
+        /// Limits over the whole area.
+        "limits" limits: LimitKeys,
+        /// What holds for every test that does not say otherwise.
+        "defaults" defaults: Settings,
+    }
+}
+
+section! {
+    /// Limits over the whole area.
+    LimitKeys {
+        /// Attempts at once; by default as many as the machine has cores.
+        "jobs" jobs: Positive,
+        /// Attempts at once of the tests that name a group, by group.
+        "groups" groups: Table<Positive>,
+        /// Nothing is started while the load average per core is above this.
+        "load" load: PositiveNumber,
+        /// Nothing is started while the area's file system has less free than this.
+        "disk-free" disk_free: Size,
+        /// The whole run ends after this long.
+        "run-timeout" run_timeout: SpanOrNone,
+    }
+}
+
+section! {
+    /// What a test may say and `[defaults]` may say for it.
+    Settings {
+        /// Hard limit of each attempt; default 10m.
+        "timeout" timeout: SpanOrNone,
+        /// Longest time without a byte of output; default none.
+        "silence" silence: SpanOrNone,
+        /// Between the polite signal and the last one; default 5s.
+        "grace" grace: Span,
+        /// Most output kept of one attempt, the middle is cut; default 16MiB.
+        "output-limit" output_limit: Size,
+        /// Further attempts after a failure: a number, or a table.
+        "retries" retries: RetriesValue,
+        /// What must hold before an attempt starts.
+        "needs" needs: NeedKeys,
+        /// Higher starts earlier; default 0.
+        "priority" priority: i32,
+        /// Words to select by.
+        "tags" tags: List<String>,
+        /// Who answers for it.
+        "owner" owner: String,
+        /// Directory the commands run in, relative to the area.
+        "dir" dir: String,
+        /// Exit codes that mean something other than the contract (0 pass, 77 skip, 99 error, else fail).
+        "exit" exit: Table<ExitOutcome>,
+        /// Rules over the lines of the log; a line is credited to the first that matches it.
+        "log" log: List<LogKeys>,
+    }
+}
+
+section! {
+    /// Tries after a failure.
+    RetryKeys {
+        /// Most further attempts.
+        "count" count: u16,
+        /// Pause before each.
+        "delay" delay: Span,
+        /// What a pass after a failure counts as.
+        "flaky" flaky: FlakyWord,
+    }
+}
+
+/// Tries after a failure: how many, or a table.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum RetriesValue {
+    Count(u16),
+    Table(RetryKeys),
+}
+
+section! {
+    /// What must hold before an attempt starts.
+    NeedKeys {
+        /// Free bytes on the area's file system.
+        "disk-free" disk_free: Size,
+        /// Load average per core not above this.
+        "load" load: PositiveNumber,
+        /// Groups of `[limits.groups]` that it takes one place in.
+        "group" group: OneOrMore<String>,
+    }
+}
+
+section! {
+    /// One rule over the lines of the log.
+    LogKeys {
+        /// Regular expression looked for in each line.
+        "pattern" pattern: String,
+        /// What it means when the rule holds.
+        "means" means: LogWord,
+        /// It holds where exactly this many lines match.
+        "count" count: u32,
+        /// It holds where at least this many match; default 1.
+        "min" min: u32,
+        /// It holds where at most this many match.
+        "max" max: u32,
+        /// For people.
+        "description" description: String,
+    }
+}
+
+section! {
+    /// What tests and suites share.
+    CommonKeys {
+        /// What it checks, for people.
+        "description" description: String,
+        /// What it comes after: a name, a list of names, or tables.
+        "after" after: AfterValue,
+        /// Condition under which it is skipped.
+        "skip-when" skip_when: String,
+        /// Environment beyond the area's.
+        "env" env: Table<Scalar>,
+        /// Standard output must be exactly this.
+        "stdout" stdout: String,
+        /// Standard output must be what this file holds.
+        "stdout-file" stdout_file: String,
+        /// The lines of this file are patterns for those of standard output: `*` is anything, `{NUMBER}` a number.
+        "stdout-pattern" stdout_pattern: String,
+        /// Values the test must measure.
+        "measure" measure: List<MeasureKeys>,
+        /// V8-style status files with expectations for its items, relative to the area.
+        "status-files" status_files: List<String>,
+        ..settings: Settings,
+    }
+}
+
+section! {
+    /// A measured value that is expected.
+    MeasureKeys {
+        /// The value's name.
+        "name" name: String,
+        /// What it should be; without it the value must only be there.
+        "expected" expected: f64,
+        /// How far off it may be, or how it compares with the expected value.
+        "tolerance" tolerance: ToleranceValue,
+        /// For people.
+        "units" units: String,
+    }
+}
+
+/// How a measured value is compared.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum ToleranceValue {
+    Within(f64),
+    Compare(CompareWord),
+}
+
+section! {
+    /// What a test comes after.
+    AfterKeys {
+        /// The other test's name.
+        "test" test: String,
+        /// What must have happened; default "passed".
+        "mode" mode: ModeWord,
+        /// For "matching-item": pairs of a regular expression and its replacement, in order.
+        "map" map: List<List<String>>,
+    }
+}
+
+/// One thing a test comes after: a name (passed), or a table.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum AfterEntry {
+    Name(String),
+    Table(AfterKeys),
+}
+
+/// What a test comes after.
+pub(super) type AfterValue = OneOrMore<AfterEntry>;
+
+section! {
+    /// A test: a command, or steps, for each of its items.
+    TestKeys {
+        /// A line for the shell.
+        "run" run: String,
+        /// Program and arguments.
+        "cmd" cmd: List<String>,
+        /// Ordered parts with their own logs and exit codes.
+        "steps" steps: List<StepValue>,
+        /// Items: every combination of the variables' values; the first variable varies slowest.
+        "matrix" matrix: Table<List<Scalar>>,
+        /// Combinations that the matrix leaves out; those that have all the values given.
+        "exclude" exclude: List<Table<Scalar>>,
+        /// Combinations beyond the matrix.
+        "include" include: List<Table<Scalar>>,
+        /// Items: one for each row, or for each place of equally long lists.
+        "table" table: TableValue,
+        /// Items by name.
+        "items" items: List<Scalar>,
+        /// Items: what a command prints, one on each line, asked once the prerequisites have ended.
+        "items-from" items_from: CommandValue,
+        ..common: CommonKeys,
+    }
+}
+
+/// A command: a line for the shell, or program and arguments.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum CommandValue {
+    Shell(String),
+    Argv(List<String>),
+}
+
+/// Rows of a table of items.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum TableValue {
+    Rows(List<Table<Scalar>>),
+    Columns(Table<List<Scalar>>),
+}
+
+section! {
+    /// A step of a test.
+    StepKeys {
+        /// Unique in the test; by default `step-1` and so on.
+        "name" name: String,
+        /// A line for the shell.
+        "run" run: String,
+        /// Program and arguments.
+        "cmd" cmd: List<String>,
+        /// Directory, relative to the area; by default the test's.
+        "dir" dir: String,
+        /// Environment beyond the test's.
+        "env" env: Table<Scalar>,
+        /// Its own hard limit, within the attempt's.
+        "timeout" timeout: SpanOrNone,
+        /// When the next step runs: "passed" (default), "always", or "ignored", whose outcome does not count.
+        "continue" proceed: ProceedWord,
+    }
+}
+
+/// A step: a line for the shell, or a table.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum StepValue {
+    Run(String),
+    Table(Box<StepKeys>),
+}
+
+section! {
+    /// A test whose items are discovered.
+    SuiteKeys {
+        /// Who is asked.
+        "framework" framework: FrameworkWord,
+        /// How many items share a process: "auto", "single" or a number.
+        "batch" batch: BatchValue,
+        /// cargo, pytest, ctest: further arguments.
+        "args" args: List<String>,
+        /// cargo: arguments passed to each test binary.
+        "binary-args" binary_args: List<String>,
+        /// cargo: what to do with `#[ignore]`d tests.
+        "ignored" ignored: IgnoredWord,
+        /// pytest: the interpreter and arguments before pytest's own.
+        "command" command: List<String>,
+        /// gtest: the programs, each a path or a list with arguments; tap: globs of programs.
+        "programs" programs: List<ProgramValue>,
+        /// tap: put before each program.
+        "interpreter" interpreter: List<String>,
+        /// ctest: the build directory, relative to the area.
+        "build-dir" build_dir: String,
+        /// files: globs, relative to the suite's directory.
+        "files" files: OneOrMore<String>,
+        /// files: the file with the expected standard output, such as "{dir}/{stem}.out".
+        "expected" expected: String,
+        /// files: the lines of the expected file are patterns.
+        "pattern" pattern: bool,
+        /// list: prints the items' names.
+        "list" list: CommandValue,
+        /// files, list: a line for the shell that runs one item.
+        "run" run: String,
+        /// files, list: program and arguments that run one item.
+        "cmd" cmd: List<String>,
+        ..common: CommonKeys,
+    }
+}
+
+/// A program: its path, or a list with its arguments.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum ProgramValue {
+    Path(String),
+    Argv(List<String>),
+}
+
+section! {
+    /// What is expected of tests and items.
+    ExpectKeys {
+        /// "test", "test/item", or with `*` for any text in either part.
+        "test" test: OneOrMore<String>,
+        /// What they may come to: "fail", "timeout", "crash", "pass"; or "skip", "slow".
+        "is" is: OneOrMore<ExpectWord>,
+        /// Condition under which this is expected.
+        "when" when: String,
+        /// For people: a bug's address, a name.
+        "reason" reason: String,
+    }
+}
+
+/// What is expected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Expected {
+    Outcome(Outcome),
+    Skip,
+    Slow,
+}
+
+/// Mode of an `after`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Mode {
+    Passed,
+    Ended,
+    MatchingItem,
+    Exclusive,
+}
+
+/// How a measured value is compared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Compare {
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// The frameworks' names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum FrameworkName {
+    Cargo,
+    Pytest,
+    Gtest,
+    Ctest,
+    Tap,
+    Files,
+    List,
+}
+
+words! { UnexpectedPassWord: UnexpectedPass {
+    "fail" => UnexpectedPass::Fail,
+    "report" => UnexpectedPass::Report,
+} }
+
+words! { FlakyWord: FlakyPolicy {
+    "pass" => FlakyPolicy::Pass,
+    "fail" => FlakyPolicy::Fail,
+} }
+
+words! { ProceedWord: Proceed {
+    "passed" => Proceed::Passed,
+    "always" => Proceed::Always,
+    "ignored" => Proceed::Ignored,
+} }
+
+words! { IgnoredWord: Ignored {
+    "skip" => Ignored::Skip,
+    "include" => Ignored::Include,
+    "only" => Ignored::Only,
+} }
+
+words! { ModeWord: Mode {
+    "passed" => Mode::Passed,
+    "ended" => Mode::Ended,
+    "matching-item" => Mode::MatchingItem,
+    "exclusive" => Mode::Exclusive,
+} }
+
+words! { CompareWord: Compare {
+    "<" => Compare::Less,
+    "<=" => Compare::LessOrEqual,
+    ">" => Compare::Greater,
+    ">=" => Compare::GreaterOrEqual,
+} }
+
+words! { ExitOutcome: Outcome {
+    "pass" => Outcome::Pass,
+    "warn" => Outcome::Warn,
+    "skip" => Outcome::Skip,
+    "check" => Outcome::Check,
+    "fail" => Outcome::Fail,
+    "timeout" => Outcome::Timeout,
+    "crash" => Outcome::Crash,
+    "abort" => Outcome::Abort,
+    "error" => Outcome::Error,
+} }
+
+words! { ExpectWord: Expected {
+    "pass" => Expected::Outcome(Outcome::Pass),
+    "fail" => Expected::Outcome(Outcome::Fail),
+    "timeout" => Expected::Outcome(Outcome::Timeout),
+    "crash" => Expected::Outcome(Outcome::Crash),
+    "skip" => Expected::Skip,
+    "slow" => Expected::Slow,
+} }
+
+words! { LogWord: LogMeaning {
+    "pass" => LogMeaning::Pass,
+    "ignore" => LogMeaning::Ignore,
+    "warn" => LogMeaning::Warn,
+    "check" => LogMeaning::Check,
+    "fail" => LogMeaning::Fail,
+    "skip" => LogMeaning::Skip,
+    "abort" => LogMeaning::Abort,
+} }
+
+words! { FrameworkWord: FrameworkName {
+    "cargo" => FrameworkName::Cargo,
+    "pytest" => FrameworkName::Pytest,
+    "gtest" => FrameworkName::Gtest,
+    "ctest" => FrameworkName::Ctest,
+    "tap" => FrameworkName::Tap,
+    "files" => FrameworkName::Files,
+    "list" => FrameworkName::List,
+} }
+
+impl FrameworkName {
+    /// The word for it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Cargo => "cargo",
+            Self::Pytest => "pytest",
+            Self::Gtest => "gtest",
+            Self::Ctest => "ctest",
+            Self::Tap => "tap",
+            Self::Files => "files",
+            Self::List => "list",
+        }
+    }
+}
+
+/// A whole number from 1.
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema)]
+pub(super) struct Positive(#[schemars(range(min = 1))] pub(super) u32);
+
+impl Decode for Positive {
+    fn decode(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        whole(node, cx, 1, u32::MAX.into()).map(|n| Self(n as u32))
+    }
+}
+
+/// A number above 0.
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema)]
+pub(super) struct PositiveNumber(pub(super) f64);
+
+impl Decode for PositiveNumber {
+    fn decode(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let number = f64::decode(node, cx)?;
+        if number > 0.0 {
+            return Some(Self(number));
+        }
+        let pos = cx.pos(node);
+        cx.complaints.error(pos, "expected a number above 0");
+        None
+    }
+}
+
+/// How many items share a process.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct BatchValue(pub(super) muster_core::definition::Batch);
+
+impl Decode for BatchValue {
+    fn decode(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        use muster_core::definition::Batch;
+        match node.get_ref() {
+            DeValue::String(s) if s == "auto" => Some(Self(Batch::Auto)),
+            DeValue::String(s) if s == "single" => Some(Self(Batch::Single)),
+            DeValue::Integer(_) => whole(node, cx, 1, u32::MAX.into()).map(|n| Self(Batch::Most(n as u32))),
+            _ => {
+                let pos = cx.pos(node);
+                cx.complaints.error(pos, "expected \"auto\", \"single\" or a number from 1");
+                None
+            }
+        }
+    }
+}
+
+impl JsonSchema for BatchValue {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Batch".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "anyOf": [
+            { "type": "string", "enum": ["auto", "single"] },
+            { "type": "integer", "minimum": 1 }
+        ] })
+    }
+}
+
+/// A value that is either a short form or a table.
+macro_rules! short_or_long {
+    ($($name:ident: $wanted:literal { $($pattern:pat => $variant:ident,)* })*) => {$(
+        impl Decode for $name {
+            fn decode(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+                match node.get_ref() {
+                    $($pattern => Decode::decode(node, cx).map(Self::$variant),)*
+                    _ => cx.wrong_type(node, $wanted),
+                }
+            }
+        }
+    )*};
+}
+
+short_or_long! {
+    TargetKey: "a key's name or a table" { DeValue::String(_) => Name, DeValue::Table(_) => Table, }
+    RetriesValue: "a number or a table" { DeValue::Integer(_) => Count, DeValue::Table(_) => Table, }
+    ToleranceValue: "a number or one of \"<\", \"<=\", \">\", \">=\"" {
+        DeValue::Integer(_) | DeValue::Float(_) => Within, DeValue::String(_) => Compare,
+    }
+    AfterEntry: "a test's name or a table" { DeValue::String(_) => Name, DeValue::Table(_) => Table, }
+    CommandValue: "a line for the shell, or a list of program and arguments" {
+        DeValue::String(_) => Shell, DeValue::Array(_) => Argv,
+    }
+    TableValue: "a list of rows, or a table of lists" { DeValue::Array(_) => Rows, DeValue::Table(_) => Columns, }
+    StepValue: "a line for the shell, or a table" { DeValue::String(_) => Run, DeValue::Table(_) => Table, }
+    ProgramValue: "a path, or a list of path and arguments" { DeValue::String(_) => Path, DeValue::Array(_) => Argv, }
+}
