@@ -10,6 +10,9 @@
 //! how a run is executed. The store believes what it is told as long as it does not contradict what it
 //! already knows.
 
+#[cfg(any(test, feature = "contract"))]
+#[expect(clippy::unwrap_used, reason = "checks panic")]
+pub mod contract;
 mod crc;
 mod durations;
 mod error;
@@ -32,3 +35,6 @@ pub use store::Store;
 pub use types::{
     Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LabKey, LateEvidence, RunFilter, RunName,
 };
+
+#[cfg(test)]
+mod tests;

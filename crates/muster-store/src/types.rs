@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Several processes may each have a lab over one store (`muster run` twice in one area). Each opens the
 /// store under a key of its own, random for an embedded lab and fixed for a standing server, so that
 /// neither sees nor voids what the other has given out. A run belongs to the lab that created it or
-/// last adopted it.
+/// last adopted it. One handle at a time writes under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LabKey(pub u64);
 

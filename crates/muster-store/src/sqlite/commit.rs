@@ -1,8 +1,8 @@
 //! One transaction for a list of changes.
 
-use super::error::writing;
+use super::error::{reading, writing};
 use super::live::{Cache, Live, Sent, SentRow, is_bad, key, load_used};
-use super::read::{Reader, find_rid};
+use super::read::{Reader, find_rid, load_live, load_sent};
 use super::rows::{self, OutputRef, encode, encode_attempt, encode_counts, verdict_code};
 use super::{Sqlite, run_dir};
 use crate::error::StoreError;
@@ -16,6 +16,7 @@ use muster_core::change::{
 use muster_core::id::{AttemptRef, ItemIx, LeaseId, RunId};
 use muster_core::plan::Plan;
 use rusqlite::{CachedStatement, ErrorCode, Transaction, TransactionBehavior, params};
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ impl Sqlite {
             buf: &mut self.buf,
             insert_record: None,
             used: None,
+            touched: Vec::new(),
             over: Vec::new(),
         };
         for change in changes {
@@ -69,6 +71,8 @@ struct Writer<'a> {
     insert_record: Option<CachedStatement<'a>>,
     /// Counters, once they have changed.
     used: Option<Used>,
+    /// Runs that are changed, which are this lab's own.
+    touched: Vec<RunId>,
     /// Runs that need not be remembered.
     over: Vec<RunId>,
 }
@@ -153,18 +157,31 @@ impl Writer<'_> {
         self.tx.prepare_cached(sql).and_then(|mut s| s.execute(params)).map_err(writing(self.db)).map(drop)
     }
 
-    /// A run this lab may write to.
+    /// A run this lab may write to. What is remembered of it is right only as long as nobody else took it
+    /// over or deleted it, so that is asked once per transaction.
     fn live(&mut self, run: RunId) -> Result<&mut Live, StoreError> {
-        if !self.cache.runs.contains_key(&run) {
-            let live = super::read::load_live(self.tx, self.db, self.lab, run)?;
-            self.cache.runs.insert(run, live);
+        if self.touched.contains(&run) {
+            return Ok(self.cache.runs.get_mut(&run).expect("a touched run is remembered"));
         }
-        Ok(self.cache.runs.get_mut(&run).expect("inserted above"))
+        let live = match self.cache.runs.entry(run) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(load_live(self.tx, self.db, self.lab, run)?),
+        };
+        let is_own = self
+            .tx
+            .prepare_cached("SELECT 1 FROM runs WHERE rid = ?1 AND id = ?2 AND lab = ?3")
+            .and_then(|mut s| s.exists(params![live.rid, rows::run_id_bytes(run), self.lab.0.cast_signed()]))
+            .map_err(reading(self.db))?;
+        if !is_own {
+            return Err(contradiction(run, "it belongs to another lab or is gone"));
+        }
+        self.touched.push(run);
+        Ok(live)
     }
 
     fn sent(&mut self) -> Result<&mut Sent, StoreError> {
         if self.cache.sent.is_none() {
-            self.cache.sent = Some(super::read::load_sent(self.tx, self.db, self.lab, self.cache)?);
+            self.cache.sent = Some(load_sent(self.tx, self.db, self.lab, self.cache)?);
         }
         Ok(self.cache.sent.as_mut().expect("set above"))
     }
@@ -219,6 +236,7 @@ impl Writer<'_> {
         })?;
         self.plan("INSERT INTO plans (rid, spec, plan) VALUES (?1, ?2, ?3)", live.rid, spec, plan)?;
         self.cache.runs.insert(*id, live);
+        self.touched.push(*id);
         Ok(())
     }
 
@@ -248,16 +266,13 @@ impl Writer<'_> {
             return Err(contradiction(*run, "items were found for a test it has not"));
         }
         let id = key(live.rid, test.0);
-        live.dirty = true;
         encode(self.buf, "items found again", &(groups, items))?;
         self.execute("INSERT OR REPLACE INTO found_again (id, body) VALUES (?1, ?2)", params![id, &*self.buf])
     }
 
     fn replan(&mut self, record: &RunRecord) -> Result<(), StoreError> {
         let RunRecord { id, number: _, created: _, spec, plan } = record;
-        let live = self.live(*id)?;
-        live.dirty = true;
-        let rid = live.rid;
+        let rid = self.live(*id)?.rid;
         let former = Reader { conn: self.tx, db: self.db }.run(*id)?.record;
         if !is_same_run(&former, record) {
             return Err(contradiction(*id, "it was planned again with other items"));
@@ -368,10 +383,7 @@ impl Writer<'_> {
     }
 
     fn set_phase(&mut self, run: RunId, phase: &RunPhase) -> Result<(), StoreError> {
-        let live = self.live(run)?;
-        // So that it is made sure at the end that the run is still this lab's.
-        live.dirty = true;
-        let rid = live.rid;
+        let rid = self.live(run)?.rid;
         let (state, ended, reason) = rows::phase_columns(phase);
         self.execute(
             "UPDATE runs SET state = ?2, ended = ?3, reason = ?4 WHERE rid = ?1",
@@ -422,32 +434,27 @@ impl Writer<'_> {
 
     /// Writes what is written once per transaction. The runs that are over are returned.
     fn finish(mut self) -> Result<Vec<RunId>, StoreError> {
-        let lab = self.lab.0.cast_signed();
         if let Some(Used { device, lease, unit }) = self.used {
             self.execute(
                 "INSERT INTO labs (lab, device, lease, unit) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (lab) DO UPDATE
                  SET device = excluded.device, lease = excluded.lease, unit = excluded.unit",
-                params![lab, device.0, lease.0.cast_signed(), unit.0.cast_signed()],
+                params![self.lab.0.cast_signed(), device.0, lease.0.cast_signed(), unit.0.cast_signed()],
             )?;
             self.cache.used = self.used;
         }
         self.insert_record = None;
-        for (id, live) in &mut self.cache.runs {
+        for run in &self.touched {
+            let live = self.cache.runs.get_mut(run).expect("a touched run is remembered");
             if let Some(segment) = &mut live.segment {
                 segment.flush()?;
             }
-            if !std::mem::take(&mut live.dirty) {
-                continue;
-            }
-            encode_counts(self.buf, &live.counts)?;
-            let updated = self
-                .tx
-                .prepare_cached("UPDATE runs SET items = ?3, counts = ?4 WHERE rid = ?1 AND lab = ?2")
-                .and_then(|mut s| s.execute(params![live.rid, lab, live.items, &*self.buf]))
-                .map_err(writing(self.db))?;
-            if updated == 0 {
-                return Err(contradiction(*id, "it belongs to another lab or is gone"));
+            if std::mem::take(&mut live.dirty) {
+                encode_counts(self.buf, &live.counts)?;
+                self.tx
+                    .prepare_cached("UPDATE runs SET items = ?2, counts = ?3 WHERE rid = ?1")
+                    .and_then(|mut s| s.execute(params![live.rid, live.items, &*self.buf]))
+                    .map_err(writing(self.db))?;
             }
         }
         Ok(self.over)
