@@ -3,3 +3,4 @@
 pub mod area;
 pub mod suite;
 pub mod tap_read;
+pub mod status_file;
