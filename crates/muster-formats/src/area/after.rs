@@ -19,9 +19,9 @@ pub(super) fn resolve(
         for entry in after.iter().flat_map(|a| &a.value.0) {
             let Some((name, mode)) = read_entry(entry, resolver) else { continue };
             let Some(other) = index(&name.value) else {
-                let known: Vec<&str> = tests.iter().map(|t| t.name.as_str()).collect();
+                let known = tests.iter().map(|t| t.name.as_str());
                 let message = format!("no test is named `{}`", printable(&name));
-                resolver.unknown(name.pos, message, &name.value, &known);
+                resolver.unknown(name.pos, message, &name.value, known);
                 continue;
             };
             let exclusive = mode == AfterMode::Exclusive;

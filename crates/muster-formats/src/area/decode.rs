@@ -4,7 +4,7 @@
 //! wants to hear of three. The macro [`section`] makes the type, its decoder and its JSON schema from one
 //! list of keys, so that they cannot differ.
 
-use super::error::{Complaints, nearest};
+use super::error::Complaints;
 use super::source::{At, Pos};
 use toml::Spanned;
 use toml::de::DeValue;
@@ -95,7 +95,7 @@ pub(super) fn decode_section<S: Section>(node: &Node<'_>, cx: &mut Cx<'_>) -> Op
         S::keys(&mut keys);
         let place =
             if cx.table.is_empty() { "at the top level".into() } else { format!("in `[{}]`", cx.table) };
-        let hint = nearest(&key.value, keys.iter().copied()).or_else(|| {
+        let hint = cx.complaints.nearest(&key.value, keys.iter().copied()).or_else(|| {
             keys.sort_unstable();
             Some(format!("known keys: {}", keys.join(", ")))
         });
@@ -323,7 +323,8 @@ pub(super) fn wrong_word<T>(
 ) -> Option<T> {
     let pos = cx.pos(node);
     let list: Vec<_> = known.iter().map(|k| format!("`{k}`")).collect();
-    let complaint = cx.complaints.error(pos, format!("`{}` is none of {}", printable(word), list.join(", ")));
-    complaint.maybe_hint(nearest(word, known.iter().copied()));
+    let hint = cx.complaints.nearest(word, known.iter().copied());
+    let message = format!("`{}` is none of {}", printable(word), list.join(", "));
+    cx.complaints.error(pos, message).maybe_hint(hint);
     None
 }

@@ -103,7 +103,11 @@ impl Complaint {
 
 /// Everything found so far.
 #[derive(Debug, Default)]
-pub(super) struct Complaints(Vec<Complaint>);
+pub(super) struct Complaints {
+    list: Vec<Complaint>,
+    /// Names compared so far in search of suggestions.
+    compared: usize,
+}
 
 impl Complaints {
     pub(super) fn error(&mut self, pos: Pos, message: impl Into<String>) -> &mut Complaint {
@@ -115,26 +119,45 @@ impl Complaints {
     }
 
     fn add(&mut self, severity: Severity, pos: Pos, message: String) -> &mut Complaint {
-        let index = self.0.len();
-        self.0.push(Complaint { severity, pos, message, cause: None, hint: None });
-        &mut self.0[index]
+        let index = self.list.len();
+        self.list.push(Complaint { severity, pos, message, cause: None, hint: None });
+        &mut self.list[index]
+    }
+
+    /// The nearest of `known`, as a hint.
+    pub(super) fn nearest<'a>(
+        &mut self,
+        wrong: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Option<String> {
+        // Limit: comparing is quadratic in the length of names, and ten thousand wrong names among ten
+        // thousand right ones would take seconds. The first suggestions are the ones that are read.
+        const COMPARED_MAX: usize = 1_000_000;
+        const BYTES_MAX: usize = 100;
+        if wrong.len() > BYTES_MAX || self.compared > COMPARED_MAX {
+            return None;
+        }
+        let near = known.into_iter().inspect(|_| self.compared += 1).filter(|k| k.len() <= BYTES_MAX);
+        let scored = near.map(|k| (strsim::jaro_winkler(wrong, k), k)).filter(|(score, _)| *score > 0.8);
+        let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
+        best.map(|(_, k)| format!("did you mean `{k}`?"))
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.0.iter().any(|c| c.severity == Severity::Error)
+        self.list.iter().any(|c| c.severity == Severity::Error)
     }
 
     /// Adds what would be right to the latest, where it has nothing.
     pub(super) fn last_hint(&mut self, hint: &str) {
-        if let Some(last) = self.0.last_mut().filter(|c| c.hint.is_none()) {
+        if let Some(last) = self.list.last_mut().filter(|c| c.hint.is_none()) {
             last.hint = Some(hint.to_owned());
         }
     }
 
     /// Errors and warnings for people, in the order of the texts.
     pub(super) fn finish(mut self, sources: &Sources) -> (Vec<ConfigError>, Vec<ConfigError>) {
-        self.0.sort_by_key(|c| (c.pos.source, c.pos.start));
-        let told = self.0.into_iter().map(|c| tell(c, sources));
+        self.list.sort_by_key(|c| (c.pos.source, c.pos.start));
+        let told = self.list.into_iter().map(|c| tell(c, sources));
         told.partition(|e| e.severity == Severity::Error)
     }
 }
@@ -165,16 +188,4 @@ fn tell(c: Complaint, sources: &Sources) -> ConfigError {
         hint: c.hint,
         snippet,
     }
-}
-
-/// The nearest of `known`, as a hint.
-pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    // Limit: names from hostile files may be long, and comparing is quadratic.
-    if wrong.len() > 100 {
-        return None;
-    }
-    let near = known.into_iter().filter(|k| k.len() <= 100);
-    let scored = near.map(|k| (strsim::jaro_winkler(wrong, k), k)).filter(|(score, _)| *score > 0.8);
-    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
-    best.map(|(_, k)| format!("did you mean `{k}`?"))
 }

@@ -74,9 +74,9 @@ fn matching_tests(
         if let Some(i) = index(name) {
             return vec![i];
         }
-        let known: Vec<&str> = tests.iter().map(|t| t.name.as_str()).collect();
+        let known = tests.iter().map(|t| t.name.as_str());
         let message = format!("no test is named `{}`", printable(name));
-        resolver.unknown(pattern.pos, message, name, &known);
+        resolver.unknown(pattern.pos, message, name, known);
         return Vec::new();
     }
     let matching: Vec<usize> = (0..tests.len()).filter(|i| wildcard(name, &tests[*i].name)).collect();

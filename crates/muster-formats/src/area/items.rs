@@ -159,14 +159,14 @@ impl Builder<'_, '_> {
             let mut combination = Vec::new();
             for (key, value) in &row.value.0 {
                 let Some(axis) = axes.iter().position(|(k, _)| *k == key.value) else {
-                    let hint = super::error::nearest(key, axes.iter().map(|(k, _)| *k));
+                    let hint = self.complaints.nearest(key, axes.iter().map(|(k, _)| *k));
                     let message = format!("`{}` is no variable of the matrix", printable(key));
                     self.complaints.error(key.pos, message).maybe_hint(hint);
                     continue;
                 };
                 let text = self.value(value);
                 if partial && !axes[axis].1.iter().any(|(v, _)| *v == text) {
-                    let hint = super::error::nearest(&text, axes[axis].1.iter().map(|(v, _)| v.as_str()));
+                    let hint = self.complaints.nearest(&text, axes[axis].1.iter().map(|(v, _)| v.as_str()));
                     let message = format!("`{}` is no value of `{}`", printable(&text), key.value);
                     self.complaints.error(value.pos, message).maybe_hint(hint);
                 }

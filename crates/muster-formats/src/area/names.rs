@@ -8,7 +8,7 @@
 //! A value that names itself means the value it takes the place of (`PATH = "bin:${PATH}"` in a test).
 
 use super::decode::printable;
-use super::error::{Complaints, nearest};
+use super::error::Complaints;
 use super::source::{At, Pos, Sources};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -264,7 +264,7 @@ impl<'a> Interpolation<'a> {
         let known =
             self.local.order.iter().chain(&self.vars.order).chain(&self.env.order).map(String::as_str);
         let known = known.chain(self.target.iter().map(|(k, _)| k.as_str())).chain(["area"]);
-        let hint = nearest(name, known.chain(self.items.iter().map(String::as_str)));
+        let hint = complaints.nearest(name, known.chain(self.items.iter().map(String::as_str)));
         let hint = hint.or_else(|| match asked.used {
             Use::Shell => Some(format!("for the shell's own variable write `${name}` or `$${{{name}}}`")),
             Use::Value if self.process_env.contains_key(name) => {

@@ -1,7 +1,7 @@
 //! Merges the layers for one target, and makes the area of them.
 
 use super::conditions::{self, Checked};
-use super::error::{Complaints, nearest};
+use super::error::Complaints;
 use super::file::{AreaKeys, File, LimitKeys, Settings, SuiteKeys, TargetKeys, TestKeys};
 use super::layers::Read;
 use super::limits::{LimitPlaces, check_name, check_variable, merge};
@@ -215,7 +215,14 @@ fn written(read: &Read) -> Vec<(&At<String>, Written<'_>)> {
 
 impl Resolver<'_, '_> {
     /// Complains about a name nobody knows.
-    pub(super) fn unknown(&mut self, pos: Pos, message: String, wrong: &str, known: &[&str]) {
-        self.complaints.error(pos, message).maybe_hint(nearest(wrong, known.iter().copied()));
+    pub(super) fn unknown<'k>(
+        &mut self,
+        pos: Pos,
+        message: String,
+        wrong: &str,
+        known: impl IntoIterator<Item = &'k str>,
+    ) {
+        let hint = self.complaints.nearest(wrong, known);
+        self.complaints.error(pos, message).maybe_hint(hint);
     }
 }

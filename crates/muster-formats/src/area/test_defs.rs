@@ -263,10 +263,9 @@ impl<'a> Resolver<'a, '_> {
                 groups.push(group.value.clone());
                 continue;
             }
-            let known: Vec<String> = self.groups.clone();
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let known = self.groups.clone();
             let message = format!("no group is named `{}`", printable(group));
-            self.unknown(group.pos, message, group, &known);
+            self.unknown(group.pos, message, group, known.iter().map(String::as_str));
             if known.is_empty() {
                 // The nearest of nothing is no hint.
                 self.complaints.last_hint("`[limits.groups]` says how many of a group may run at once");

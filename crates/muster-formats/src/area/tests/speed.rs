@@ -28,3 +28,13 @@ fn ten_thousand_errors_are_told() {
     }
     assert_eq!(World::default().load(&text).unwrap_err().len(), 10_000);
 }
+
+#[test]
+fn ten_thousand_unknown_names_among_ten_thousand_known_ones_are_told() {
+    let mut text = String::new();
+    for i in 0..10_000 {
+        write!(text, "[test.t{i}]\nrun = 'x'\nafter = 'q{i}'\n").unwrap();
+    }
+    let errors = World::default().load(&text).unwrap_err();
+    assert_eq!(errors.len(), 10_000);
+}
