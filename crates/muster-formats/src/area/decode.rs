@@ -43,6 +43,16 @@ impl Cx<'_> {
         Pos { source: self.source, start: at(span.start), end: at(span.end) }
     }
 
+    /// A text that programs can be given.
+    pub(super) fn text(&mut self, node: &Node<'_>, text: &str) -> Option<String> {
+        if !text.contains('\0') {
+            return Some(text.to_owned());
+        }
+        let pos = self.pos(node);
+        self.complaints.error(pos, "a text cannot hold the character NUL");
+        None
+    }
+
     /// Complains that a value has the wrong type.
     pub(super) fn wrong_type<T>(&mut self, node: &Node<'_>, wanted: &str) -> Option<T> {
         let found = node.get_ref().type_str();
@@ -132,7 +142,7 @@ impl<T: Decode> Decode for Box<T> {
 impl Decode for String {
     fn decode(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         match node.get_ref() {
-            DeValue::String(s) => Some(s.to_string()),
+            DeValue::String(s) => cx.text(node, s),
             _ => cx.wrong_type(node, "a string"),
         }
     }

@@ -79,9 +79,35 @@ pub(super) struct Complaint {
     pub(super) message: String,
     pub(super) cause: Option<String>,
     pub(super) hint: Option<String>,
+    /// The place in a text that is not one of the sources.
+    pub(super) elsewhere: Option<Elsewhere>,
+}
+
+/// A place in a text that is named by a configuration and is none itself.
+#[derive(Clone, Debug)]
+pub(super) struct Elsewhere {
+    file: String,
+    line: usize,
+    column: usize,
+    text: String,
+}
+
+impl Elsewhere {
+    /// The place with its line; both numbers count from 1.
+    pub(super) fn new(file: &str, text: &str, line: u32, column: u32) -> Self {
+        let (line, column) = ((line as usize).max(1), (column as usize).max(1));
+        let text = text.lines().nth(line - 1).unwrap_or("").to_owned();
+        Self { file: file.to_owned(), line, column, text }
+    }
 }
 
 impl Complaint {
+    /// Says that the place is in another text.
+    pub(super) fn elsewhere(&mut self, place: Elsewhere) -> &mut Self {
+        self.elsewhere = Some(place);
+        self
+    }
+
     /// Adds what would be right.
     pub(super) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
         self.hint = Some(hint.into());
@@ -120,7 +146,7 @@ impl Complaints {
 
     fn add(&mut self, severity: Severity, pos: Pos, message: String) -> &mut Complaint {
         let index = self.list.len();
-        self.list.push(Complaint { severity, pos, message, cause: None, hint: None });
+        self.list.push(Complaint { severity, pos, message, cause: None, hint: None, elsewhere: None });
         &mut self.list[index]
     }
 
@@ -166,26 +192,49 @@ impl Complaints {
 const SNIPPET_CHARS_MAX: usize = 110;
 
 fn tell(c: Complaint, sources: &Sources) -> ConfigError {
-    let source = sources.get(c.pos.source);
-    let (line, column, text) = source.place(c.pos.start);
-    let marked = sources.slice(c.pos);
-    let marked = marked.split('\n').next().unwrap_or("").trim_end();
+    let Complaint { severity, pos, message, cause, hint, elsewhere } = c;
+    let (file, line, column, snippet) = match elsewhere {
+        Some(Elsewhere { file, line, column, text }) => {
+            let word = text.chars().skip(column - 1).take_while(|c| c.is_alphanumeric() || *c == '_').count();
+            let snippet = snippet(&text, column, word);
+            (file, line, column, snippet)
+        }
+        None => {
+            let source = sources.get(pos.source);
+            let (line, column, text) = source.place(pos.start);
+            let marked = sources.slice(pos);
+            let marked = marked.split('\n').next().unwrap_or("").trim_end();
+            (source.name.to_string(), line, column, snippet(text, column, marked.chars().count()))
+        }
+    };
+    ConfigError {
+        severity,
+        file: clean(file),
+        line,
+        column,
+        message: clean(message),
+        cause: cause.map(clean),
+        hint: hint.map(clean),
+        snippet,
+    }
+}
+
+/// Texts come from files: none of them may speak to the terminal.
+fn clean(text: String) -> String {
+    if !text.chars().any(char::is_control) {
+        return text;
+    }
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The part of a line round a mark, fit for a terminal.
+fn snippet(text: &str, column: usize, len: usize) -> Option<Snippet> {
     let chars: Vec<char> = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let skip = (column - 1).saturating_sub(SNIPPET_CHARS_MAX / 2);
     let skip = if chars.len() > SNIPPET_CHARS_MAX { skip } else { 0 };
     let text: String = chars.iter().skip(skip).take(SNIPPET_CHARS_MAX).collect();
     let from = column - 1 - skip;
     let room = text.chars().count().saturating_sub(from).max(1);
-    let len = marked.chars().count().clamp(1, room);
-    let snippet = (!text.trim().is_empty()).then(|| Snippet { text: text.trim_end().to_owned(), from, len });
-    ConfigError {
-        severity: c.severity,
-        file: source.name.to_string(),
-        line,
-        column,
-        message: c.message,
-        cause: c.cause,
-        hint: c.hint,
-        snippet,
-    }
+    let text = text.trim_end().to_owned();
+    (!text.trim().is_empty()).then(|| Snippet { text, from, len: len.clamp(1, room) })
 }

@@ -1,10 +1,12 @@
 //! What is expected of which items: `[[expect]]` tables and status files.
 
+use super::LoadContext;
 use super::decode::printable;
+use super::error::Elsewhere;
 use super::file::{ExpectKeys, Expected, List};
 use super::resolve::Resolver;
-use super::source::{At, Pos};
-use super::{LoadContext, StatusFileError};
+use super::source::At;
+use crate::status_file;
 use muster_core::definition::{Expectation, ItemMatch, TestDef};
 use muster_core::select::wildcard;
 
@@ -115,17 +117,13 @@ pub(super) fn status_files(
                     continue;
                 }
             };
-            match context.status_files.expectations(&path, &text, resolver.facts) {
+            match status_file::expectations(&path, &text, resolver.facts) {
                 Ok(found) => test.expectations.extend(found),
-                Err(errors) => errors.iter().for_each(|e| told(e, &path, written.pos, resolver)),
+                Err(errors) => errors.iter().for_each(|e| {
+                    let place = Elsewhere::new(&path, &text, e.pos.line, e.pos.column);
+                    resolver.complaints.error(written.pos, e.wrong.to_string()).elsewhere(place);
+                }),
             }
         }
     }
-}
-
-fn told(error: &StatusFileError, path: &str, pos: Pos, resolver: &mut Resolver<'_, '_>) {
-    let StatusFileError { line, column, message, hint } = error;
-    let place = format!("{}:{line}:{column}", printable(path));
-    let complaint = resolver.complaints.error(pos, format!("a status file is wrong at {place}"));
-    complaint.cause(message.clone()).maybe_hint(hint.clone());
 }

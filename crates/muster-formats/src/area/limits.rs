@@ -62,6 +62,14 @@ pub(super) fn wrong_name(name: &str) -> Option<&'static str> {
     matches!(name, "." | "..").then_some("`.` and `..` are directories")
 }
 
+/// A directory's name made fit to be an area's.
+pub(super) fn fit_name(directory: &str) -> String {
+    let bad = |c: char| c.is_control() || c.is_whitespace() || "/#,*!".contains(c);
+    let name: String = directory.chars().take(50).map(|c| if bad(c) { '-' } else { c }).collect();
+    let name = name.trim_start_matches('-');
+    if wrong_name(name).is_some() { "area".into() } else { name.to_owned() }
+}
+
 /// Complains about a name that cannot be one.
 pub(super) fn check_name(what: &str, name: &At<String>, complaints: &mut Complaints) -> bool {
     let Some(why) = wrong_name(name) else { return true };

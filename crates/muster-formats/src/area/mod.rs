@@ -34,7 +34,7 @@ pub use error::{ConfigError, Severity, Snippet};
 pub use schema::json_schema;
 pub use show::Shown;
 
-use muster_core::definition::{AreaDef, Expectation};
+use muster_core::definition::AreaDef;
 use muster_core::expr::Facts;
 use std::collections::BTreeMap;
 
@@ -76,37 +76,11 @@ impl<F: Fn(&str) -> std::io::Result<String>> Files for F {
     }
 }
 
-/// Understands V8-style status files, whose grammar is not this module's.
-pub trait StatusFiles {
-    /// What the file says for these facts, already reduced to the rules whose conditions hold.
-    ///
-    /// # Errors
-    /// All that is wrong with the text.
-    fn expectations(
-        &self,
-        path: &str,
-        text: &str,
-        facts: &Facts,
-    ) -> Result<Vec<Expectation>, Vec<StatusFileError>>;
-}
-
-/// Something that is wrong with a status file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusFileError {
-    /// From 1.
-    pub line: usize,
-    /// From 1.
-    pub column: usize,
-    /// What is wrong.
-    pub message: String,
-    /// What would be right.
-    pub hint: Option<String>,
-}
-
 /// What loading needs to know beside the texts.
 #[derive(Clone, Copy)]
 pub struct LoadContext<'a> {
-    /// The area's name where the file does not say one, usually its directory's.
+    /// The area's name where the file does not say one: its directory's, made fit where it has blanks
+    /// or signs that mean something in addresses.
     pub area_name: &'a str,
     /// The target's values, in the order of the area's keys.
     pub target: &'a [String],
@@ -118,8 +92,6 @@ pub struct LoadContext<'a> {
     pub facts: &'a Facts,
     /// Gives included files and status files.
     pub files: &'a dyn Files,
-    /// Understands status files.
-    pub status_files: &'a dyn StatusFiles,
 }
 
 /// A configuration that can be used.

@@ -4,7 +4,7 @@ use super::conditions::{self, Checked};
 use super::error::Complaints;
 use super::file::{AreaKeys, File, LimitKeys, Settings, SuiteKeys, TargetKeys, TestKeys};
 use super::layers::Read;
-use super::limits::{LimitPlaces, check_name, check_variable, merge};
+use super::limits::{LimitPlaces, check_name, check_variable, fit_name, merge};
 use super::names::{Interpolation, Space, is_name};
 use super::scalar::Scalar;
 use super::source::{At, Pos, Sources};
@@ -68,7 +68,8 @@ pub(super) fn resolve(read: &Read, context: &LoadContext<'_>, complaints: &mut C
         check_name("an area", name, complaints);
         places.name = Some(name.pos);
     }
-    let area_name = name.map_or(context.area_name, |n| n.as_str());
+    let usual = fit_name(context.area_name);
+    let area_name = name.map_or(usual.as_str(), |n| n.as_str());
     let with_keys = area_tables.iter().rev().find(|a| a.keys.is_some()).or(area_tables.last());
     places.keys = with_keys.and_then(|a| a.keys.as_ref()).map(|k| k.pos);
     let target = target::pair(with_keys.copied(), context.target, complaints);

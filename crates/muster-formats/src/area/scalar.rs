@@ -189,7 +189,7 @@ impl Decode for Size {
 impl Decode for Scalar {
     fn decode(node: &Node<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         match node.get_ref() {
-            DeValue::String(s) => Some(Self(s.to_string())),
+            DeValue::String(s) => cx.text(node, s).map(Self),
             DeValue::Integer(i) => Some(Self(i.to_string())),
             DeValue::Float(f) => Some(Self(f.as_str().to_owned())),
             DeValue::Boolean(b) => Some(Self(b.to_string())),

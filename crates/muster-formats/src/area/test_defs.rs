@@ -130,7 +130,7 @@ impl<'a> Resolver<'a, '_> {
     /// A path, interpolated.
     pub(super) fn path(&mut self, path: &At<String>) -> String {
         let text = self.names.expand(path, Use::Value, self.complaints);
-        if text.is_empty() || text.chars().any(|c| c == '\0' || c.is_control()) {
+        if text.is_empty() || text.chars().any(char::is_control) {
             self.complaints.error(path.pos, "this cannot be a path");
         }
         text
@@ -147,7 +147,7 @@ impl<'a> Resolver<'a, '_> {
     /// A line for the shell, interpolated.
     pub(super) fn shell(&mut self, line: &At<String>) -> Line {
         let text = self.names.expand(line, Use::Shell, self.complaints);
-        if text.trim().is_empty() || text.contains('\0') {
+        if text.trim().is_empty() {
             self.complaints.error(line.pos, "there is no command in this");
         }
         Line::Shell(text)
@@ -156,7 +156,7 @@ impl<'a> Resolver<'a, '_> {
     /// Program and arguments, interpolated.
     pub(super) fn argv(&mut self, argv: &List<String>, pos: Pos) -> Line {
         let argv = self.texts(argv);
-        if argv.first().is_none_or(|program| program.is_empty()) || argv.iter().any(|a| a.contains('\0')) {
+        if argv.first().is_none_or(|program| program.is_empty()) {
             self.complaints.error(pos, "there is no program in this");
         }
         Line::Argv(argv)

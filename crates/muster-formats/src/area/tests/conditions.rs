@@ -25,8 +25,10 @@ is = "crash"
 when = "os == 'linux'"
 "#;
 
+const STATUS: &str = "[\n['os == linux', {\n  'i': [FAIL],\n  'j*': [SKIP],\n}],\n]\n";
+
 fn expectations(target: &str) -> Vec<(String, ItemMatch, String, String)> {
-    let world = World::target(target).with_file("linux.status", "i fail\n").with_file("windows.status", "");
+    let world = World::target(target).with_file("linux.status", STATUS).with_file("windows.status", STATUS);
     let loaded = world.load(EXPECTING).unwrap_or_else(|e| panic!("{}", told(&e)));
     let mut all = Vec::new();
     for test in &loaded.area.tests {
@@ -54,7 +56,8 @@ fn expectations_go_to_the_tests_they_name_where_their_condition_holds() {
     ];
     let mut linux = vec![row("plain", ItemMatch::Prefix(String::new()), "crash", "muster.toml:19")];
     linux.extend(always.clone());
-    linux.push(row("s", ItemMatch::Exact("i".into()), "fail", "linux.status:1"));
+    linux.push(row("s", ItemMatch::Exact("i".into()), "fail", "linux.status:3"));
+    linux.push(row("s", ItemMatch::Prefix("j".into()), "skip", "linux.status:4"));
     assert_eq!(expectations("linux"), linux);
     let mut windows = always.to_vec();
     windows.push(row("s", ItemMatch::Exact("x".into()), "skip", "muster.toml:15"));
@@ -64,7 +67,7 @@ fn expectations_go_to_the_tests_they_name_where_their_condition_holds() {
 
 #[test]
 fn a_condition_sees_the_targets_value_before_the_machines() {
-    let loaded = World::target("windows").with_file("windows.status", "").load(EXPECTING).unwrap();
+    let loaded = World::target("windows").with_file("windows.status", STATUS).load(EXPECTING).unwrap();
     let holds = |text: &str| Expr::parse(text).unwrap().eval_bool(&loaded.facts);
     assert_eq!(holds("os == 'windows' && target.os == 'windows' && host.os == 'linux'"), Ok(true));
     assert_eq!(holds("cores == 8 && host.cores == 8"), Ok(true));

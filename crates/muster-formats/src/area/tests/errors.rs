@@ -780,16 +780,14 @@ fn suites_are_checked() {
 
 #[test]
 fn a_status_file_that_is_wrong_is_told_where() {
-    let world = World::default().with_file("x.status", "a fail\nb fial\n");
+    let world = World::default().with_file("x.status", "[\n[ALWAYS, {\n  'a': [FIAL],\n}],\n]\n");
     let errors = world.load("[suite.s]\nframework = 'pytest'\nstatus-files = ['x.status']\n").unwrap_err();
     expect![[r#"
-        error: a status file is wrong at x.status:2:3
-         --> muster.toml:3:17
-        3 | status-files = ['x.status']
-          |                 ^^^^^^^^^^
-          caused by: no outcome
-    "#]]
-    .assert_eq(&told(&errors));
+        error: `FIAL` is no outcome; did you mean `FAIL`?
+         --> x.status:3:9
+        3 |   'a': [FIAL],
+          |         ^^^^
+    "#]].assert_eq(&told(&errors));
 }
 
 #[test]
@@ -977,4 +975,19 @@ fn a_snippet_is_fit_for_a_terminal() {
           |            ^
     "#]],
     );
+}
+
+#[test]
+fn a_text_cannot_hold_nul() {
+    check("[env]\nA = \"x\\u0000\"\n[test.t]\nrun = \"\\u0000\"\n", expect![[r#"
+        error: a text cannot hold the character NUL
+         --> muster.toml:2:5
+        2 | A = "x\u0000"
+          |     ^^^^^^^^^
+
+        error: a text cannot hold the character NUL
+         --> muster.toml:4:7
+        4 | run = "\u0000"
+          |       ^^^^^^^^
+    "#]]);
 }

@@ -158,3 +158,19 @@ fn an_area_without_keys_needs_no_target_and_a_key_may_have_a_default() {
     assert_eq!(loaded.area.target, [("os".into(), "any".into())]);
     assert_eq!(loaded.area.name, "x");
 }
+
+#[test]
+fn an_areas_name_is_its_directorys_made_fit() {
+    use crate::area::limits::fit_name;
+    for (directory, name) in
+        [("demo", "demo"), ("my area", "my-area"), ("", "area"), ("--", "area"), ("a,b/c", "a-b-c")]
+    {
+        assert_eq!(fit_name(directory), name);
+    }
+}
+
+#[test]
+fn byte_order_mark_and_line_ends_of_other_systems_are_read() {
+    let loaded = load_good("\u{feff}[test.t]\r\nrun = 'x'\r\n[test.u]\r\nrun = 'y'\r\n");
+    assert_eq!(loaded.area.tests[1].origin, "muster.toml:3");
+}

@@ -10,7 +10,6 @@ mod values;
 
 use super::*;
 use muster_core::definition::{ItemMatch, Items, Kind, Line, TestDef};
-use muster_core::outcome::Outcome;
 use std::io;
 
 /// A caller's world: what it would read from the machine.
@@ -29,34 +28,6 @@ impl Default for World {
         facts.set("cores", 8);
         let env = [("HOME".to_owned(), "/home/ana".to_owned())].into();
         Self { target: Vec::new(), env, facts, files: BTreeMap::new() }
-    }
-}
-
-/// A stand-in for the real grammar: each line is `path outcome`.
-struct PlainStatus;
-
-impl StatusFiles for PlainStatus {
-    fn expectations(
-        &self,
-        path: &str,
-        text: &str,
-        _: &Facts,
-    ) -> Result<Vec<Expectation>, Vec<StatusFileError>> {
-        let read = |(i, l): (usize, &str)| {
-            let error =
-                |column| StatusFileError { line: i + 1, column, message: "no outcome".into(), hint: None };
-            let (item, word) = l.split_once(' ').ok_or_else(|| vec![error(1)])?;
-            let outcome = Outcome::from_word(word).ok_or_else(|| vec![error(item.len() + 2)])?;
-            Ok(Expectation {
-                items: ItemMatch::Exact(item.into()),
-                allowed: vec![outcome],
-                skip: false,
-                slow: false,
-                reason: String::new(),
-                origin: format!("{path}:{}", i + 1),
-            })
-        };
-        text.lines().enumerate().map(read).collect()
     }
 }
 
@@ -86,7 +57,6 @@ impl World {
             process_env: &self.env,
             facts: &self.facts,
             files: &files,
-            status_files: &PlainStatus,
         };
         load(layers, &context)
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::area::scalar::{format_duration, format_size, parse_duration, parse_size};
 use muster_core::definition::*;
+use muster_core::outcome::Outcome;
 use std::time::Duration;
 
 #[test]
