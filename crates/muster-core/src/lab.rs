@@ -19,6 +19,7 @@ mod agents;
 mod check;
 mod dispatch;
 mod explain;
+mod in_use;
 mod orders;
 mod ready;
 mod run;
@@ -36,6 +37,7 @@ use crate::exchange::{Exchange, Gauges, Orders};
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
 use crate::plan::{History, PlanError};
 use crate::time::Time;
+use in_use::InUse;
 use run::Run;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,7 +46,8 @@ use std::time::Duration;
 /// Numbers the lab decides by.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Policy {
-    /// An agent not heard of for this long has lost its devices.
+    /// An agent not heard of for this long has lost its devices. One that holds units is answered at
+    /// least every quarter of this, so that it can tell in time that the lab may have lost it.
     pub lease: Duration,
     /// Attempts that fail by the lab's fault before an item is given up.
     pub lab_errors_max: u16,
@@ -87,6 +90,16 @@ pub enum Mistake {
     CountTwice,
     /// A dependent starts when its prerequisite has begun, not ended.
     StartDependentsEarly,
+    /// Groups, exclusive tests and jobs at once are not minded.
+    IgnoreLimits,
+    /// Devices are given away long before the agent that has them knows that it lost them.
+    ExpireEarly,
+    /// The devices of an agent that fell silent stay its own for ever.
+    NeverExpire,
+    /// Units asked back are given to others before the agent has heard that they were.
+    TakeBackUnheard,
+    /// A unit whose orders were lost is not sent again.
+    SendOnce,
 }
 
 /// What can happen to the lab.
@@ -185,6 +198,7 @@ pub struct Lab {
     agents: BTreeMap<AgentId, Agent>,
     devices: BTreeMap<DeviceId, Device>,
     units: BTreeMap<UnitId, UnitState>,
+    in_use: InUse,
     used: Used,
     /// What this `apply` has decided so far.
     out: Vec<Effect>,
@@ -196,8 +210,7 @@ struct Agent {
     session: SessionId,
     host: String,
     devices: Vec<DeviceId>,
-    /// Known to be there; false after a restart of the lab until it speaks.
-    present: bool,
+    presence: Presence,
     /// Its devices are lost when this passes without a word.
     lease_until: Time,
     /// Last exchange taken in.
@@ -207,11 +220,35 @@ struct Agent {
     gauges: Gauges,
     /// The exchange that waits for an answer.
     pending: Option<Pending>,
+    /// What the last orders said that the agent has no state to repeat for.
+    said: Said,
+}
+
+/// Whether a session is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    /// It spoke, and its lease has not ended since.
+    There,
+    /// Not heard of since its lease ended, or since the lab was restored.
+    Missing,
+    /// There is proof that it is over: whatever still comes from it is from the grave.
+    Over,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    seq: u64,
+    at: Time,
+    /// Held units that were not listed: the agent ends them, which may take a while.
+    unwelcome: BTreeSet<UnitId>,
+    kill: bool,
 }
 
 #[derive(Debug)]
 struct Pending {
     seq: u64,
+    /// The last orders the agent had heard when it spoke.
+    heard: u64,
     /// It carried results: answered at the end of the turn, whatever there is to say.
     urgent: bool,
     holding: BTreeSet<UnitId>,
@@ -248,6 +285,8 @@ struct UnitState {
     micros: u64,
     /// The agent has said that it runs.
     running: bool,
+    /// Its content was sent. Only [`Mistake::SendOnce`] relies on it.
+    sent: bool,
     /// The attempt the watchers were last told of as started.
     told: Option<AttemptRef>,
     wish: Wish,
@@ -273,6 +312,7 @@ impl Lab {
             agents: BTreeMap::new(),
             devices: BTreeMap::new(),
             units: BTreeMap::new(),
+            in_use: InUse::default(),
             used: Used::default(),
             out: Vec::new(),
         }
@@ -310,6 +350,7 @@ impl Lab {
                         left: attempts,
                         micros: 0,
                         running: false,
+                        sent: false,
                         told: None,
                         wish: Wish::Run,
                     },
@@ -334,7 +375,9 @@ impl Lab {
             unit.discovery = run.is_discovery(first);
             unit.micros = unit.left.iter().map(|(item, _)| run.expected_micros(*item)).sum();
             lab.devices.get_mut(&unit.device).expect("checked above").micros += unit.micros;
+            lab.in_use.add(run, unit.test, unit.device);
         }
+        lab.keep_apart();
         Ok(lab)
     }
 
@@ -385,7 +428,7 @@ impl Lab {
             Input::Tick => self.tick(now),
             Input::CreateRun { record, history } => self.create_run(now, record, history)?,
             Input::ReopenRun { snapshot, items, replanned, history } => {
-                self.reopen_run(now, *snapshot, &items, replanned, history)?
+                self.reopen_run(now, *snapshot, &items, replanned, history)?;
             }
             Input::StopRun { run, reason, kill } => {
                 if !self.runs.contains_key(&run) {
@@ -436,6 +479,7 @@ impl Lab {
         let doomed = run.derive();
         let started = run.started_event();
         self.runs.insert(id, run);
+        self.keep_apart();
         self.save(Change::RunCreated(record));
         self.tell(now, id, started);
         self.settle_new(now, id, doomed);
@@ -470,7 +514,7 @@ impl Lab {
             }
         };
         let mut changes: Vec<Change> = replanned.into_iter().map(Change::RunReplanned).collect();
-        changes.extend(run.reopen(items));
+        changes.extend(run.reopen(now, items));
         if *run.phase() != RunPhase::Active {
             run.set_phase(RunPhase::Active);
             changes.insert(0, Change::RunState { run: id, phase: RunPhase::Active });
@@ -478,6 +522,7 @@ impl Lab {
         let doomed = run.derive();
         let started = run.started_event();
         self.runs.insert(id, run);
+        self.keep_apart();
         for change in changes {
             self.save(change);
         }
@@ -486,12 +531,40 @@ impl Lab {
         Ok(())
     }
 
+    /// What one run of an area keeps apart is kept apart in its other runs too.
+    fn keep_apart(&mut self) {
+        let mut all: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
+        for run in self.runs.values().filter(|r| *r.phase() == RunPhase::Active) {
+            let area = run.record().spec.area.as_str();
+            for (name, others) in run.apart() {
+                all.entry((area, name)).or_default().extend(others.iter().cloned());
+                for other in others {
+                    all.entry((area, other)).or_default().insert(name.to_string());
+                }
+            }
+        }
+        if all.is_empty() {
+            return;
+        }
+        let all: BTreeMap<(String, String), BTreeSet<String>> =
+            all.into_iter().map(|((area, name), o)| ((area.to_owned(), name.to_owned()), o)).collect();
+        for run in self.runs.values_mut() {
+            let area = run.record().spec.area.clone();
+            for ix in (0u32..).map(TestIx).take(run.tests().len()) {
+                if let Some(others) = all.get(&(area.clone(), run.test(ix).name.to_string())) {
+                    run.keep_apart(ix, others);
+                }
+            }
+        }
+    }
+
     fn tick(&mut self, now: Time) {
         self.sweep_lost_agents(now);
         self.sweep_deadlines(now);
+        self.settle_stuck(now);
         self.dispatch();
         self.finish_runs(now);
-        self.give_orders();
+        self.give_orders(now);
     }
 
     fn save(&mut self, change: Change) {

@@ -1,6 +1,6 @@
 //! What an agent says it has: its session, its devices, the units it holds, the results it brings.
 
-use super::{Agent, Device, Lab, Mistake, Pending, Rejected, Wish};
+use super::{Agent, Device, Lab, Mistake, Pending, Presence, Rejected, Said, Wish};
 use crate::change::Change;
 use crate::event::Event;
 use crate::exchange::{AttemptEnd, Exchange, Finished, Held, HeldPhase};
@@ -16,18 +16,20 @@ impl Lab {
         match self.agents.get(&id) {
             // Sessions grow with time: an older one is a voice from the grave.
             Some(agent) if session < agent.session => return Err(stale),
-            Some(agent) if session == agent.session && seq <= agent.seq && agent.present => {
-                return Err(stale);
+            Some(agent) if session == agent.session => {
+                if seq <= agent.seq || agent.presence == Presence::Over {
+                    return Err(stale);
+                }
             }
-            Some(agent) if session == agent.session => {}
             Some(_) | None => {
                 self.lose_agent(now, id);
                 self.welcome_agent(id, session, host, devices, now);
             }
         }
-        let lease_until = now + self.policy.lease;
+        let early = self.policy.mistake == Mistake::ExpireEarly;
+        let lease_until = now + if early { self.policy.lease / 8 } else { self.policy.lease };
         let agent = self.agents.get_mut(&id).expect("known or just welcomed");
-        agent.present = true;
+        agent.presence = Presence::There;
         agent.seq = seq;
         agent.gauges = gauges;
         agent.lease_until = lease_until;
@@ -42,7 +44,7 @@ impl Lab {
         }
         self.take_back_what_was_given_back(id, heard, &held);
         let agent = self.agents.get_mut(&id).expect("still known");
-        agent.pending = Some(Pending { seq, urgent, holding: held, finished: finished_units });
+        agent.pending = Some(Pending { seq, heard, urgent, holding: held, finished: finished_units });
         Ok(())
     }
 
@@ -103,12 +105,13 @@ impl Lab {
                 session,
                 host,
                 devices: devices.into_iter().map(|(d, _)| d).collect(),
-                present: false,
+                presence: Presence::Missing,
                 lease_until: now + self.policy.lease,
                 seq: 0,
                 acked: 0,
                 gauges: crate::exchange::Gauges::default(),
                 pending: None,
+                said: Said::default(),
             },
         );
     }
@@ -123,14 +126,17 @@ impl Lab {
         if self.policy.mistake == Mistake::AckUnseen && spool.is_multiple_of(7) {
             return;
         }
-        let fenced = self.policy.mistake != Mistake::IgnoreFence;
         let this = (attempt.item, attempt.attempt);
+        let mut unit_id = unit_id;
+        let mut fence = lease;
+        if self.policy.mistake == Mistake::IgnoreFence
+            && let Some((id, unit)) =
+                self.units.iter().find(|(_, u)| u.run == attempt.run && u.left.contains(&this))
+        {
+            (unit_id, fence) = (*id, unit.lease);
+        }
         let device = match self.units.get_mut(&unit_id) {
-            Some(unit)
-                if (unit.lease == lease || !fenced)
-                    && unit.run == attempt.run
-                    && unit.left.contains(&this) =>
-            {
+            Some(unit) if unit.lease == fence && unit.run == attempt.run && unit.left.contains(&this) => {
                 unit.left.retain(|a| *a != this);
                 unit.device
             }
@@ -157,9 +163,10 @@ impl Lab {
     /// A result nobody waits for: a repetition of one that is recorded, or late evidence.
     fn receive_unwanted(&mut self, now: Time, attempt: AttemptRef, lease: LeaseId, end: AttemptEnd) {
         let live = self.devices.values().any(|d| d.lease == Some(lease));
-        let recorded = self.runs.get(&attempt.run).is_some_and(|r| {
-            r.items().get(attempt.item.0 as usize).is_some_and(|i| i.record.attempts >= attempt.attempt)
-        });
+        // Of what the lab does not have, the store need not have anything either.
+        let item = self.runs.get(&attempt.run).and_then(|r| r.items().get(attempt.item.0 as usize));
+        let Some(item) = item else { return };
+        let recorded = item.record.attempts >= attempt.attempt;
         if self.policy.mistake == Mistake::CountTwice && recorded {
             if let AttemptEnd::Ran(result) = end
                 && let Some(run) = self.runs.get_mut(&attempt.run)
@@ -201,6 +208,8 @@ impl Lab {
         if unit.told == Some(current) || !unit.left.iter().any(|(ix, _)| *ix == current.item) {
             return;
         }
+        // Later attempts of the same process began some time since then.
+        let at = if unit.told.is_none() { since.min(now) } else { now };
         unit.told = Some(current);
         let (run_id, device) = (unit.run, unit.device);
         let run = &self.runs[&run_id];
@@ -210,7 +219,7 @@ impl Lab {
             attempt: current.attempt,
             device: Arc::clone(&self.devices[&device].name),
         };
-        self.tell(since.min(now), run_id, event);
+        self.tell(at, run_id, event);
     }
 
     /// Units the agent was asked to give back or stop, has heard so, and holds no more, are nobody's.
@@ -223,7 +232,8 @@ impl Lab {
             .filter(|id| match self.units[id].wish {
                 Wish::Run => false,
                 Wish::GiveBack { said } | Wish::Stop { said } => {
-                    said.is_some_and(|s| heard >= s) && !held.contains(id)
+                    let known = self.policy.mistake == Mistake::TakeBackUnheard;
+                    said.is_some_and(|s| heard >= s || known) && !held.contains(id)
                 }
             })
             .collect();
@@ -255,6 +265,7 @@ impl Lab {
         }
         let unit = self.units.remove(&id).expect("looked up above");
         let device = self.devices.get_mut(&unit.device).expect("units are on known devices");
+        self.in_use.remove(&self.runs[&unit.run], unit.test, unit.device);
         device.units.retain(|u| *u != id);
         device.micros = device.micros.saturating_sub(unit.micros);
     }
@@ -262,13 +273,18 @@ impl Lab {
     pub(super) fn receive_agent_gone(&mut self, now: Time, agent: AgentId, session: SessionId) {
         if self.agents.get(&agent).is_some_and(|a| a.session == session) {
             self.lose_agent(now, agent);
+            self.agents.get_mut(&agent).expect("seen above").presence = Presence::Over;
         }
     }
 
     /// Agents that have been silent for a whole lease have lost their devices.
     pub(super) fn sweep_lost_agents(&mut self, now: Time) {
-        let lost: Vec<AgentId> =
-            self.agents.iter().filter(|(_, a)| a.lease_until <= now).map(|(id, _)| *id).collect();
+        let lost: Vec<AgentId> = self
+            .agents
+            .iter()
+            .filter(|(_, a)| a.lease_until <= now && self.policy.mistake != Mistake::NeverExpire)
+            .map(|(id, _)| *id)
+            .collect();
         for agent in lost {
             self.lose_agent(now, agent);
         }
@@ -278,7 +294,9 @@ impl Lab {
     /// comes under the old leases is late.
     fn lose_agent(&mut self, _now: Time, id: AgentId) {
         let Some(agent) = self.agents.get_mut(&id) else { return };
-        agent.present = false;
+        if agent.presence == Presence::There {
+            agent.presence = Presence::Missing;
+        }
         agent.pending = None;
         for device in agent.devices.clone() {
             let d = self.devices.get_mut(&device).expect("agents' devices are known");
@@ -287,6 +305,7 @@ impl Lab {
             let units = std::mem::take(&mut d.units);
             for unit in units {
                 let unit = self.units.remove(&unit).expect("units on devices are known");
+                self.in_use.remove(&self.runs[&unit.run], unit.test, unit.device);
                 let forget = self.policy.mistake == Mistake::ForgetLostUnits;
                 let run = self.run_mut(unit.run);
                 for (ix, _) in unit.left {

@@ -1,6 +1,7 @@
 //! Walks every cross-reference of the lab; called after each step in tests and by the simulator.
 
 use super::Lab;
+use super::in_use::InUse;
 use super::run::{Phase, Run};
 use crate::outcome::Counts;
 use std::collections::BTreeSet;
@@ -38,7 +39,13 @@ impl Lab {
                 assert!(item.record.verdict.is_none());
             }
         }
+        let mut in_use = InUse::default();
+        for unit in self.units.values() {
+            in_use.add(&self.runs[&unit.run], unit.test, unit.device);
+        }
+        assert_eq!(in_use, self.in_use, "what is out");
         for run in self.runs.values() {
+            run.ready().check();
             self.check_run(run);
         }
     }

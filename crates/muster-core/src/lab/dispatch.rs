@@ -5,10 +5,10 @@
 
 use super::ready::{Class, Rank};
 use super::run::Run;
-use super::{Lab, UnitState, Wish};
+use super::{Agent, Lab, Mistake, Presence, UnitState, Wish};
 use crate::change::{Change, RunPhase, SentUnit};
 use crate::exchange::Gauges;
-use crate::id::{AgentId, DeviceId, ItemIx, LeaseId, RunId, UnitId};
+use crate::id::{DeviceId, ItemIx, LeaseId, RunId, UnitId};
 use crate::time::micros;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,17 +18,6 @@ const BATCH_MICROS_MIN: u64 = 5_000;
 const BATCH_MICROS_MAX: u64 = 2_000_000;
 /// Each device should get this many processes out of a group of items, so that none ends up alone at the end.
 const BATCHES_PER_DEVICE: u64 = 3;
-
-/// What is out, counted the ways the limits are.
-#[derive(Default)]
-struct InUse {
-    /// Units by area and group of the area's limits.
-    groups: BTreeMap<(String, String), u32>,
-    /// Units by area and test.
-    tests: BTreeMap<(String, String), u32>,
-    /// Devices by area.
-    devices: BTreeMap<String, BTreeSet<DeviceId>>,
-}
 
 /// Why a ready item is not started.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,16 +34,7 @@ impl Lab {
         let ready = self.runs.values().any(|r| r.ready().len() > 0 && *r.phase() == RunPhase::Active);
         let mut sent: BTreeMap<LeaseId, Vec<SentUnit>> = BTreeMap::new();
         if ready {
-            let mut in_use = self.count_in_use();
-            let agents: Vec<AgentId> = self
-                .agents
-                .iter()
-                .filter(|(_, a)| a.present && a.pending.is_some())
-                .map(|(id, _)| *id)
-                .collect();
-            for agent in agents {
-                self.supply(agent, &mut in_use, &mut sent);
-            }
+            self.supply(&mut sent);
         }
         for (lease, units) in sent {
             self.save(Change::Sent { lease, units });
@@ -63,20 +43,23 @@ impl Lab {
         self.end_idle_leases();
     }
 
-    /// Gives the devices of an agent work until none wants more or nothing may start.
-    fn supply(&mut self, agent: AgentId, in_use: &mut InUse, sent: &mut BTreeMap<LeaseId, Vec<SentUnit>>) {
-        let gauges = self.agents[&agent].gauges;
-        let devices = self.agents[&agent].devices.clone();
+    /// Gives devices work until none wants more or nothing may start.
+    fn supply(&mut self, sent: &mut BTreeMap<LeaseId, Vec<SentUnit>>) {
+        let devices: Vec<DeviceId> = self
+            .agents
+            .values()
+            .filter(|a| a.is_there() && a.pending.is_some())
+            .flat_map(|a| a.devices.iter().copied())
+            .collect();
         let mut hungry: BTreeSet<(u64, usize, DeviceId)> = devices
             .iter()
             .filter(|d| self.wants_more(**d))
             .map(|d| (self.devices[d].micros, self.devices[d].units.len(), *d))
             .collect();
-        // The device that will be idle first is served first.
+        // The device that will be idle first is served first, whosever it is.
         while let Some((_, _, device)) = hungry.pop_first() {
-            let idle = self.devices[&device].units.is_empty();
-            let Some((run, class, rank)) = self.best(device, idle, gauges, in_use) else { continue };
-            let (lease, unit) = self.send(device, run, class, rank, devices.len() as u64, in_use);
+            let Some((run, class, rank)) = self.best(device) else { continue };
+            let (lease, unit) = self.send(device, run, class, rank, devices.len() as u64);
             sent.entry(lease).or_default().push(unit);
             if self.wants_more(device) {
                 hungry.insert((self.devices[&device].micros, self.devices[&device].units.len(), device));
@@ -94,23 +77,20 @@ impl Lab {
     }
 
     /// The best item that may start on this device now.
-    fn best(
-        &self,
-        device: DeviceId,
-        idle: bool,
-        gauges: Gauges,
-        in_use: &InUse,
-    ) -> Option<(RunId, Class, Rank)> {
+    fn best(&self, device: DeviceId) -> Option<(RunId, Class, Rank)> {
+        let idle = self.devices[&device].units.is_empty();
+        let gauges = self.agents[&self.devices[&device].agent].gauges;
         let mut best: Option<(Rank, RunId, Class)> = None;
         for run in self.runs.values().filter(|r| *r.phase() == RunPhase::Active) {
-            for (class, rank) in run.ready().heads() {
+            for (rank, class) in run.ready().heads() {
                 if best.is_some_and(|(b, ..)| (b.priority, b.micros) <= (rank.priority, rank.micros)) {
-                    continue;
+                    break;
                 }
                 // Where something may hold an item up, it is only given to a device that starts it at once.
                 let free = run.gate_def(class.gate).is_open_always();
-                if (free || idle) && self.held_up(run, class.gate, device, gauges, in_use).is_none() {
+                if (free || idle) && self.held_up(run, class.gate, device, gauges).is_none() {
                     best = Some((rank, run.id(), class));
+                    break;
                 }
             }
         }
@@ -118,26 +98,21 @@ impl Lab {
     }
 
     /// What keeps the items of a gate from starting on a device, if anything does.
-    fn held_up(
-        &self,
-        run: &Run,
-        gate: u32,
-        device: DeviceId,
-        gauges: Gauges,
-        in_use: &InUse,
-    ) -> Option<Held> {
+    fn held_up(&self, run: &Run, gate: u32, device: DeviceId, gauges: Gauges) -> Option<Held> {
+        if self.policy.mistake == Mistake::IgnoreLimits {
+            return None;
+        }
         let spec = &run.record().spec;
-        let (area, limits) = (&spec.area, &spec.limits);
-        if let Some(max) = limits.jobs {
-            let busy = in_use.devices.get(area);
-            let others = busy.map_or(0, |b| b.len() - usize::from(b.contains(&device)));
-            if others >= max as usize {
-                return Some(Held::Jobs { max });
-            }
+        let limits = &spec.limits;
+        let in_use = self.in_use.area(&spec.area);
+        if let Some(max) = limits.jobs
+            && in_use.is_some_and(|u| u.other_devices(device) >= max as usize)
+        {
+            return Some(Held::Jobs { max });
         }
         let gate = run.gate_def(gate);
         // A load limit never stops the only thing there is to do.
-        let anything_out = !in_use.devices.values().all(BTreeSet::is_empty);
+        let anything_out = !self.in_use.is_empty();
         let load_max =
             [limits.load_max, gate.needs.load_max].into_iter().flatten().fold(f64::INFINITY, f64::min);
         if gauges.load_per_core > load_max && anything_out {
@@ -147,28 +122,28 @@ impl Lab {
         if gauges.disk_free_bytes < disk_min {
             return Some(Held::Disk { free: gauges.disk_free_bytes, min: disk_min });
         }
+        let in_use = in_use?;
         for group in &gate.needs.groups {
             let max = limits.groups.get(group).copied().unwrap_or(u32::MAX);
-            if in_use.groups.get(&(area.clone(), group.clone())).copied().unwrap_or(0) >= max {
+            if in_use.group(group) >= max {
                 return Some(Held::Group { group: group.clone(), max });
             }
         }
-        gate.apart_from
-            .iter()
-            .find(|test| in_use.tests.get(&(area.clone(), (*test).clone())).copied().unwrap_or(0) > 0)
-            .map(|test| Held::ApartFrom(test.clone()))
+        let beside = gate.apart_from.iter().find(|test| in_use.test(test) > 0);
+        beside.map(|test| Held::ApartFrom(test.clone()))
     }
 
     /// What holds a ready item up on every device; `None` where one would take it.
     pub(super) fn held_up_everywhere(&self, run: &Run, ix: ItemIx) -> Option<Held> {
-        let in_use = self.count_in_use();
         let gate = run.test(run.item(ix).test).gate();
+        let there = || self.devices.iter().filter(|(_, d)| self.agents[&d.agent].is_there());
+        // Where a device has nothing to do, what holds it up there is the reason; else that all are busy
+        // is, unless it would be held up on every one of them.
+        let idle = there().any(|(_, d)| d.units.is_empty());
         let mut held = None;
-        for (id, device) in &self.devices {
-            let agent = &self.agents[&device.agent];
-            if agent.present {
-                held = Some(self.held_up(run, gate, *id, agent.gauges, &in_use)?);
-            }
+        for (id, device) in there().filter(|(_, d)| !idle || d.units.is_empty()) {
+            let gauges = self.agents[&device.agent].gauges;
+            held = Some(self.held_up(run, gate, *id, gauges)?);
         }
         held
     }
@@ -180,7 +155,6 @@ impl Lab {
         class: Class,
         first: Rank,
         devices: u64,
-        in_use: &mut InUse,
     ) -> (LeaseId, SentUnit) {
         let lease = match self.devices[&device_id].lease {
             Some(lease) => lease,
@@ -203,7 +177,7 @@ impl Lab {
         }
         let test = run.item(first.item).test;
         let discovery = run.is_discovery(first.item);
-        in_use.add(run, test, device_id);
+        self.in_use.add(run, test, device_id);
         let device = self.devices.get_mut(&device_id).expect("the caller chose it");
         device.lease = Some(lease);
         device.units.push(id);
@@ -220,6 +194,7 @@ impl Lab {
                 left,
                 micros: unit_micros,
                 running: false,
+                sent: false,
                 told: None,
                 wish: Wish::Run,
             },
@@ -231,15 +206,13 @@ impl Lab {
     fn batch(run: &Run, class: Class, first: Rank, devices: u64) -> Vec<ItemIx> {
         let Some((test, group)) = class.shared else { return vec![first.item] };
         let max = run.batch_max(test, group);
-        let total: u64 = run.ready().class(class).map(|r| run.expected_micros(r.item)).sum();
+        let (len, unknown, known_micros) = run.ready().class_micros(class);
+        let total = known_micros + unknown as u64 * run.unknown_micros(test);
         let share = (total / (devices * BATCHES_PER_DEVICE)).clamp(BATCH_MICROS_MIN, BATCH_MICROS_MAX);
         // Where nothing is known, the estimates are worth nothing: share by number.
-        let known = run.ready().class(class).all(|r| run.planned(r.item).micros.is_some());
-        let number = if known {
-            usize::MAX
-        } else {
-            (run.ready().class_len(class) as u64).div_ceil(devices * BATCHES_PER_DEVICE) as usize
-        };
+        let known = unknown == 0;
+        let share_of_number = (len as u64).div_ceil(devices * BATCHES_PER_DEVICE);
+        let number = if known { usize::MAX } else { usize::try_from(share_of_number).unwrap_or(usize::MAX) };
         let mut sum = 0;
         let mut items = Vec::new();
         for rank in run.ready().class(class).take(max.min(number).max(1)) {
@@ -253,15 +226,6 @@ impl Lab {
         items
     }
 
-    fn count_in_use(&self) -> InUse {
-        let mut in_use = InUse::default();
-        for unit in self.units.values() {
-            let run = &self.runs[&unit.run];
-            in_use.add(run, unit.test, unit.device);
-        }
-        in_use
-    }
-
     /// A device has nothing while another has work it has not started: that is asked back.
     fn ask_back(&mut self) {
         let ready: usize = self.runs.values().map(|r| r.ready().len()).sum();
@@ -271,7 +235,7 @@ impl Lab {
         let idle = self
             .agents
             .values()
-            .filter(|a| a.present && a.pending.is_some())
+            .filter(|a| a.is_there() && a.pending.is_some())
             .flat_map(|a| &a.devices)
             .filter(|d| self.devices[d].units.is_empty())
             .count();
@@ -306,16 +270,8 @@ impl Lab {
     }
 }
 
-impl InUse {
-    fn add(&mut self, run: &Run, test: crate::id::TestIx, device: DeviceId) {
-        let area = &run.record().spec.area;
-        let gate = run.gate_of(test);
-        for group in &gate.needs.groups {
-            *self.groups.entry((area.clone(), group.clone())).or_default() += 1;
-        }
-        if !gate.apart_from.is_empty() {
-            *self.tests.entry((area.clone(), run.test(test).name.to_string())).or_default() += 1;
-        }
-        self.devices.entry(area.clone()).or_default().insert(device);
+impl Agent {
+    pub(super) fn is_there(&self) -> bool {
+        self.presence == Presence::There
     }
 }

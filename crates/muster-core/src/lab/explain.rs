@@ -124,7 +124,7 @@ impl Lab {
                 Explanation::Stopped(run.stop().map(|s| s.reason.clone()).unwrap_or_default())
             }
             Phase::Blocked => Explanation::After(run.waits_for(item)),
-            Phase::Ready if !self.agents.values().any(|a| a.present) => Explanation::NoAgent,
+            Phase::Ready if !self.agents.values().any(super::Agent::is_there) => Explanation::NoAgent,
             Phase::Ready => match self.held_up_everywhere(run, item) {
                 Some(held) => Explanation::Held(held.into()),
                 None => Explanation::Queued { before: run.ready_before(item) },
@@ -145,6 +145,8 @@ impl fmt::Display for Explanation {
             Self::Pause { .. } => f.write_str("it pauses before its next try"),
             Self::Stopped(why) => write!(f, "its run was stopped: {why}"),
             Self::Held(gate) => gate.fmt(f),
+            Self::Queued { before: 0 } => f.write_str("every device is busy, and it is the next item"),
+            Self::Queued { before: 1 } => f.write_str("every device is busy, and one item is before it"),
             Self::Queued { before } => write!(f, "every device is busy, and {before} items are before it"),
             Self::NoAgent => f.write_str("no agent is there to run it"),
         }

@@ -1,32 +1,34 @@
 //! What an agent should have: the answer to its exchange.
 
-use super::{Lab, Wish};
+use super::{Lab, Mistake, Said, Wish};
 use crate::exchange::{Orders, RunContext, TestContext, Unit, UnitAttempt, Wanted};
 use crate::id::{AgentId, AttemptRef, RunId, TestIx, UnitId};
+use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl Lab {
     /// Answers every exchange that waits, if there is something to say.
-    pub(super) fn give_orders(&mut self) {
+    pub(super) fn give_orders(&mut self, now: Time) {
         let agents: Vec<AgentId> =
             self.agents.iter().filter(|(_, a)| a.pending.is_some()).map(|(id, _)| *id).collect();
         for agent in agents {
-            if let Some(orders) = self.orders_for(agent) {
+            if let Some(orders) = self.orders_for(now, agent) {
                 self.out.push(super::Effect::Orders(agent, Box::new(orders)));
             }
         }
     }
 
-    fn orders_for(&mut self, id: AgentId) -> Option<Orders> {
+    fn orders_for(&mut self, now: Time, id: AgentId) -> Option<Orders> {
+        let renewal = self.policy.lease / 4;
         let agent = self.agents.get_mut(&id)?;
         let pending = agent.pending.take()?;
+        let unheard = |said: Option<u64>| said.is_none_or(|s| pending.heard < s);
         let (session, acked, devices) = (agent.session, agent.acked, agent.devices.clone());
         let mut units: Vec<Wanted> = Vec::new();
-        // A unit the agent holds and should not, or should give back.
-        let mut unwelcome = pending.holding.len();
-        let mut asks_back = false;
-        let mut kill = false;
+        // Units the agent holds and should not.
+        let mut unwelcome = pending.holding.clone();
+        let (mut asks, mut kill) = (false, false);
         for device in &devices {
             let d = &self.devices[device];
             for &unit_id in &d.units {
@@ -34,15 +36,16 @@ impl Lab {
                 let give_back = match unit.wish {
                     Wish::Run => false,
                     Wish::GiveBack { said } => {
-                        asks_back |= said.is_none();
+                        asks |= unheard(said);
                         true
                     }
-                    Wish::Stop { .. } => {
+                    Wish::Stop { said } => {
+                        asks |= unheard(said);
                         kill |= self.runs[&unit.run].stop().is_some_and(|s| s.kill);
                         continue;
                     }
                 };
-                unwelcome -= usize::from(pending.holding.contains(&unit_id));
+                unwelcome.remove(&unit_id);
                 units.push(Wanted { unit: unit_id, lease: unit.lease, device: d.place, give_back });
             }
         }
@@ -52,18 +55,22 @@ impl Lab {
             .filter(|w| !w.give_back)
             .map(|w| w.unit)
             .filter(|u| {
-                !pending.holding.contains(u) && !(pending.finished.contains(u) && self.units[u].running)
+                !(pending.holding.contains(u) || (pending.finished.contains(u) && self.units[u].running))
             })
+            .filter(|u| self.policy.mistake != Mistake::SendOnce || !self.units[u].sent)
             .collect();
-        let stops = devices
-            .iter()
-            .flat_map(|d| &self.devices[d].units)
-            .any(|u| matches!(self.units[u].wish, Wish::Stop { said: None }));
-        if !pending.urgent && unwelcome == 0 && !asks_back && missing.is_empty() && !stops && !kill {
-            let agent = self.agents.get_mut(&id).expect("looked up above");
+        let agent = self.agents.get_mut(&id).expect("looked up above");
+        // Ending what it should not hold takes the agent a while; it is not told again meanwhile.
+        let known = pending.heard >= agent.said.seq
+            && unwelcome.is_subset(&agent.said.unwelcome)
+            && (agent.said.kill || !kill);
+        let ends = (kill || !unwelcome.is_empty()) && !known;
+        let renew = !pending.holding.is_empty() && now.since(agent.said.at) >= renewal;
+        if !pending.urgent && !asks && !ends && !renew && missing.is_empty() {
             agent.pending = Some(pending);
             return None;
         }
+        agent.said = Said { seq: pending.seq, at: now, unwelcome, kill };
         for device in &devices {
             for unit in &self.devices[device].units {
                 let wish = &mut self.units.get_mut(unit).expect("units on devices are known").wish;
@@ -83,7 +90,8 @@ impl Lab {
             if !seen.insert(unit_id) {
                 continue;
             }
-            let unit = &self.units[&unit_id];
+            let unit = self.units.get_mut(&unit_id).expect("units on devices are known");
+            unit.sent = true;
             let run = self.runs.get_mut(&unit.run).expect("units are of active runs");
             runs.entry(unit.run).or_insert_with(|| Arc::clone(run.context()));
             tests.entry((unit.run, unit.test)).or_insert_with(|| run.test_context(unit.test));

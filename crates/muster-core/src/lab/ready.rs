@@ -2,7 +2,7 @@
 //!
 //! Items are kept by class. All items of a class stand before the same gate, and items that may share a
 //! process have a class of their own, so the best item that is not held up is found by looking at the
-//! first item of each class.
+//! first items of the classes, best first.
 
 use crate::id::{ItemIx, TestIx};
 use std::cmp::Reverse;
@@ -28,21 +28,52 @@ pub(super) struct Rank {
 /// The ready items of a run.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
-    classes: BTreeMap<Class, BTreeSet<Rank>>,
+    classes: BTreeMap<Class, Members>,
+    /// The first item of each class.
+    heads: BTreeSet<(Rank, Class)>,
     len: usize,
 }
 
+/// The ready items of a class, and what is known of how long they take.
+#[derive(Debug, Default)]
+struct Members {
+    ranks: BTreeMap<Rank, Option<u32>>,
+    known_micros: u64,
+    unknown: usize,
+}
+
 impl Ready {
-    pub(super) fn insert(&mut self, class: Class, rank: Rank) {
-        self.len += usize::from(self.classes.entry(class).or_default().insert(rank));
+    /// `micros`: what the item is known to take.
+    pub(super) fn insert(&mut self, class: Class, rank: Rank, micros: Option<u32>) {
+        let members = self.classes.entry(class).or_default();
+        let before = members.first();
+        if members.ranks.insert(rank, micros).is_some() {
+            return;
+        }
+        members.known_micros += u64::from(micros.unwrap_or(0));
+        members.unknown += usize::from(micros.is_none());
+        self.len += 1;
+        if before.is_none_or(|before| rank < before) {
+            if let Some(before) = before {
+                self.heads.remove(&(before, class));
+            }
+            self.heads.insert((rank, class));
+        }
     }
 
     pub(super) fn remove(&mut self, class: Class, rank: Rank) {
-        if let Some(set) = self.classes.get_mut(&class) {
-            self.len -= usize::from(set.remove(&rank));
-            if set.is_empty() {
-                self.classes.remove(&class);
-            }
+        let Some(members) = self.classes.get_mut(&class) else { return };
+        let Some(micros) = members.ranks.remove(&rank) else { return };
+        members.known_micros -= u64::from(micros.unwrap_or(0));
+        members.unknown -= usize::from(micros.is_none());
+        self.len -= 1;
+        if self.heads.remove(&(rank, class))
+            && let Some(first) = members.first()
+        {
+            self.heads.insert((first, class));
+        }
+        if members.ranks.is_empty() {
+            self.classes.remove(&class);
         }
     }
 
@@ -54,16 +85,43 @@ impl Ready {
         *self = Self::default();
     }
 
-    /// The first item of each class.
-    pub(super) fn heads(&self) -> impl Iterator<Item = (Class, Rank)> {
-        self.classes.iter().filter_map(|(class, set)| Some((*class, *set.first()?)))
+    /// The first item of each class, best first.
+    pub(super) fn heads(&self) -> impl Iterator<Item = (Rank, Class)> {
+        self.heads.iter().copied()
     }
 
+    /// The items of a class, best first.
     pub(super) fn class(&self, class: Class) -> impl Iterator<Item = Rank> {
-        self.classes.get(&class).into_iter().flatten().copied()
+        self.classes.get(&class).into_iter().flat_map(|m| m.ranks.keys().copied())
     }
 
-    pub(super) fn class_len(&self, class: Class) -> usize {
-        self.classes.get(&class).map_or(0, BTreeSet::len)
+    /// How many items a class has, of how many nothing is known, and what the others take together.
+    pub(super) fn class_micros(&self, class: Class) -> (usize, usize, u64) {
+        self.classes.get(&class).map_or((0, 0, 0), |m| (m.ranks.len(), m.unknown, m.known_micros))
+    }
+
+    /// Items of all classes that stand before this place.
+    pub(super) fn before(&self, rank: Rank) -> usize {
+        self.classes.values().map(|m| m.ranks.range(..rank).count()).sum()
+    }
+
+    /// Panics if the sums do not add up.
+    pub(super) fn check(&self) {
+        assert_eq!(self.len, self.classes.values().map(|m| m.ranks.len()).sum::<usize>());
+        let heads: BTreeSet<(Rank, Class)> =
+            self.classes.iter().filter_map(|(class, m)| Some((m.first()?, *class))).collect();
+        assert_eq!(heads, self.heads, "the first of each class");
+        assert_eq!(heads.len(), self.classes.len(), "no class is empty");
+        for members in self.classes.values() {
+            let known: u64 = members.ranks.values().flatten().map(|m| u64::from(*m)).sum();
+            assert_eq!(members.known_micros, known);
+            assert_eq!(members.unknown, members.ranks.values().filter(|m| m.is_none()).count());
+        }
+    }
+}
+
+impl Members {
+    fn first(&self) -> Option<Rank> {
+        self.ranks.first_key_value().map(|(rank, _)| *rank)
     }
 }

@@ -6,7 +6,7 @@
 use super::Rejected;
 use super::ready::{Class, Rank, Ready};
 use crate::change::{Change, Expansion, FoundAgain, ItemRecord, RunPhase, RunRecord, RunSnapshot};
-use crate::definition::{AfterMode, Batch, Kind, Needs, TestDef};
+use crate::definition::{AfterMode, Batch, Kind, Needs, TestDef, UnexpectedPass};
 use crate::event::Event;
 use crate::exchange::{Group, RunContext, TestContext};
 use crate::id::{ItemIx, RunId, TestIx, UnitId};
@@ -33,6 +33,8 @@ pub(super) struct Run {
     pub(super) selector: Selector,
     pub(super) history: Arc<dyn History + Send + Sync>,
     gates: Vec<GateDef>,
+    /// The places of the gates.
+    gate_of: BTreeMap<GateKey, u32>,
     ready: Ready,
     backoff: BTreeSet<(Time, ItemIx)>,
     /// Items of other tests that wait for an item to end.
@@ -43,6 +45,8 @@ pub(super) struct Run {
     /// Items that are out.
     out: u32,
     stop: Option<Stop>,
+    /// Failed items when it was last opened: what fail-fast does not count.
+    failed_before: u32,
     deadline: Option<Time>,
     mean: Mean,
     context: Arc<RunContext>,
@@ -63,7 +67,15 @@ pub(super) struct GateDef {
     pub(super) apart_from: BTreeSet<String>,
 }
 
+/// A gate's definition in a form that can be looked up.
+type GateKey = (u64, Option<u64>, Vec<String>, BTreeSet<String>);
+
 impl GateDef {
+    fn key(&self) -> GateKey {
+        let Needs { disk_free_bytes_min, load_max, groups } = &self.needs;
+        (*disk_free_bytes_min, load_max.map(f64::to_bits), groups.clone(), self.apart_from.clone())
+    }
+
     pub(super) fn is_open_always(&self) -> bool {
         self.needs == Needs::default() && self.apart_from.is_empty()
     }
@@ -186,6 +198,7 @@ impl Run {
             selector,
             history,
             gates: Vec::new(),
+            gate_of: BTreeMap::new(),
             ready: Ready::default(),
             backoff: BTreeSet::new(),
             edges: BTreeMap::new(),
@@ -193,6 +206,7 @@ impl Run {
             open: 0,
             out: 0,
             stop: None,
+            failed_before: 0,
             deadline,
             mean: Mean::default(),
             context,
@@ -276,11 +290,37 @@ impl Run {
     }
 
     fn gate(&mut self, def: GateDef) -> u32 {
-        let at = self.gates.iter().position(|g| *g == def).unwrap_or_else(|| {
+        let new = u32::try_from(self.gates.len()).expect("no more gates than tests");
+        let at = *self.gate_of.entry(def.key()).or_insert(new);
+        if at == new {
             self.gates.push(def);
-            self.gates.len() - 1
-        });
-        u32::try_from(at).expect("no more gates than tests")
+        }
+        at
+    }
+
+    /// What each test must not run beside, in this run or another of the area.
+    pub(super) fn apart(&self) -> impl Iterator<Item = (&Arc<str>, &BTreeSet<String>)> {
+        self.tests.iter().map(|t| (&t.name, &self.gate_def(t.gate).apart_from)).filter(|(_, a)| !a.is_empty())
+    }
+
+    /// Keeps a test apart from these others too.
+    pub(super) fn keep_apart(&mut self, test: TestIx, others: &BTreeSet<String>) {
+        let gate = self.gate_of(test);
+        if others.is_subset(&gate.apart_from) {
+            return;
+        }
+        let apart_from = gate.apart_from.union(others).cloned().collect();
+        let gate = GateDef { needs: gate.needs.clone(), apart_from };
+        let ready: Vec<ItemIx> =
+            self.items_of(test).filter(|ix| self.item(*ix).phase == Phase::Ready).collect();
+        for ix in &ready {
+            self.unqueue(*ix);
+        }
+        let gate = self.gate(gate);
+        self.test_mut(test).gate = gate;
+        for ix in ready {
+            self.release_item(ix);
+        }
     }
 
     /// Derives from records and units what waits for what. Returns what can never run any more.
@@ -338,7 +378,10 @@ impl Run {
             (_, Some(Verdict::Abort)) => {
                 Met::Never(format!("`{}` asked to stop what comes after it", t.name))
             }
+            // What was cancelled is run again when the run goes on, and what comes after it then follows.
+            (_, Some(Verdict::Cancelled)) => Met::NotYet,
             (AfterMode::Passed, Some(v)) if !v.is_ok() => Met::Never(format!("`{}` came to `{v}`", t.name)),
+            (AfterMode::Ended, Some(_)) if t.counts.get(Verdict::Cancelled) > 0 => Met::NotYet,
             _ => Met::Yes,
         }
     }
@@ -366,6 +409,9 @@ impl Run {
             if discovered {
                 continue;
             }
+            // The question for the other's items was never answered.
+            let unasked =
+                self.test(other).discovery.and_then(|d| self.item(d).record.verdict).filter(|v| !v.is_ok());
             let by_path: HashMap<Arc<str>, ItemIx> = self
                 .items_of(other)
                 .filter(|ix| !self.is_discovery(*ix))
@@ -378,13 +424,16 @@ impl Run {
                 let wanted = map.apply(self.path(ix));
                 let name = Arc::clone(&self.test(other).name);
                 match by_path.get(wanted.as_str()) {
-                    None => doomed.push((
-                        ix,
-                        Verdict::PrerequisiteFailed,
-                        format!("`{name}` has no item `{wanted}` in this run"),
-                    )),
+                    None => {
+                        let reason = match unasked {
+                            Some(v) => format!("`{name}` came to `{v}`"),
+                            None if wanted.is_empty() => format!("`{name}` has no item without a path"),
+                            None => format!("`{name}` has no item `{wanted}` in this run"),
+                        };
+                        doomed.push((ix, Verdict::PrerequisiteFailed, reason));
+                    }
                     Some(&prerequisite) => match self.item(prerequisite).record.verdict {
-                        None => {
+                        None | Some(Verdict::Cancelled) => {
                             self.edges.entry(prerequisite).or_default().push(ix);
                             self.item_mut(ix).unmet += 1;
                         }
@@ -429,7 +478,8 @@ impl Run {
         if free {
             self.item_mut(ix).phase = Phase::Ready;
             let (class, rank) = self.place(ix);
-            self.ready.insert(class, rank);
+            let micros = if self.is_discovery(ix) { None } else { self.planned(ix).micros };
+            self.ready.insert(class, rank, micros);
         }
     }
 
@@ -500,8 +550,12 @@ impl Run {
         if let Some(micros) = self.planned(ix).micros {
             return u64::from(micros);
         }
-        let test = self.test(self.item(ix).test);
-        test.mean.get().or(self.mean.get()).unwrap_or(UNKNOWN_MICROS)
+        self.unknown_micros(self.item(ix).test)
+    }
+
+    /// Expected of an item of a test that nothing is known about itself.
+    pub(super) fn unknown_micros(&self, test: TestIx) -> u64 {
+        self.test(test).mean.get().or(self.mean.get()).unwrap_or(UNKNOWN_MICROS)
     }
 
     pub(super) fn learn(&mut self, ix: ItemIx, duration: Duration) {
@@ -599,9 +653,9 @@ impl Run {
     }
 
     /// Opens items again: those named, and those whose verdict was only that the run was stopped.
-    pub(super) fn reopen(&mut self, items: &[ItemIx]) -> Vec<Change> {
+    pub(super) fn reopen(&mut self, now: Time, items: &[ItemIx]) -> Vec<Change> {
         self.stop = None;
-        self.deadline = None;
+        self.deadline = self.record.spec.limits.run_timeout.map(|t| now + t);
         let mut all: BTreeSet<ItemIx> =
             items.iter().copied().filter(|ix| (ix.0 as usize) < self.items.len()).collect();
         let stopped = (0u32..).map(ItemIx).zip(&self.items);
@@ -622,6 +676,7 @@ impl Run {
             self.item_mut(ix).phase = Phase::Blocked;
             changes.push(Change::ItemSet { run: self.record.id, item: ix, record });
         }
+        self.failed_before = self.failed();
         changes
     }
 
@@ -655,6 +710,29 @@ impl Run {
                 .map(|(ix, item)| (ix, item.record.clone()))
                 .collect(),
         }
+    }
+
+    /// Items that fail the run.
+    fn failed(&self) -> u32 {
+        match self.record.spec.unexpected_pass {
+            UnexpectedPass::Fail => self.counts.failed(),
+            UnexpectedPass::Report => self.counts.failed() - self.counts.get(Verdict::UnexpectedPass),
+        }
+    }
+
+    /// Items that fail the run and did not when it was last opened.
+    pub(super) fn failed_now(&self) -> u32 {
+        self.failed().saturating_sub(self.failed_before)
+    }
+
+    /// Nothing of it can happen any more, and yet it is not over.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.phase == RunPhase::Active
+            && self.stop.is_none()
+            && self.open > 0
+            && self.out == 0
+            && self.ready.len() == 0
+            && self.backoff.is_empty()
     }
 
     pub(super) fn wake_at(&self) -> Option<Time> {
@@ -753,8 +831,7 @@ impl Run {
 
     /// Ready items that rank before this one.
     pub(super) fn ready_before(&self, ix: ItemIx) -> usize {
-        let (class, rank) = self.place(ix);
-        self.ready.class(class).take_while(|r| *r < rank).count()
+        self.ready.before(self.place(ix).1)
     }
 
     pub(super) fn context(&self) -> &Arc<RunContext> {

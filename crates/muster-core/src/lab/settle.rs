@@ -1,6 +1,6 @@
 //! From an attempt's end to verdicts: expectations, retries, roll-up, and what comes after.
 
-use super::run::{Doomed, Met};
+use super::run::{Doomed, Met, Phase, Run};
 use super::{Lab, Mistake};
 use crate::attempt::{AttemptResult, Cause};
 use crate::change::{Change, Expansion, FoundAgain, ItemRecord, RunPhase};
@@ -11,12 +11,15 @@ use crate::id::{AttemptRef, ItemIx, RunId, TestIx, UnitId};
 use crate::outcome::{Outcome, Verdict};
 use crate::plan::{PlannedItem, PlannedItems, Wanted, found_items};
 use crate::time::Time;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Pause before an attempt that failed by the lab's fault is made again.
 const LAB_RETRY_DELAY: Duration = Duration::from_millis(200);
+
+/// The reason of a stop whose own reason was lost together with the lab.
+const STOPPED_BEFORE_LOSS: &str = "it was being stopped when the lab was lost";
 
 /// What follows from an attempt for its item.
 enum Next {
@@ -51,10 +54,12 @@ impl Lab {
 
     fn set_verdict(&mut self, run_id: RunId, ix: ItemIx, verdict: Verdict, reason: String) -> bool {
         let run = self.run_mut(run_id);
-        let old = &run.item(ix).record;
-        if old.verdict.is_some() {
+        let item = run.item(ix);
+        // What is out comes to what it comes to, even if what it came after is run again meanwhile.
+        if item.record.verdict.is_some() || matches!(item.phase, Phase::Out { .. }) {
             return false;
         }
+        let old = &item.record;
         let record = ItemRecord { verdict: Some(verdict), reason, ..old.clone() };
         run.set_record(ix, record.clone());
         self.save(Change::ItemSet { run: run_id, item: ix, record });
@@ -62,9 +67,14 @@ impl Lab {
     }
 
     /// Rolls up what follows from items that have just got their verdict.
-    fn conclude(&mut self, now: Time, run_id: RunId, mut ended: Vec<ItemIx>) {
-        ended.reverse();
-        while let Some(ix) = ended.pop() {
+    fn conclude(&mut self, now: Time, run_id: RunId, ended: Vec<ItemIx>) {
+        let mut ended = VecDeque::from(ended);
+        // A test's end is told after that of its last item.
+        let mut unsaid: BTreeMap<TestIx, u32> = BTreeMap::new();
+        for ix in &ended {
+            *unsaid.entry(self.runs[&run_id].item(*ix).test).or_default() += 1;
+        }
+        while let Some(ix) = ended.pop_front() {
             let mistaken = self.policy.mistake == Mistake::StartDependentsEarly;
             let run = self.run_mut(run_id);
             let test_ix = run.item(ix).test;
@@ -85,7 +95,7 @@ impl Lab {
                 if verdict.is_ok() {
                     run.item_mut(waiting).unmet -= 1;
                     run.release_item(waiting);
-                } else {
+                } else if verdict != Verdict::Cancelled {
                     let reason = format!("`{name}/{path}` came to `{verdict}`");
                     doomed.push((waiting, Verdict::PrerequisiteFailed, reason));
                 }
@@ -93,7 +103,9 @@ impl Lab {
             if discovery {
                 doomed.extend(Self::link_dependents(run, test_ix));
             }
-            let over = run.test(test_ix).open == 0 && !run.test(test_ix).told;
+            let left = unsaid.get_mut(&test_ix).expect("counted when it was put in the queue");
+            *left -= 1;
+            let over = *left == 0 && run.test(test_ix).open == 0 && !run.test(test_ix).told;
             let mut test_event = None;
             if over || (mistaken && run.test(test_ix).open == 1) {
                 doomed.extend(Self::release_dependents(run, test_ix, mistaken));
@@ -112,7 +124,8 @@ impl Lab {
             }
             for (ix, verdict, reason) in doomed {
                 if self.set_verdict(run_id, ix, verdict, reason) {
-                    ended.push(ix);
+                    *unsaid.entry(self.runs[&run_id].item(ix).test).or_default() += 1;
+                    ended.push_back(ix);
                 }
             }
         }
@@ -120,7 +133,7 @@ impl Lab {
     }
 
     /// The list of a test's items is known (or will never be): tests that wait for single items go on.
-    fn link_dependents(run: &mut super::run::Run, test: TestIx) -> Vec<Doomed> {
+    fn link_dependents(run: &mut Run, test: TestIx) -> Vec<Doomed> {
         let mut doomed = Vec::new();
         for (dependent, mode) in run.test(test).dependents.clone() {
             if !matches!(mode, AfterMode::MatchingItem { .. }) {
@@ -134,7 +147,7 @@ impl Lab {
     }
 
     /// A test has ended: what comes after it is released, or can never run.
-    fn release_dependents(run: &mut super::run::Run, test: TestIx, mistaken: bool) -> Vec<Doomed> {
+    fn release_dependents(run: &mut Run, test: TestIx, mistaken: bool) -> Vec<Doomed> {
         let mut doomed = Vec::new();
         for (dependent, mode) in run.test(test).dependents.clone() {
             if matches!(mode, AfterMode::MatchingItem { .. }) {
@@ -151,7 +164,8 @@ impl Lab {
                     run.test_mut(dependent).unmet = 0;
                     run.release(dependent);
                 }
-                Met::NotYet => unreachable!("the test has ended"),
+                // It was cancelled: what comes after it waits until the run goes on.
+                Met::NotYet => {}
             }
         }
         doomed
@@ -180,6 +194,8 @@ impl Lab {
         let mut next = Self::judge(run, ix, &mut record, &result, lab_errors_max);
         let mut expansion = None;
         let mut found_again = None;
+        // A question that went well and has no list has an empty one; what was no question finds nothing.
+        let found = if discovery { Some(found.unwrap_or_default()) } else { None };
         if let (Some(found), true) = (found, result.outcome.is_good()) {
             if run.test(test_ix).is_expanded() {
                 found_again = Some(Self::find_again(run, test_ix, found));
@@ -258,7 +274,7 @@ impl Lab {
 
     /// Matches a later answer with the items the run has. Items it does not have are not added: a rerun
     /// runs what the run is made of.
-    fn find_again(run: &super::run::Run, test: TestIx, found: Found) -> FoundAgain {
+    fn find_again(run: &Run, test: TestIx, found: Found) -> FoundAgain {
         let def = &run.test(test).def;
         let answers = found_items(def, &Wanted::All, &run.selector, &found.items, run.history.as_ref());
         let mut by_path: HashMap<Arc<str>, PlannedItem> =
@@ -272,7 +288,7 @@ impl Lab {
     }
 
     /// Open items that a later question did not find, or could not.
-    fn not_found_again(run: &super::run::Run, test: TestIx, discovery: ItemIx) -> Vec<Doomed> {
+    fn not_found_again(run: &Run, test: TestIx, discovery: ItemIx) -> Vec<Doomed> {
         let answered = run.item(discovery).record.verdict.is_some_and(Verdict::is_ok);
         run.items_of(test)
             .filter(|ix| *ix != discovery && run.item(*ix).record.verdict.is_none())
@@ -288,14 +304,14 @@ impl Lab {
             .collect()
     }
 
-    fn planned_skips(run: &super::run::Run, test: TestIx) -> Vec<Doomed> {
+    fn planned_skips(run: &Run, test: TestIx) -> Vec<Doomed> {
         run.items_of(test)
             .filter(|ix| !run.is_discovery(*ix))
             .filter_map(|ix| Some((ix, Verdict::Skip, run.planned(ix).skip.as_deref()?.to_owned())))
             .collect()
     }
 
-    fn planned_items(run: &super::run::Run, test: TestIx, found: &Found) -> Vec<PlannedItem> {
+    fn planned_items(run: &Run, test: TestIx, found: &Found) -> Vec<PlannedItem> {
         let PlannedItems::Found(wanted) = &run.record().plan.tests[test.0 as usize].items else {
             unreachable!("only tests whose items are to be found are asked for them")
         };
@@ -304,7 +320,7 @@ impl Lab {
 
     /// What an attempt's outcome means for its item, and what its record says from now on.
     fn judge(
-        run: &super::run::Run,
+        run: &Run,
         ix: ItemIx,
         record: &mut ItemRecord,
         result: &AttemptResult,
@@ -314,10 +330,11 @@ impl Lab {
         let test = run.test(run.item(ix).test);
         let outcome = result.outcome;
         let stopping = run.stop().is_some();
-        if outcome == Outcome::Cancelled {
+        if outcome == Outcome::Cancelled && stopping {
             return Next::Verdict(Verdict::Cancelled, result.message.clone());
         }
-        if matches!(result.cause, Cause::Lab(_)) {
+        // Ended although nobody wanted that (any more): its agent had lost the lab, or the run goes on.
+        if matches!(result.cause, Cause::Lab(_)) || outcome == Outcome::Cancelled {
             record.lab_errors += 1;
             return if record.lab_errors <= lab_errors_max && !stopping {
                 Next::Again(LAB_RETRY_DELAY * u32::from(record.lab_errors))
@@ -342,12 +359,14 @@ impl Lab {
         if outcome.is_good() {
             return match (record.failed, test.def.retries.flaky) {
                 (false, _) => Next::Verdict(outcome.into(), String::new()),
-                (true, _) if outcome == Outcome::Skip => Next::Verdict(Verdict::Skip, String::new()),
-                (true, FlakyPolicy::Pass) => {
-                    Next::Verdict(Verdict::Flaky, format!("passed on try {}", record.tries))
-                }
-                (true, FlakyPolicy::Fail) => {
-                    Next::Verdict(Verdict::Fail, format!("flaky: passed on try {}", record.tries))
+                (true, policy) => {
+                    // A skip hides a failure no more than a pass does.
+                    let did = if outcome == Outcome::Skip { "skipped" } else { "passed" };
+                    let what = format!("{did} on try {}", record.tries);
+                    match policy {
+                        FlakyPolicy::Pass => Next::Verdict(Verdict::Flaky, what),
+                        FlakyPolicy::Fail => Next::Verdict(Verdict::Fail, format!("flaky: {what}")),
+                    }
                 }
             };
         }
@@ -357,6 +376,20 @@ impl Lab {
         if more { Next::Again(test.def.retries.delay) } else { Next::Verdict(outcome.into(), String::new()) }
     }
 
+    /// Settles runs that would wait for ever: something came back that had been out while what it comes
+    /// after was run again and went wrong, or what it comes after was cancelled before the lab was lost.
+    pub(super) fn settle_stuck(&mut self, now: Time) {
+        let stuck: Vec<RunId> = self.runs.values().filter(|r| r.is_stuck()).map(Run::id).collect();
+        for id in stuck {
+            let doomed = self.run_mut(id).derive();
+            self.settle_new(now, id, doomed);
+            let run = self.run_mut(id);
+            if run.is_stuck() && run.counts().get(Verdict::Cancelled) > 0 {
+                self.stop_run(now, id, STOPPED_BEFORE_LOSS, false);
+            }
+        }
+    }
+
     /// Ends runs of which nothing is left to do.
     pub(super) fn finish_runs(&mut self, now: Time) {
         let over: Vec<(RunId, RunPhase, Event)> = self
@@ -364,10 +397,13 @@ impl Lab {
             .values()
             .filter(|run| *run.phase() == RunPhase::Active && run.out() == 0)
             .filter_map(|run| {
+                let cancelled = run.counts().get(Verdict::Cancelled) > 0;
                 let phase = match run.stop() {
+                    Some(stop) if run.open() > 0 || cancelled => {
+                        RunPhase::Stopped { at: now, reason: stop.reason.clone() }
+                    }
                     _ if run.open() == 0 => RunPhase::Ended { at: now },
-                    Some(stop) => RunPhase::Stopped { at: now, reason: stop.reason.clone() },
-                    None => return None,
+                    Some(_) | None => return None,
                 };
                 let event = Event::RunEnded {
                     verdict: run.counts().worst(),

@@ -52,7 +52,7 @@ impl Lab {
     /// Stops a run that has failed often enough.
     pub(super) fn stop_after_failures(&mut self, now: Time, run_id: RunId) {
         let run = self.run_mut(run_id);
-        let failed = run.counts().failed();
+        let failed = run.failed_now();
         if run.stop().is_none() && run.record().spec.failures_max.is_some_and(|max| failed >= max) {
             let reason = format!("{failed} failed, and no more are wanted (fail-fast)");
             self.stop_run(now, run_id, &reason, false);

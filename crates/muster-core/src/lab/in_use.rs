@@ -1,0 +1,94 @@
+//! What is out, counted the ways the limits are. Kept, not recounted: it is asked for every unit.
+
+use super::run::Run;
+use crate::id::{DeviceId, TestIx};
+use std::collections::BTreeMap;
+
+/// What is out, by area.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct InUse(BTreeMap<String, AreaInUse>);
+
+/// What is out of an area's runs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct AreaInUse {
+    /// Units by group of the area's limits.
+    groups: BTreeMap<String, u32>,
+    /// Units by test.
+    tests: BTreeMap<String, u32>,
+    /// Units by device.
+    devices: BTreeMap<DeviceId, u32>,
+}
+
+impl InUse {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn area(&self, area: &str) -> Option<&AreaInUse> {
+        self.0.get(area)
+    }
+
+    /// A unit of a test goes out.
+    pub(super) fn add(&mut self, run: &Run, test: TestIx, device: DeviceId) {
+        let name = &run.record().spec.area;
+        if !self.0.contains_key(name) {
+            self.0.insert(name.clone(), AreaInUse::default());
+        }
+        let area = self.0.get_mut(name).expect("just made");
+        for group in &run.gate_of(test).needs.groups {
+            count_up(&mut area.groups, group);
+        }
+        count_up(&mut area.tests, &run.test(test).name);
+        *area.devices.entry(device).or_default() += 1;
+    }
+
+    /// A unit of a test is out no more.
+    pub(super) fn remove(&mut self, run: &Run, test: TestIx, device: DeviceId) {
+        let name = &run.record().spec.area;
+        let area = self.0.get_mut(name).expect("it was added");
+        for group in &run.gate_of(test).needs.groups {
+            count_down(&mut area.groups, group);
+        }
+        count_down(&mut area.tests, &run.test(test).name);
+        let units = area.devices.get_mut(&device).expect("it was added");
+        *units -= 1;
+        if *units == 0 {
+            area.devices.remove(&device);
+        }
+        if area.devices.is_empty() {
+            self.0.remove(name);
+        }
+    }
+}
+
+impl AreaInUse {
+    /// Units that take a place of this group.
+    pub(super) fn group(&self, group: &str) -> u32 {
+        self.groups.get(group).copied().unwrap_or(0)
+    }
+
+    /// Units of this test.
+    pub(super) fn test(&self, test: &str) -> u32 {
+        self.tests.get(test).copied().unwrap_or(0)
+    }
+
+    /// Devices at work, but for this one.
+    pub(super) fn other_devices(&self, device: DeviceId) -> usize {
+        self.devices.len() - usize::from(self.devices.contains_key(&device))
+    }
+}
+
+fn count_up(counts: &mut BTreeMap<String, u32>, key: &str) {
+    match counts.get_mut(key) {
+        Some(n) => *n += 1,
+        None => drop(counts.insert(key.to_owned(), 1)),
+    }
+}
+
+fn count_down(counts: &mut BTreeMap<String, u32>, key: &str) {
+    let n = counts.get_mut(key).expect("it was counted");
+    *n -= 1;
+    if *n == 0 {
+        counts.remove(key);
+    }
+}

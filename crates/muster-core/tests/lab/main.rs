@@ -1,0 +1,22 @@
+//! The lab as a value, scenario by scenario. One file per behaviour; the lab is touched in `kit` alone.
+
+#[expect(unreachable_pub, reason = "it is the simulator's, and public there")]
+#[path = "../../../muster-sim/src/build.rs"]
+mod build;
+mod kit;
+#[expect(unreachable_pub, reason = "it is the simulator's, and public there")]
+#[path = "../../../muster-sim/src/scenario.rs"]
+mod scenario;
+
+mod agents;
+mod discovery;
+mod exchange;
+mod expectations;
+mod gates;
+mod order;
+mod prerequisites;
+mod rerun;
+mod retries;
+mod stop;
+mod table;
+mod why;
