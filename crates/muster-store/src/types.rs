@@ -3,6 +3,7 @@
 use muster_core::attempt::AttemptResult;
 use muster_core::id::{AttemptRef, ItemIx, LeaseId, RunId, TestIx};
 use muster_core::outcome::{Outcome, Verdict};
+use muster_core::forecast::KnownItems;
 use muster_core::plan::History;
 use muster_core::time::Time;
 use muster_core::view::AttemptView;
@@ -130,6 +131,12 @@ impl History for Durations {
     /// Microseconds; saturates at 71 minutes.
     fn micros(&self, test: &str, item: &str) -> Option<u32> {
         self.0.get(test)?.get(item).copied()
+    }
+}
+
+impl KnownItems for Durations {
+    fn items(&self, test: &str) -> Vec<String> {
+        self.0.get(test).into_iter().flatten().map(|(item, _)| item.to_string()).collect()
     }
 }
 

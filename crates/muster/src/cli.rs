@@ -1,6 +1,7 @@
 //! The tree of commands, and the way from the command line to one of them.
 
 use crate::commands;
+use crate::commands::typed::mark_address;
 use crate::context::{Context, OutputMode};
 use crate::error::Complaint;
 use crate::settings::ColorWhen;
@@ -90,7 +91,7 @@ pub(crate) enum Command {
 
 /// Reads the command line and does what it says.
 pub(crate) fn main() -> Result<ExitCode, anyhow::Error> {
-    let matches = match Cli::command().try_get_matches() {
+    let matches = match Cli::command().try_get_matches_from(std::env::args_os().map(mark_address)) {
         Ok(matches) => matches,
         Err(error) => return clap_error(&error),
     };

@@ -85,8 +85,17 @@ impl Context {
 
     /// Whether colours are wanted on standard error, for those that draw there themselves.
     pub(crate) fn stderr_has_color(&self) -> bool {
+        self.has_color(AutoStream::choice(&std::io::stderr()))
+    }
+
+    /// Whether colours are wanted on standard output.
+    pub(crate) fn stdout_has_color(&self) -> bool {
+        self.has_color(AutoStream::choice(&std::io::stdout()))
+    }
+
+    fn has_color(&self, by_itself: ColorChoice) -> bool {
         match self.color.choice() {
-            ColorChoice::Auto => AutoStream::choice(&std::io::stderr()) != ColorChoice::Never,
+            ColorChoice::Auto => by_itself != ColorChoice::Never,
             ColorChoice::Never => false,
             ColorChoice::Always | ColorChoice::AlwaysAnsi => true,
         }

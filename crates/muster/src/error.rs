@@ -5,6 +5,7 @@
 
 use crate::settings::ColorWhen;
 use crate::terminal::style;
+use crate::terminal::text::add;
 use anstream::AutoStream;
 use muster_core::outcome::ExitCode;
 use std::error::Error;
@@ -142,11 +143,11 @@ fn tell(error: &anyhow::Error) -> Told {
             break;
         }
         causes += 1;
-        text.push_str(&format!("  {}caused by:{} {cause}\n", style::DIM.render(), style::DIM.render_reset()));
+        add!(text, "  {}caused by:{} {cause}\n", style::DIM.render(), style::DIM.render_reset());
         said.push(cause);
     }
     if let Some(hint) = complaint.and_then(|c| c.hint.as_ref()) {
-        text.push_str(&format!("{}hint:{} {hint}\n", style::INFO.render(), style::INFO.render_reset()));
+        add!(text, "{}hint:{} {hint}\n", style::INFO.render(), style::INFO.render_reset());
     }
     Told { code, text }
 }

@@ -1,3 +1,22 @@
-//! The one binary.
+//! The one binary: command line, configuration layers, terminal output, wiring.
+//!
+//! Only this crate prints, reads the environment and reads configuration files. It decides nothing about
+//! tests: that is the lab's business, and what is shown here are the view types that everybody shows.
 
-fn main() {}
+mod cli;
+mod commands;
+mod context;
+mod doctor;
+mod error;
+mod local;
+mod records;
+mod settings;
+mod terminal;
+mod wiring;
+
+fn main() -> std::process::ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|a| a == local::session::AGENT_COMMAND) {
+        return error::catch(local::session::be_agent);
+    }
+    error::catch(cli::main)
+}

@@ -1,14 +1,14 @@
 //! The way from what a person calls a run or an item to its record.
 
+use crate::commands::records::{area_name, find_run};
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::terminal::text::quoted;
 use muster_core::address::{Address, RunRef, Scope, item_name};
 use muster_core::attempt::Output;
-use muster_core::outcome::ExitCode;
 use muster_core::view::{ItemView, RunState, RunView, TestView};
 use muster_formats::report::{Logs, text};
-use muster_store::{ItemFilter, RunFilter, RunLock, RunName, Store};
+use muster_store::{ItemFilter, RunLock, RunName, Store};
 use std::cell::RefCell;
 use std::sync::Mutex;
 
@@ -61,7 +61,7 @@ impl Records {
     pub(crate) fn open(context: &Context) -> Result<Self, anyhow::Error> {
         let dir = context.area_dir()?;
         let mut store = crate::wiring::open_for_reading(&dir)?;
-        let area = crate::commands::area_name(context, &mut *store)?;
+        let area = area_name(context, &mut *store)?;
         Ok(Self { store: RefCell::new(store), area })
     }
 
@@ -80,23 +80,7 @@ impl Records {
     /// # Errors
     /// There is none.
     pub(crate) fn find_run(&self, run: &RunRef) -> Result<RunView, anyhow::Error> {
-        let found = match run {
-            RunRef::Back(n) => self
-                .with(|s| {
-                    let filter =
-                        RunFilter { area: Some(self.area.clone()), limit: *n, ..RunFilter::default() };
-                    s.list_runs(&filter)
-                })?
-                .into_iter()
-                .nth(*n as usize - 1),
-            RunRef::Number(n) => self.with(|s| s.find_run(&self.area, RunName::Number(*n)))?,
-            RunRef::Name(name) => self.with(|s| s.find_run(&self.area, RunName::Name(name)))?,
-        };
-        found.ok_or_else(|| {
-            Complaint::usage(format!("area `{}` has no run `{run}`", self.area))
-                .hint("`muster runs` lists them")
-                .into()
-        })
+        self.with(|s| find_run(s, &self.area, run))
     }
 
     /// A run with the items that are wanted.
@@ -190,13 +174,6 @@ impl Records {
     pub(crate) fn into_logs(self, run: &RunView) -> StoreLogs {
         StoreLogs { store: Mutex::new(self.store.into_inner()), run: run.id }
     }
-}
-
-/// Nothing has been recorded yet.
-pub(crate) fn no_runs() -> anyhow::Error {
-    Complaint::new(ExitCode::NothingRan, "nothing has been run here yet")
-        .hint("`muster run` runs and records the tests of this area")
-        .into()
 }
 
 /// The known word that is most like the one given, if it is like it at all: by its end, by its letters.

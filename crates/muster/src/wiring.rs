@@ -1,7 +1,8 @@
 //! Which store, opened how, and where the executor puts what it has not recorded yet.
 
+use crate::commands::records::no_runs;
 use crate::context::RECORDS;
-use crate::records::{Found, Records, no_runs};
+use crate::records::{Found, Records};
 use muster_store::{Sqlite, Store, StoreError};
 use std::path::{Path, PathBuf};
 

@@ -249,8 +249,12 @@ fn times(was: &ItemView, is: &ItemView) -> String {
     match (took(was), took(is)) {
         (Some(a), Some(b)) => {
             let factor = b.as_secs_f64() / a.as_secs_f64().max(1e-6);
-            let factor =
-                if factor >= 1.0 { format!("×{factor:.1}") } else { format!("÷{:.1}", 1.0 / factor) };
+            let short = |f: f64| if f < 9.95 { format!("{f:.1}") } else { format!("{f:.0}") };
+            let factor = if factor >= 1.0 {
+                format!("×{}", short(factor))
+            } else {
+                format!("÷{}", short(1.0 / factor))
+            };
             format!("{} → {} ({factor})", words::duration(a), words::duration(b))
         }
         _ => String::new(),
@@ -327,7 +331,7 @@ mod tests {
             slower (1)
               PASS  t/slows  100ms → 900ms (×9.0)
             faster (1)
-              PASS  t/speeds  5s → 50ms (÷100.0)
+              PASS  t/speeds  5s → 50ms (÷100)
             1 item is as it was"#]]
         .assert_eq(&anstream::adapter::strip_str(&told).to_string());
     }

@@ -24,7 +24,7 @@ Examples:
   muster log boot/arm64 --follow   while it runs")]
 pub(crate) struct LogArgs {
     /// Which attempt: `[RUN/]TEST[/ITEM][#ATTEMPT]`
-    #[arg(value_name = "ADDRESS", value_parser = address_text, allow_hyphen_values = true)]
+    #[arg(value_name = "ADDRESS", value_parser = address_text, allow_negative_numbers = true)]
     pub(crate) address: String,
     /// Print more as it comes, until the attempt ends
     #[arg(short, long)]
@@ -74,7 +74,8 @@ pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<ExitCode, anyhow:
     } else {
         Box::new(std::io::stdout().lock())
     };
-    let mut printer = LogPrinter::new(BufWriter::new(out), choice, shape, context.stdout_is_terminal());
+    let (tame, color) = (context.stdout_is_terminal(), context.stdout_has_color());
+    let mut printer = LogPrinter::new(BufWriter::new(out), choice, shape, tame, color);
     // An item that is tried again is followed where it goes on.
     let goes_on = args.follow && wanted.is_none() && found.item().verdict.is_none();
     match attempt(&found, wanted).filter(|_| !goes_on) {

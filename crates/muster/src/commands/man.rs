@@ -13,12 +13,12 @@ use std::path::PathBuf;
 pub(crate) struct ManArgs {
     /// Where to write `muster.1`, `muster-run.1` and so on; made where it is not there
     #[arg(value_name = "DIR")]
-    pub(crate) dir: PathBuf,
+    pub(crate) pages: PathBuf,
 }
 
 /// Writes the pages.
 pub(crate) fn run(args: &ManArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let dir = context.dir.join(&args.dir);
+    let dir = context.dir.join(&args.pages);
     std::fs::create_dir_all(&dir)
         .map_err(|e| Complaint::lab(format!("cannot make `{}`", dir.display())).because(e))?;
     clap_mangen::generate_to(Cli::command(), &dir)

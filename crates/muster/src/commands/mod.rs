@@ -8,6 +8,7 @@ pub(crate) mod history;
 pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod plan;
+pub(crate) mod records;
 pub(crate) mod rerun;
 pub(crate) mod results;
 pub(crate) mod resume;
@@ -16,15 +17,4 @@ pub(crate) mod runs;
 pub(crate) mod typed;
 pub(crate) mod why;
 
-use crate::context::Context;
-use muster_store::{RunFilter, Store};
-
-/// The name of the area at hand: that of its latest run. Looking at records does not need the
-/// configuration, which may be broken or gone.
-///
-/// # Errors
-/// Nothing has been run here, or the records cannot be read.
-pub(crate) fn area_name(_: &Context, store: &mut dyn Store) -> Result<String, anyhow::Error> {
-    let newest = store.list_runs(&RunFilter { limit: 1, ..RunFilter::default() })?;
-    newest.into_iter().next().map(|r| r.area).ok_or_else(crate::records::no_runs)
-}
+pub(crate) use records::area_name;

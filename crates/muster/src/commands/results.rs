@@ -6,6 +6,7 @@ use crate::context::{Context, OutputMode};
 use crate::records::Records;
 use crate::terminal::style::{self, HEAD};
 use crate::terminal::table::{Cell, Column, Table};
+use crate::terminal::text::add;
 use crate::terminal::{lines_counts_painted, text, why_item};
 use clap::Args;
 use muster_core::address::{RunRef, item_name};
@@ -90,18 +91,18 @@ pub(crate) fn run(args: &ResultsArgs, context: &Context) -> Result<ExitCode, any
 fn head_line(run: &RunView, word: &str, style: anstyle::Style) -> String {
     let mut line = format!("{} {}", style::paint(HEAD, run.address()), style::paint(style, word));
     if !run.name.is_empty() {
-        line.push_str(&format!(" {}", style::paint(style::INFO, text::visible(&run.name))));
+        add!(line, " {}", style::paint(style::INFO, text::visible(&run.name)));
     }
     let target = text::target(&run.target);
     if !target.is_empty() {
-        line.push_str(&format!(" for {}", text::visible(&target)));
+        add!(line, " for {}", text::visible(&target));
     }
-    line.push_str(&format!(", started {}", text::moment(run.started)));
+    add!(line, ", started {}", text::moment(run.started));
     if let Some(ended) = run.ended {
-        line.push_str(&format!(", took {}", words::duration(ended.since(run.started))));
+        add!(line, ", took {}", words::duration(ended.since(run.started)));
     }
     if run.counts.total() > 0 {
-        line.push_str(&format!(": {}", lines_counts_painted(&run.counts)));
+        add!(line, ": {}", lines_counts_painted(&run.counts));
     }
     line
 }

@@ -4,6 +4,7 @@ use crate::context::{Context, OutputMode};
 use crate::records::{Life, Records};
 use crate::terminal::style::{self, DIM, INFO};
 use crate::terminal::table::{Cell, Column, Table};
+use crate::terminal::text::add;
 use crate::terminal::{lines_counts, text};
 use anstyle::Style;
 use clap::Args;
@@ -64,7 +65,7 @@ fn table(runs: &[RunView], life: impl Fn(&RunView) -> Option<Life>) -> Table {
         let mut counts = lines_counts(&run.counts);
         if undone > 0 {
             let comma = if counts.is_empty() { "" } else { ", " };
-            counts.push_str(&format!("{comma}{} not ended", text::count(undone.into())));
+            add!(counts, "{comma}{} not ended", text::count(undone.into()));
         }
         table.row(vec![
             run.number.to_string().into(),

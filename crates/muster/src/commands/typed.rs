@@ -5,6 +5,7 @@ use clap::Args;
 use muster_core::address::RunRef;
 use muster_core::select::Shard;
 use muster_formats::report::{BadSpec, Spec, parse_spec};
+use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ pub(crate) struct SelectArgs {
     /// Tests and items: `test`, `test/item`, `*` for any text, `!x` to leave out, commas join
     ///
     /// Without any pattern, all tests are meant. What the chosen tests come after is run too.
-    #[arg(value_name = "PATTERN")]
+    #[arg(value_name = "PATTERN", help_heading = "Arguments")]
     pub(crate) patterns: Vec<String>,
     /// Only tests whose tags fit this CEL expression, e.g. `smoke && !slow`
     #[arg(long, value_name = "EXPR")]
@@ -67,27 +68,30 @@ pub(crate) struct ExecArgs {
 
 /// Reads how a person names a run.
 pub(crate) fn run_ref(text: &str) -> Result<RunRef, String> {
-    no_flag(text, "run")?;
     RunRef::parse(text).map_err(|e| e.to_string())
 }
 
-/// Addresses and runs may begin with `-1`; everything else that begins with a dash is a misspelt flag.
-pub(crate) fn no_flag(text: &str, what: &str) -> Result<(), String> {
-    let Some(rest) = text.strip_prefix('-') else { return Ok(()) };
-    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    match rest.as_bytes().get(digits) {
-        None | Some(b'/' | b'#') if digits > 0 => Ok(()),
-        _ => Err(format!("there is no such flag, and no {what} begins like this")),
-    }
+/// Stands for the dash of an address like `-2/boot` while the command line is being read, so that it is
+/// not taken for a flag, nor a misspelt flag for an address. No command line has it.
+const DASH: char = '\u{f8ff}';
+
+/// Marks what must not be taken for a flag: `-2/boot`, `-2#1`.
+pub(crate) fn mark_address(argument: OsString) -> OsString {
+    let marked = argument.to_str().and_then(|text| {
+        let rest = text.strip_prefix('-')?;
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let more = rest.as_bytes().get(digits)?;
+        (digits > 0 && matches!(more, b'/' | b'#')).then(|| OsString::from(format!("{DASH}{rest}")))
+    });
+    marked.unwrap_or(argument)
 }
 
 /// Reads an address as far as it can be read without knowing the area: later, against its records.
 pub(crate) fn address_text(text: &str) -> Result<String, String> {
-    no_flag(text, "address")?;
     if text.is_empty() {
         return Err("an address is `[RUN/]TEST[/ITEM][#ATTEMPT]`".to_owned());
     }
-    Ok(text.to_owned())
+    Ok(text.strip_prefix(DASH).map_or_else(|| text.to_owned(), |rest| format!("-{rest}")))
 }
 
 fn shard(text: &str) -> Result<Shard, String> {
@@ -138,11 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_flag_is_not_taken_for_an_address() {
-        assert!(address_text("-1/boot").is_ok());
-        assert!(address_text("-12").is_ok());
-        for bad in ["--folow", "-x", "-", "-1x", ""] {
-            assert!(address_text(bad).is_err(), "{bad}");
+    fn an_address_counted_back_comes_through_and_a_flag_stays_one() {
+        for address in ["-1/boot", "-12/a/b#3", "-1#2"] {
+            let marked = mark_address(address.into());
+            assert_ne!(marked, address);
+            assert_eq!(address_text(marked.to_str().unwrap()), Ok(address.to_owned()));
+        }
+        for other in ["--folow", "-x", "-", "-1", "-1x", "-j4", "", "boot"] {
+            assert_eq!(mark_address(other.into()), other);
         }
     }
 }

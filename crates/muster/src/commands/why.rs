@@ -8,6 +8,7 @@ use crate::context::{Context, OutputMode};
 use crate::records::{Found, Life, Records};
 use crate::terminal::style::{self, DIM, HEAD, INFO, paint};
 use crate::terminal::table::{Cell, Column, Table};
+use crate::terminal::text::add;
 use crate::terminal::{text, why_item};
 use clap::Args;
 use muster_core::address::{RunRef, item_name};
@@ -33,7 +34,7 @@ Examples:
   muster why 42                what keeps run 42 from being fine")]
 pub(crate) struct WhyArgs {
     /// What to explain: `[RUN/]TEST[/ITEM]`, or a run
-    #[arg(value_name = "ADDRESS", value_parser = address_text, allow_hyphen_values = true)]
+    #[arg(value_name = "ADDRESS", value_parser = address_text, allow_negative_numbers = true)]
     pub(crate) address: String,
 }
 
@@ -373,7 +374,7 @@ impl Before {
             return text;
         }
         match self.verdict {
-            Some(verdict) => text.push_str(&format!(": {verdict}")),
+            Some(verdict) => add!(text, ": {verdict}"),
             None => text.push_str(": not ended"),
         }
         let named: Vec<String> = self
@@ -386,7 +387,7 @@ impl Before {
         if !named.is_empty() {
             let more = self.items.len() - named.len();
             let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-            text.push_str(&format!(" ({}{more})", named.join(", ")));
+            add!(text, " ({}{more})", named.join(", "));
         }
         text
     }
@@ -514,7 +515,12 @@ fn of_attempt(address: &str, attempt: &AttemptView, width: usize) -> Vec<String>
             Some(false) => " NOT OK",
             None => "",
         };
-        let expected = m.expected.map(|e| format!(", expected {e} ({})", m.tolerance)).unwrap_or_default();
+        let tolerance = &m.tolerance;
+        let expected = m.expected.map(|e| match tolerance.parse::<f64>() {
+            Ok(_) => format!(", expected {e} ± {tolerance}"),
+            Err(_) => format!(", expected {tolerance} {e}"),
+        });
+        let expected = expected.unwrap_or_default();
         fact("measured", format!("{} = {} {}{expected}{good}", m.name, m.value, m.units));
     }
     lines.extend(facts.lines(width.saturating_sub(4)).into_iter().map(|l| format!("    {l}")));

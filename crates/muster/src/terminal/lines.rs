@@ -2,6 +2,7 @@
 
 use super::style::{DIM, HEAD, INFO, LABEL_WIDTH, counted, label, of, of_outcome, paint};
 use super::tally::{AttemptNews, ItemNews, Key};
+use super::text::add;
 use super::text::{self, cut, cut_middle, visible};
 use muster_core::address::item_name;
 use muster_core::attempt::AttemptResult;
@@ -71,7 +72,7 @@ pub(super) fn attempt(news: &AttemptNews, logs: &dyn Logs, width: usize) -> Vec<
         name.push_str(" (items)");
     }
     if news.number > 1 || news.retried {
-        name.push_str(&format!("#{}", news.number));
+        add!(name, "#{}", news.number);
     }
     let mut lines = vec![head(word, style, Some(result.duration), &name, width)];
     let mut facts = vec![format!("on {}", news.device)];
@@ -172,18 +173,18 @@ pub(super) fn opening(
 ) -> String {
     let mut line = paint(HEAD, visible(address));
     if !name.is_empty() {
-        line.push_str(&format!(" {}", paint(INFO, visible(name))));
+        add!(line, " {}", paint(INFO, visible(name)));
     }
     if !target.is_empty() {
-        line.push_str(&format!(" for {}", visible(target)));
+        add!(line, " for {}", visible(target));
     }
-    line.push_str(&format!(": {}", text::plural(tests.into(), "test", "tests")));
+    add!(line, ": {}", text::plural(tests.into(), "test", "tests"));
     if items > 0 {
-        line.push_str(&format!(", {}", text::plural(items.into(), "item", "items")));
+        add!(line, ", {}", text::plural(items.into(), "item", "items"));
     }
     if undiscovered > 0 {
         let tests = text::plural(undiscovered.into(), "test is", "tests are");
-        line.push_str(&format!(", {tests} yet to be asked for theirs"));
+        add!(line, ", {tests} yet to be asked for theirs");
     }
     line
 }

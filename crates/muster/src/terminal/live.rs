@@ -16,6 +16,7 @@ use super::summary::Looks;
 use super::tally::{News, Tally};
 use super::text::{self, cut_middle, visible};
 use super::{Interrupt, Watcher, rows_of, style, width_of};
+use anstream::adapter::strip_str;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use muster_core::event::Told;
 use muster_core::outcome::{Counts, Verdict};
@@ -126,8 +127,12 @@ impl Live {
     fn draw(&mut self, now: Time, left: Option<Duration>) {
         let stderr = std::io::stderr();
         let (width, rows) = (width_of(&stderr), rows_of(&stderr));
-        let behind = self.behind(now, left, width);
-        let below = self.below(now, width, rows);
+        let mut behind = self.behind(now, left, width);
+        let mut below = self.below(now, width, rows);
+        if !self.emit.has_color() {
+            behind = strip_str(&behind).to_string();
+            below = strip_str(&below).to_string();
+        }
         {
             let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
             *drawn = Drawn { behind, below };
@@ -233,5 +238,70 @@ impl Watcher for Live {
         self.looks.width = width_of(&std::io::stderr());
         self.emit.lines(self.looks.summary(run, &self.tally.slowest));
         self.emit.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::fixtures::START;
+    use muster_core::event::Event;
+    use muster_core::id::RunId;
+    use muster_formats::report::InlineLogs;
+
+    fn live(color: bool) -> Live {
+        let looks = Looks { width: 60, program: "muster".to_owned(), logs: Arc::new(InlineLogs) };
+        Live::new(Emit::new(Box::new(std::io::sink()), color), looks)
+    }
+
+    /// Starts `running` attempts of a run of 40 items.
+    fn begin(live: &mut Live, running: u32) {
+        let tell = |event| Told { at: START, run: RunId(1), event };
+        live.told(&tell(Event::RunStarted {
+            address: "demo/1".into(),
+            name: "".into(),
+            target: Vec::new(),
+            tests: 1,
+            items: 40,
+            undiscovered: 0,
+        }));
+        for n in 0..running {
+            live.told(&tell(Event::AttemptStarted {
+                test: "unit".into(),
+                item: format!("a/rather/long/path/to/an/item/that/has/to/be/cut/{n}").into(),
+                attempt: 1,
+                device: "box".into(),
+            }));
+        }
+    }
+
+    #[test]
+    fn without_colours_not_one_code_of_them_is_drawn() {
+        for color in [false, true] {
+            let mut live = live(color);
+            begin(&mut live, 3);
+            live.tick(START + Duration::from_secs(9), Some(Duration::from_secs(61)));
+            let drawn = live.drawn.lock().unwrap();
+            assert_eq!(drawn.behind.contains('\x1b'), color);
+            assert_eq!(drawn.below.contains('\x1b'), color);
+            let behind = strip_str(&drawn.behind).to_string();
+            assert_eq!(behind, "0/40  9s, about 1m01s left");
+        }
+    }
+
+    #[test]
+    fn what_is_drawn_fits_the_terminal_whatever_its_size() {
+        let mut live = live(false);
+        begin(&mut live, 30);
+        let now = START + Duration::from_secs(9);
+        for (width, rows) in [(20, 3), (40, 8), (80, 24), (200, 60)] {
+            let below = live.below(now, width, rows);
+            let lines: Vec<&str> = below.split_terminator('\n').collect();
+            assert!(lines.len() <= rows, "{width}x{rows}: {} lines", lines.len());
+            for line in lines {
+                assert!(text::width(line) <= width.max(lines::INDENT + 16), "{width}x{rows}: {line}");
+            }
+            assert!(text::width(&live.behind(now, None, width)) < width);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Framed logs on their way to a person, a pipe or a program, piece by piece.
 
 use super::style::{DIM, INFO, WARN, paint};
+use anstream::adapter::strip_str;
 use muster_core::output::{Frame, Stream, split_frame};
 use serde::Serialize;
 use std::fs::File;
@@ -36,6 +37,8 @@ pub(crate) struct LogPrinter<W> {
     shape: Shape,
     /// Codes other than colours are taken out.
     tame: bool,
+    /// Margins are in colour.
+    color: bool,
     /// Bytes of a frame that is not whole yet.
     rest: Vec<u8>,
     /// The stream whose line is not ended.
@@ -52,8 +55,9 @@ struct JsonFrame<'a> {
 
 impl<W: Write> LogPrinter<W> {
     /// A printer; `tame` for terminals, which are to keep their cursor and title whatever a test prints.
-    pub(crate) fn new(out: W, choice: Choice, shape: Shape, tame: bool) -> Self {
-        Self { out, choice, shape, tame, rest: Vec::new(), open: None, tamer: Tamer::default() }
+    /// `color` is for what is added to it.
+    pub(crate) fn new(out: W, choice: Choice, shape: Shape, tame: bool, color: bool) -> Self {
+        Self { out, choice, shape, tame, color, rest: Vec::new(), open: None, tamer: Tamer::default() }
     }
 
     /// Takes further bytes of the log.
@@ -163,6 +167,7 @@ impl<W: Write> LogPrinter<W> {
                     Shape::Timed => margin(stream, at_millis),
                     Shape::Plain | Shape::Json => paint(INFO, "[muster] "),
                 };
+                let margin = if self.color { margin } else { strip_str(&margin).to_string() };
                 self.out.write_all(margin.as_bytes())?;
             }
             self.open = (line.last() != Some(&b'\n')).then_some(stream);
@@ -294,11 +299,11 @@ mod tests {
         let mut texts = Vec::new();
         for cut in 0..=log.len() {
             let mut out = Vec::new();
-            let mut printer = LogPrinter::new(&mut out, choice, shape, false);
+            let mut printer = LogPrinter::new(&mut out, choice, shape, false, false);
             printer.push(&log[..cut]).unwrap();
             printer.push(&log[cut..]).unwrap();
             printer.finish().unwrap();
-            texts.push(anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string());
+            texts.push(String::from_utf8(out).unwrap());
         }
         texts.dedup();
         assert_eq!(texts.len(), 1);

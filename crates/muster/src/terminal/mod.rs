@@ -24,6 +24,8 @@ pub(crate) mod style;
 mod summary;
 pub(crate) mod table;
 mod tally;
+#[cfg(test)]
+mod tests;
 pub(crate) mod text;
 
 use crate::context::{Context, OutputMode};

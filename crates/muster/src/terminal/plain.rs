@@ -2,10 +2,11 @@
 
 use super::emit::Emit;
 use super::summary::Looks;
-use super::tally::{News, Tally};
+use super::tally::{News, Tally, is_news};
+use super::text::add;
 use super::{Interrupt, Watcher, lines, text};
 use muster_core::event::Told;
-use muster_core::outcome::Counts;
+use muster_core::outcome::{Counts, Verdict};
 use muster_core::time::Time;
 use muster_core::view::RunView;
 use muster_formats::report::words;
@@ -63,8 +64,8 @@ impl Plain {
                 News::Attempt(news) => self.emit.lines(lines::attempt(&news, &*self.looks.logs, width)),
                 // Attempts have told what there is, unless there was none or they were judged otherwise.
                 News::Item(news) if self.detail == Detail::Attempts => {
-                    let as_told = news.reason.is_empty() && news.attempts == 1;
-                    if !as_told {
+                    let came_to = news.result.as_ref().map_or(Verdict::Pass, |r| r.outcome.into());
+                    if news.attempts == 0 || news.verdict != came_to || !news.reason.is_empty() {
                         self.emit.lines(lines::item(&news, None, width));
                     }
                 }
@@ -73,6 +74,9 @@ impl Plain {
                     let logs = (looked_into <= LOOKED_INTO_MAX).then_some(&*self.looks.logs as _);
                     self.emit.lines(lines::item(&news, logs, width));
                 }
+                // A test that is its only item has been told with it.
+                News::Test { verdict, counts, .. }
+                    if counts.total() <= 1 && (self.detail == Detail::Attempts || is_news(verdict)) => {}
                 News::Test { test, verdict, counts, took } => {
                     self.emit.line(&lines::test(&test, verdict, &counts, took, width));
                 }
@@ -90,14 +94,14 @@ impl Plain {
             text::count(t.known().into()),
         );
         if t.counts.failed() > 0 {
-            line.push_str(&format!(", {} not ok", text::count(t.counts.failed().into())));
+            add!(line, ", {} not ok", text::count(t.counts.failed().into()));
         }
         if let Some((key, running)) = t.longest_running(1).first() {
             let took = words::duration(now.since(running.since));
-            line.push_str(&format!(", {} running ({} for {took})", t.running.len(), lines::name_of(key)));
+            add!(line, ", {} running ({} for {took})", t.running.len(), lines::name_of(key));
         }
         if let Some(left) = t.left(now, left) {
-            line.push_str(&format!(", about {} left", words::duration(left)));
+            add!(line, ", about {} left", words::duration(left));
         }
         self.emit.line(&super::style::paint(super::style::DIM, text::visible(&line)));
     }

@@ -4,6 +4,7 @@
 use super::lines::{self, below, head};
 use super::style::{DIM, HEAD, INFO, LABEL_WIDTH, label, of, paint};
 use super::tally::Key;
+use super::text::add;
 use super::text::{self, count, cut_middle, quoted, visible};
 use super::{Interrupt, WIDTH_MAX};
 use muster_core::address::{Address, item_name};
@@ -36,7 +37,7 @@ impl Interrupt {
         let running = text::plural(running as u64, "running attempt", "running attempts");
         match self {
             Self::Stopping => format!(
-                "{} nothing more is started; {running} may end in good order. Ctrl-C again kills",
+                "{} nothing more is started, and {running} may end with grace. Ctrl-C again kills at once",
                 paint(of(Verdict::Cancelled), "stopping:")
             ),
             Self::Killing => format!("{} {running}", paint(of(Verdict::Fail), "killing:")),
@@ -66,7 +67,7 @@ impl Looks {
         if let Some(line) = self.slowest(run, slowest) {
             out.push(line);
         }
-        out.push(self.verdict(run));
+        out.extend(self.verdict(run));
         let commands = self.commands(run, first_bad);
         if !commands.is_empty() {
             out.push(String::new());
@@ -130,12 +131,13 @@ impl Looks {
             }
             room = room.saturating_sub(needed);
             let comma = if i == 0 { "" } else { ", " };
-            line.push_str(&format!("{comma}{} {name}", paint(DIM, took)));
+            add!(line, "{comma}{} {name}", paint(DIM, took));
         }
         Some(line)
     }
 
-    fn verdict(&self, run: &RunView) -> String {
+    /// What it came to; of many verdicts, the counts have a line of their own.
+    fn verdict(&self, run: &RunView) -> Vec<String> {
         let (word, style) = match (run.state, run.is_ok()) {
             (_, false) => match run.verdict() {
                 // The lab's fault alone is not the tests'.
@@ -150,22 +152,22 @@ impl Looks {
         let took = run.ended.map(|e| e.since(run.started));
         let mut line = head(word, style, took, &run.address(), self.width);
         if !run.name.is_empty() {
-            line.push_str(&format!(" {}", paint(INFO, visible(&run.name))));
+            add!(line, " {}", paint(INFO, visible(&run.name)));
         }
         let target = text::target(&run.target);
         if !target.is_empty() {
-            line.push_str(&format!(" for {}", visible(&target)));
+            add!(line, " for {}", visible(&target));
         }
         let undone = run.items.saturating_sub(run.counts.total());
-        if run.counts.total() > 0 {
-            line.push_str(&format!(": {}", lines::counts(&run.counts)));
-        } else {
-            line.push_str(": nothing was run");
-        }
+        let mut counts =
+            if run.counts.total() > 0 { lines::counts(&run.counts) } else { "nothing was run".to_owned() };
         if undone > 0 {
-            line.push_str(&format!(", {} not ended", count(undone.into())));
+            add!(counts, ", {} not ended", count(undone.into()));
         }
-        line
+        if text::width(&line) + 2 + text::width(&counts) <= self.width {
+            return vec![format!("{line}: {counts}")];
+        }
+        vec![line, format!("{}{counts}", " ".repeat(lines::INDENT))]
     }
 
     /// What to type next, for a person who wants to know more.

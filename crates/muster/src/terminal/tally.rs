@@ -236,7 +236,7 @@ impl Tally {
 }
 
 /// Whether an item is told as soon as it has its verdict, unless everything is.
-fn is_news(verdict: Verdict) -> bool {
+pub(super) fn is_news(verdict: Verdict) -> bool {
     match verdict {
         Verdict::Pass | Verdict::Skip | Verdict::KnownFailure | Verdict::NoItems => false,
         // Of one failure may come thousands; the test's line and the summary count them.

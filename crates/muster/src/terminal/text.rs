@@ -6,6 +6,15 @@ use muster_core::time::Time;
 use std::borrow::Cow;
 use unicode_width::UnicodeWidthChar as _;
 
+/// Writes formatted text behind a `String`, which cannot fail.
+macro_rules! add {
+    ($text:expr, $($format:tt)+) => {{
+        use std::fmt::Write as _;
+        let _ = write!($text, $($format)+);
+    }};
+}
+pub(crate) use add;
+
 /// Columns a text takes; of colours, none.
 pub(crate) fn width(text: &str) -> usize {
     if text.contains('\x1b') {
@@ -94,7 +103,7 @@ pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, d) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(d);

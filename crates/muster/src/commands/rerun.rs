@@ -1,0 +1,69 @@
+//! `muster rerun`: new attempts of items of a recorded run, in the same run.
+
+use super::typed::{ExecArgs, run_ref};
+use crate::context::Context;
+use crate::error::Complaint;
+use crate::local::session::Request;
+use crate::local::{again, area, request, session};
+use clap::Args;
+use muster_core::address::RunRef;
+use muster_core::change::RunPhase;
+use muster_core::outcome::ExitCode;
+use muster_store::{ItemFilter, Store as _};
+use std::sync::Arc;
+
+/// Arguments of `muster rerun`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  muster rerun 42 --failed          what failed, and what could not run because of it
+  muster rerun latest 'net/*'       some items, whatever they came to
+  muster rerun -2 --flaky -j1       of the run before the latest, one at a time
+
+Without a choice, `--failed` is meant. Exit code 5: what was run passed, but earlier failures are outstanding.")]
+pub(crate) struct RerunArgs {
+    /// The run: its number, its name, `latest`, or `-2` for the one before the latest
+    #[arg(value_name = "RUN", value_parser = run_ref, allow_negative_numbers = true)]
+    pub(crate) run: RunRef,
+    /// Only these tests and items, as in `muster run`
+    #[arg(value_name = "PATTERN")]
+    pub(crate) patterns: Vec<String>,
+    /// Items that failed, and those that were not run because of them
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Items that passed only after they had failed
+    #[arg(long)]
+    pub(crate) flaky: bool,
+    /// Items whose definition has changed since they were run, or that came after something run again since
+    #[arg(long)]
+    pub(crate) stale: bool,
+    #[command(flatten)]
+    pub(crate) exec: ExecArgs,
+}
+
+/// Runs the items again.
+pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let RerunArgs { run, patterns, failed, flaky, stale, exec } = args;
+    let (mut store, view) = again::open(context, &run)?;
+    let snapshot = store.load_run_snapshot(view.id)?;
+    let target: Vec<&str> = snapshot.record.spec.target.iter().map(|(_, v)| v.as_str()).collect();
+    let target = (!target.is_empty()).then(|| target.join("/"));
+    let area = area::load(context, target.as_deref(), &request::flags(&exec))?;
+    let changed = request::changed_definitions(&snapshot.record, &area);
+    let choice = again::Choice { patterns, failed: failed || !(flaky || stale), flaky, changed: stale.then_some(&changed) };
+    let whole = store.load_run(view.id, ItemFilter::All)?;
+    let items = again::choose(&choice, &whole, &snapshot)?;
+    if items.is_empty() && snapshot.phase != RunPhase::Active {
+        let said = format!("nothing of run `{}` is to be run again", view.number);
+        return Err(Complaint::new(ExitCode::NothingRan, said)
+            .hint(format!("`{} results {}` shows what it came to", context.program(), view.number))
+            .into());
+    }
+    let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
+    let record = Arc::new(request::replanned(&snapshot.record, &area, failures_max));
+    let agent = session::start_agent(&area.dir, request::jobs(&area.loaded.area, context))?;
+    let durations = Arc::new(store.list_durations(&record.spec.area, &record.spec.target)?);
+    let request =
+        Request::Again { snapshot: Box::new(snapshot), items, replanned: Some(record), partial: true };
+    session::execute(request, store, agent, durations, &exec, context)
+}

@@ -1,0 +1,46 @@
+//! `muster resume`: goes on with a run that was stopped or killed.
+
+use super::typed::{ExecArgs, run_ref};
+use crate::context::Context;
+use crate::error::Complaint;
+use crate::local::session::Request;
+use crate::local::{again, session};
+use clap::Args;
+use muster_core::address::RunRef;
+use muster_core::change::RunPhase;
+use muster_core::outcome::ExitCode;
+use muster_store::Store as _;
+use std::sync::Arc;
+
+/// Arguments of `muster resume`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Finished results stay as they are; what was running is run again.")]
+pub(crate) struct ResumeArgs {
+    /// The run: its number, its name, `latest`, or `-2` for the one before the latest
+    #[arg(value_name = "RUN", default_value = "latest", value_parser = run_ref, allow_negative_numbers = true)]
+    pub(crate) run: RunRef,
+    #[command(flatten)]
+    pub(crate) exec: ExecArgs,
+}
+
+/// Goes on with the run.
+pub(crate) fn run(args: ResumeArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let ResumeArgs { run, exec } = args;
+    let (mut store, view) = again::open(context, &run)?;
+    let mut snapshot = store.load_run_snapshot(view.id)?;
+    let program = context.program();
+    let undone = snapshot.phase == RunPhase::Active || matches!(snapshot.phase, RunPhase::Stopped { .. });
+    if !undone {
+        return Err(Complaint::usage(format!("run `{}` has ended: there is nothing to resume", view.number))
+            .hint(format!("`{program} rerun {} --failed` runs again what failed", view.number))
+            .into());
+    }
+    let record = Arc::make_mut(&mut snapshot.record);
+    again::apply_flags(Arc::make_mut(&mut record.spec), &exec);
+    let jobs = again::jobs(&record.spec, context);
+    let agent = session::start_agent(&again::area_dir(context)?, jobs)?;
+    let durations = Arc::new(store.list_durations(&record.spec.area, &record.spec.target)?);
+    let request =
+        Request::Again { snapshot: Box::new(snapshot), items: Vec::new(), replanned: None, partial: false };
+    session::execute(request, store, agent, durations, &exec, context)
+}

@@ -1,0 +1,66 @@
+//! `muster run`: plans, runs, records and reports.
+
+use super::typed::{ExecArgs, SelectArgs, TargetArgs};
+use crate::context::Context;
+use crate::error::Complaint;
+use crate::local::session::Request;
+use crate::local::{area, request, session};
+use clap::Args;
+use muster_core::outcome::ExitCode;
+use muster_store::Store as _;
+use std::sync::Arc;
+
+/// Arguments of `muster run`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  muster run                              everything
+  muster run unit 'net/*' '!net/slow*'    one test, some items of another
+  muster run --tags 'smoke && !hw' -j4    by tags, four at once
+  muster run --failed-in latest           what failed last time, as a new run
+  muster run --report junit:out.xml       with a report for CI
+
+Progress and summary go to standard error, reports without a file to standard output.")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// Give the run a name, by which it can be pointed at
+    #[arg(short, long, value_name = "NAME", value_parser = name, help_heading = "How to run")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) exec: ExecArgs,
+}
+
+/// A name must not look like another way to point at a run.
+fn name(text: &str) -> Result<String, String> {
+    if text == "latest" || text.bytes().all(|b| b.is_ascii_digit()) || text.starts_with('-') {
+        return Err("a name is not a number, not `latest`, and does not begin with `-`".to_owned());
+    }
+    if text.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '/' | '#' | ',')) {
+        return Err("a name has no blanks and none of `/`, `#` and `,`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Runs the tests.
+pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let RunArgs { select, target, name, exec } = args;
+    let area = area::load(context, target.target.as_deref(), &request::flags(&exec))?;
+    let def = &area.loaded.area;
+    // The agent makes itself ready while the records are opened and the plan is made.
+    let agent = session::start_agent(&area.dir, request::jobs(def, context))?;
+    let mut store = session::open_store(&area.dir)?;
+    let durations = Arc::new(store.list_durations(&def.name, &def.target)?);
+    let selection = request::selection(&select, &area, &mut store)?;
+    let plan = request::make_plan(def, &area.loaded.facts, &selection, durations.as_ref(), &context.program())?;
+    if plan.tests.is_empty() {
+        let said = Complaint::new(ExitCode::NothingRan, "nothing to run: no test is selected");
+        return Err(said.hint(format!("`{} plan` lists the tests", context.program())).into());
+    }
+    let number = store.reserve_number(&def.name)?;
+    let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
+    let record = request::run_record(&area, selection, plan, name, failures_max, number, session::now());
+    session::execute(Request::New(Arc::new(record)), store, agent, durations, &exec, context)
+}

@@ -1,0 +1,123 @@
+//! Taking up a recorded run: which one, which of its items, with what.
+
+use super::records;
+use crate::commands::typed::ExecArgs;
+use crate::context::Context;
+use crate::error::Complaint;
+use muster_core::address::RunRef;
+use muster_core::change::{RunSnapshot, RunSpec};
+use muster_core::id::ItemIx;
+use muster_core::outcome::Verdict;
+use muster_core::plan::PlannedItems;
+use muster_core::select::{Selection, Selector};
+use muster_core::view::RunView;
+use muster_store::Sqlite;
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+
+/// Opens the records and finds the run that is named.
+///
+/// # Errors
+/// There are no records, or no such run.
+pub(crate) fn open(context: &Context, run: &RunRef) -> Result<(Sqlite, RunView), anyhow::Error> {
+    let dir = area_dir(context)?;
+    let mut store = records::open(&dir)?;
+    let area = crate::commands::area_name(context, &mut store)?;
+    let view = crate::commands::records::find_run(&mut store, &area, run)?;
+    Ok((store, view))
+}
+
+/// The area's directory.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn area_dir(context: &Context) -> Result<PathBuf, anyhow::Error> {
+    context.area_dir()
+}
+
+/// Attempts at once for a run that goes on as it was recorded.
+pub(crate) fn jobs(spec: &RunSpec, context: &Context) -> u32 {
+    let said = spec.limits.jobs.or(context.settings.jobs.map(std::num::NonZeroU32::get));
+    said.unwrap_or_else(super::area::cores).max(1)
+}
+
+/// What the flags say in place of what was recorded.
+pub(crate) fn apply_flags(spec: &mut RunSpec, exec: &ExecArgs) {
+    if let Some(jobs) = exec.jobs {
+        spec.limits.jobs = Some(jobs.get());
+    }
+    spec.failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
+    spec.limits.run_timeout = exec.timeout;
+}
+
+/// Which items get further attempts.
+pub(crate) struct Choice<'a> {
+    /// Only these.
+    pub(crate) patterns: Vec<String>,
+    /// Those that failed.
+    pub(crate) failed: bool,
+    /// Those that passed only after they had failed.
+    pub(crate) flaky: bool,
+    /// Those of tests whose definition has changed.
+    pub(crate) changed: Option<&'a Vec<String>>,
+}
+
+/// The items a choice means. With patterns and nothing else said, whatever they came to.
+///
+/// # Errors
+/// A pattern cannot be read, or names no test of the run.
+pub(crate) fn choose(choice: &Choice<'_>, run: &RunView, snapshot: &RunSnapshot) -> Result<Vec<ItemIx>, anyhow::Error> {
+    let selection = Selection { patterns: choice.patterns.clone(), ..Selection::default() };
+    let selector = Selector::new(&selection)?;
+    let names: Vec<&str> = run.tests.iter().map(|t| t.name.as_str()).collect();
+    if let Some(wrong) = selector.unmatched(&names).first() {
+        let said = format!("no test of run `{}` is called `{wrong}`", run.number);
+        return Err(Complaint::usage(said).into());
+    }
+    let places = places(snapshot);
+    let mut items = BTreeSet::new();
+    for (test, item) in run.all_items() {
+        if !(selector.test(&test.name, &test.tags) && selector.item(&test.name, &item.path)) {
+            continue;
+        }
+        let named = !choice.patterns.is_empty();
+        let wanted = match item.verdict {
+            None => false,
+            Some(Verdict::Flaky) => choice.flaky || named,
+            Some(v) if !v.is_ok() => choice.failed || named,
+            Some(_) => named,
+        } || choice.changed.is_some_and(|names| names.contains(&test.name));
+        if wanted && item.verdict.is_some() {
+            items.extend(places.get(&(test.name.as_str(), item.path.as_str(), item.discovery)));
+        }
+    }
+    Ok(items.into_iter().collect())
+}
+
+/// Where each item's record is, by test, path and whether it is the question for items.
+fn places(snapshot: &RunSnapshot) -> HashMap<(&str, &str, bool), ItemIx> {
+    let mut places = HashMap::new();
+    let mut next = 0u32;
+    for planned in &snapshot.record.plan.tests {
+        let name = planned.def.name.as_str();
+        match &planned.items {
+            PlannedItems::Listed(items) => {
+                for item in items {
+                    places.insert((name, &*item.path, false), ItemIx(next));
+                    next += 1;
+                }
+            }
+            PlannedItems::Found(_) => {
+                places.insert((name, "", true), ItemIx(next));
+                next += 1;
+            }
+        }
+    }
+    for expansion in &snapshot.expansions {
+        let name = snapshot.record.plan.tests[expansion.test.0 as usize].def.name.as_str();
+        for (at, item) in (expansion.first.0..).zip(expansion.items.iter()) {
+            places.insert((name, &*item.path, false), ItemIx(at));
+        }
+    }
+    places
+}

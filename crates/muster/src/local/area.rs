@@ -1,0 +1,109 @@
+//! Finds and loads the area at hand, for one target, with the flags of the command line as a layer.
+
+use crate::context::Context;
+use crate::error::Complaint;
+use crate::settings::Settings;
+use muster_core::expr::Facts;
+use muster_core::outcome::ExitCode;
+use muster_formats::area::{ConfigError, Layer, LayerKind, LoadContext, Loaded};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// An area that can be used.
+#[derive(Debug)]
+pub(crate) struct Area {
+    /// Its directory, absolute.
+    pub(crate) dir: PathBuf,
+    /// Its definition for the target, and where each value came from.
+    pub(crate) loaded: Loaded,
+}
+
+/// A flag as a line of configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Flag {
+    /// As it is typed: `--jobs`.
+    pub(crate) name: &'static str,
+    /// What it says, in TOML: `limits.jobs = 4`.
+    pub(crate) toml: String,
+}
+
+/// Loads the area of the current directory. Warnings are told at once.
+///
+/// # Errors
+/// There is none, or its configuration is wrong; what is wrong has been told then.
+pub(crate) fn load(context: &Context, target: Option<&str>, flags: &[Flag]) -> Result<Area, anyhow::Error> {
+    let file = context.area_file()?;
+    let dir = context.area_dir()?;
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|e| {
+            Complaint::usage(format!("cannot read `{}`", path.display())).because(e)
+        })
+    };
+    let text = read(&file)?;
+    let user = match (&context.settings.origin, Settings::path()) {
+        (Some(path), Some(_)) => Some((path.display().to_string(), read(path)?)),
+        _ => None,
+    };
+    let name = file.strip_prefix(&dir).unwrap_or(&file).display().to_string();
+    let mut layers = Vec::new();
+    if let Some((name, text)) = &user {
+        layers.push(Layer { name, text, kind: LayerKind::User });
+    }
+    layers.push(Layer { name: &name, text: &text, kind: LayerKind::Project });
+    layers.extend(flags.iter().map(|f| Layer { name: f.name, text: &f.toml, kind: LayerKind::Flag }));
+    let target: Vec<String> = target.map(|t| t.split('/').map(str::to_owned).collect()).unwrap_or_default();
+    let process_env: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .collect();
+    let files = |path: &str| std::fs::read_to_string(dir.join(path));
+    let area_name = dir.file_name().map_or_else(|| "area".to_owned(), |n| n.to_string_lossy().into_owned());
+    let load_context = LoadContext {
+        area_name: &area_name,
+        target: &target,
+        process_env: &process_env,
+        facts: &facts(),
+        files: &files,
+    };
+    match muster_formats::area::load(&layers, &load_context) {
+        Ok(loaded) => {
+            tell(context, &loaded.warnings);
+            Ok(Area { dir, loaded })
+        }
+        Err(errors) => {
+            tell(context, &errors);
+            Err(Complaint::said(ExitCode::Usage).into())
+        }
+    }
+}
+
+fn tell(context: &Context, errors: &[ConfigError]) {
+    let mut err = context.stderr();
+    for error in errors {
+        // Nobody is left to tell if standard error is closed; the exit code still says it.
+        drop(writeln!(err, "{error}"));
+    }
+}
+
+/// What is known of this machine and build, for conditions.
+pub(crate) fn facts() -> Facts {
+    let mut facts = Facts::default();
+    facts.set("os", std::env::consts::OS);
+    facts.set("arch", std::env::consts::ARCH);
+    facts.set("family", std::env::consts::FAMILY);
+    facts.set("hostname", hostname());
+    facts.set("cores", i64::from(cores()));
+    facts.set("ci", std::env::var_os("CI").is_some_and(|v| !v.is_empty() && v != "false"));
+    facts.set("root", rustix::process::geteuid().is_root());
+    facts
+}
+
+/// The machine's name.
+pub(crate) fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Cores this process may use.
+pub(crate) fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
+}

@@ -1,0 +1,23 @@
+//! Runs tests on this machine: lab, records and agent in one command.
+//!
+//! ```text
+//! muster.toml ─ area.rs ─► AreaDef ─ request.rs ─► RunRecord with its plan
+//!                                                     │
+//!  signals ──┐                                        ▼
+//!  agent  ───┼─► session.rs: poll ─► Shell::turn (apply, commit) ─► orders, news
+//!  clock  ───┘                                                        │      │
+//!                       agent process ◄───────────────────────────────┘      ├─► terminal
+//!                       (muster-agent)                                        └─► reports.rs
+//! ```
+//!
+//! Nothing is decided here (the lab does that) and nothing is executed here (the agent does that).
+
+pub(crate) mod again;
+pub(crate) mod area;
+mod changed;
+pub(crate) mod discovery;
+mod records;
+mod reports;
+pub(crate) mod request;
+pub(crate) mod session;
+mod verdict;

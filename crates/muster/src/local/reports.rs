@@ -1,0 +1,129 @@
+//! The reports asked for by `--report`: live ones as it happens, the others at the end.
+
+use crate::error::Complaint;
+use muster_core::event::Told;
+use muster_core::view::RunView;
+use muster_formats::report::{Logs, Place, Spec, Writer};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Everything that was asked for.
+pub(crate) struct Reports {
+    reports: Vec<Report>,
+}
+
+struct Report {
+    writer: Writer,
+    out: Out,
+    /// Said once; the run goes on without it.
+    failed: Option<io::Error>,
+    name: String,
+}
+
+enum Out {
+    Stdout(io::Stdout),
+    /// Written to a file beside, which takes the name when it is whole.
+    Whole { path: PathBuf },
+    Live(BufWriter<File>),
+}
+
+impl Reports {
+    /// Opens what is written live, and makes sure early that the others can be written.
+    ///
+    /// # Errors
+    /// A file's directory is not there or not writable.
+    pub(crate) fn open(specs: &[Spec], dir: &std::path::Path, logs: &Arc<dyn Logs + Send + Sync>) -> Result<Self, anyhow::Error> {
+        let mut reports = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let writer = spec.format.writer(Arc::clone(logs));
+            let (out, name) = match (&spec.to, &writer) {
+                (Place::Stdout, _) => (Out::Stdout(io::stdout()), "standard output".to_owned()),
+                (Place::File(file), kind) => {
+                    let path = dir.join(file);
+                    let name = path.display().to_string();
+                    let complain = |e: io::Error| {
+                        Complaint::usage(format!("the report `{name}` cannot be written"))
+                            .because(e)
+                            .hint("name a file in a directory that is there and writable")
+                    };
+                    let out = match kind {
+                        Writer::Live(_) => Out::Live(BufWriter::new(File::create(&path).map_err(complain)?)),
+                        Writer::Final(_) => {
+                            File::create(partial(&path)).map_err(complain)?;
+                            Out::Whole { path }
+                        }
+                    };
+                    (out, name)
+                }
+            };
+            reports.push(Report { writer, out, failed: None, name });
+        }
+        Ok(Self { reports })
+    }
+
+    /// Whether any is written from the whole run.
+    pub(crate) fn need_whole_run(&self) -> bool {
+        self.reports.iter().any(|r| matches!(r.writer, Writer::Final(_)))
+    }
+
+    /// Passes on what happened; every line is out when this returns.
+    pub(crate) fn told(&mut self, told: &[Told]) {
+        for report in &mut self.reports {
+            let Writer::Live(live) = &mut report.writer else { continue };
+            if report.failed.is_some() {
+                continue;
+            }
+            let out: &mut dyn Write = match &mut report.out {
+                Out::Stdout(out) => out,
+                Out::Live(out) => out,
+                Out::Whole { .. } => continue,
+            };
+            let mut buffer = Vec::new();
+            let written = told
+                .iter()
+                .try_for_each(|t| live.told(t, &mut buffer))
+                .and_then(|()| out.write_all(&buffer))
+                .and_then(|()| out.flush());
+            report.failed = written.err();
+        }
+    }
+
+    /// Writes what is written at the end, and says what could not be written.
+    ///
+    /// # Errors
+    /// A report could not be written. The others are.
+    pub(crate) fn finish(mut self, run: &RunView, logs: &dyn Logs) -> Result<(), anyhow::Error> {
+        for report in &mut self.reports {
+            let Writer::Final(writer) = &report.writer else { continue };
+            let written = match &mut report.out {
+                Out::Stdout(out) => {
+                    let mut out = BufWriter::new(out.lock());
+                    writer.write(run, logs, &mut out).and_then(|()| out.flush())
+                }
+                Out::Whole { path } => File::create(partial(path)).and_then(|file| {
+                    let mut out = BufWriter::new(file);
+                    writer.write(run, logs, &mut out)?;
+                    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_data()?;
+                    std::fs::rename(partial(path), path)
+                }),
+                Out::Live(_) => Ok(()),
+            };
+            report.failed = written.err();
+        }
+        match self.reports.into_iter().find_map(|r| r.failed.map(|e| (r.name, e))) {
+            Some((_, error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Some((name, error)) => {
+                Err(Complaint::lab(format!("the report `{name}` could not be written")).because(error).into())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn partial(path: &std::path::Path) -> PathBuf {
+    let mut name = path.file_name().map(std::ffi::OsStr::to_os_string).unwrap_or_default();
+    name.push(".partial");
+    path.with_file_name(name)
+}

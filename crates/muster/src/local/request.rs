@@ -1,0 +1,183 @@
+//! From what was typed to the record of a run: selection, plan, numbers.
+
+use super::area::{self, Area, Flag};
+use super::changed;
+use crate::commands::typed::{ExecArgs, SelectArgs};
+use crate::context::Context;
+use crate::error::Complaint;
+use muster_core::change::{RunRecord, RunSpec};
+use muster_core::definition::AreaDef;
+use muster_core::expr::{Expr, ExprError, Facts};
+use muster_core::id::RunId;
+use muster_core::plan::{History, Plan, PlanError, plan};
+use muster_core::select::Selection;
+use muster_core::time::Time;
+use muster_store::{ItemFilter, Store};
+use std::sync::Arc;
+
+/// The flags that are configuration too.
+pub(crate) fn flags(exec: &ExecArgs) -> Vec<Flag> {
+    let mut flags = Vec::new();
+    if let Some(jobs) = exec.jobs {
+        flags.push(Flag { name: "--jobs", toml: format!("limits.jobs = {jobs}") });
+    }
+    if let Some(retries) = exec.retries {
+        flags.push(Flag { name: "--retries", toml: format!("override.retries = {retries}") });
+    }
+    if let Some(timeout) = exec.timeout {
+        flags.push(Flag { name: "--timeout", toml: format!("limits.run-timeout = \"{}ms\"", timeout.as_millis()) });
+    }
+    flags
+}
+
+/// What the arguments select in this area.
+///
+/// # Errors
+/// A run that is named is not there, or git cannot say what has changed.
+pub(crate) fn selection(
+    args: &SelectArgs,
+    area: &Area,
+    store: &mut dyn Store,
+) -> Result<Selection, anyhow::Error> {
+    let mut patterns = args.patterns.clone();
+    let mut only = None;
+    if let Some(run) = &args.failed_in {
+        let view = crate::commands::records::find_run(store, &area.loaded.area.name, run)?;
+        let mut items: Vec<(String, String)> = store
+            .load_run(view.id, ItemFilter::Failed)?
+            .all_items()
+            .map(|(test, item)| (test.name.clone(), item.path.clone()))
+            .collect();
+        items.sort();
+        items.dedup();
+        only = Some(items);
+    }
+    if let Some(revision) = &args.changed_since {
+        let changed = changed::tests_changed_since(&area.dir, &area.loaded.area, revision)?;
+        if !changed.is_everything {
+            // A pattern that names nothing selects nothing; an empty list would select everything.
+            let names = if changed.tests.is_empty() { vec!["!*".to_owned()] } else { vec![changed.tests.join(",")] };
+            if patterns.is_empty() {
+                patterns = names;
+            } else {
+                patterns.extend(
+                    area.loaded
+                        .area
+                        .tests
+                        .iter()
+                        .filter(|t| !changed.tests.contains(&t.name))
+                        .map(|t| format!("!{}", t.name)),
+                );
+            }
+        }
+    }
+    Ok(Selection { patterns, tags: args.tags.clone(), shard: args.shard, only })
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// [`PlanError`], with what to do about it.
+pub(crate) fn make_plan(
+    area: &AreaDef,
+    facts: &Facts,
+    selection: &Selection,
+    history: &dyn History,
+    program: &str,
+) -> Result<Plan, anyhow::Error> {
+    let skip_when = |text: &str| -> Result<bool, ExprError> { Expr::parse(text)?.eval_bool(facts) };
+    plan(area, selection, history, &skip_when).map_err(|error| {
+        let complaint = Complaint::usage(error.to_string());
+        match &error {
+            PlanError::NoSuchTest { nearest: Some(name), .. } => {
+                complaint.hint(format!("did you mean `{name}`? `{program} plan` lists the tests"))
+            }
+            PlanError::NoSuchTest { nearest: None, .. } => {
+                complaint.hint(format!("`{program} plan` lists the tests"))
+            }
+            PlanError::Selection(_)
+            | PlanError::NoSuchPrerequisite { .. }
+            | PlanError::Cycle(_)
+            | PlanError::SkipWhen { .. }
+            | PlanError::ItemMap { .. } => complaint,
+        }
+        .into()
+    })
+}
+
+/// The record of a new run.
+pub(crate) fn run_record(
+    area: &Area,
+    selection: Selection,
+    plan: Plan,
+    name: Option<String>,
+    failures_max: Option<u32>,
+    number: u32,
+    now: Time,
+) -> RunRecord {
+    let def = &area.loaded.area;
+    let id = uuid::Uuid::now_v7();
+    RunRecord {
+        id: RunId(id.as_u128()),
+        number,
+        created: now,
+        spec: Arc::new(RunSpec {
+            name: name.unwrap_or_default(),
+            area: def.name.clone(),
+            target: def.target.clone(),
+            area_dir: area.dir.to_string_lossy().into_owned(),
+            host: area::hostname(),
+            env: def.env.clone(),
+            limits: def.limits.clone(),
+            unexpected_pass: def.unexpected_pass,
+            selection,
+            failures_max,
+            trace_id: uuid::Uuid::now_v7().simple().to_string(),
+        }),
+        plan: Arc::new(plan),
+    }
+}
+
+/// The same run with the definitions as they are now: what its tests do may have changed, which tests and
+/// items it has may not.
+pub(crate) fn replanned(record: &RunRecord, area: &Area, failures_max: Option<u32>) -> RunRecord {
+    let def = &area.loaded.area;
+    let mut new = record.clone();
+    let spec = Arc::make_mut(&mut new.spec);
+    spec.env.clone_from(&def.env);
+    spec.limits = def.limits.clone();
+    spec.area_dir = area.dir.to_string_lossy().into_owned();
+    spec.unexpected_pass = def.unexpected_pass;
+    spec.failures_max = failures_max;
+    let plan = Arc::make_mut(&mut new.plan);
+    for planned in &mut plan.tests {
+        if let Some(test) = def.tests.iter().find(|t| t.name == planned.def.name) {
+            planned.redefine(test);
+        }
+    }
+    new
+}
+
+/// Tests whose definition is not what the run recorded.
+pub(crate) fn changed_definitions(record: &RunRecord, area: &Area) -> Vec<String> {
+    record
+        .plan
+        .tests
+        .iter()
+        .filter(|planned| {
+            let now = area.loaded.area.tests.iter().find(|t| t.name == planned.def.name);
+            now.is_some_and(|test| {
+                let mut again = (*planned).clone();
+                again.redefine(test);
+                again.def != planned.def
+            })
+        })
+        .map(|planned| planned.def.name.clone())
+        .collect()
+}
+
+/// How many attempts at once.
+pub(crate) fn jobs(area: &AreaDef, context: &Context) -> u32 {
+    let said = area.limits.jobs.or(context.settings.jobs.map(std::num::NonZeroU32::get));
+    said.unwrap_or_else(area::cores).max(1)
+}

@@ -1,0 +1,335 @@
+//! One run from its start to its end: the loop round the shell.
+//!
+//! Wait for the agent, a signal or the clock; take in all there is; one turn (which commits); then send
+//! the orders and tell those who watch.
+
+use super::area::hostname;
+use super::records::{self, StoreLogs};
+use super::reports::Reports;
+use super::verdict::{self, Stopped};
+use crate::commands::typed::ExecArgs;
+use crate::context::Context;
+use crate::error::Complaint;
+use crate::terminal::{Interrupt, Watcher, watcher};
+use muster_agent::process::{AgentProcess, Setup};
+use muster_core::change::{RunPhase, RunRecord, RunSnapshot};
+use muster_core::id::{AgentId, ItemIx, RunId, SessionId};
+use muster_core::lab::{Input, Policy};
+use muster_core::outcome::{ExitCode, Verdict};
+use muster_core::plan::History;
+use muster_core::time::Time;
+use muster_core::view::RunView;
+use muster_formats::report::Logs;
+use muster_server::{Shell, Turn};
+use muster_store::{Durations, ItemFilter, LockError, RunLock, Sqlite, Store};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How often those who watch are given time to draw.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+
+/// The agent of a `muster run` is always the same one.
+const AGENT: AgentId = AgentId(1);
+
+/// What is to be executed.
+pub(crate) enum Request {
+    /// A new run.
+    New(Arc<RunRecord>),
+    /// A recorded run goes on; these items get further attempts.
+    Again {
+        /// What is recorded of it.
+        snapshot: Box<RunSnapshot>,
+        /// Items with a verdict that are run once more.
+        items: Vec<ItemIx>,
+        /// Changed definitions.
+        replanned: Option<Arc<RunRecord>>,
+        /// Only the items run now decide the exit code, with a word for what is outstanding.
+        partial: bool,
+    },
+}
+
+impl Request {
+    fn record(&self) -> &Arc<RunRecord> {
+        match self {
+            Self::New(record) => record,
+            Self::Again { snapshot, replanned, .. } => replanned.as_ref().unwrap_or(&snapshot.record),
+        }
+    }
+}
+
+/// The agent, started early so that it is ready when the plan is.
+pub(crate) fn start_agent(area_dir: &Path, jobs: u32) -> Result<AgentProcess, anyhow::Error> {
+    let exe = std::env::current_exe()
+        .map_err(|e| Complaint::lab("cannot find this program's own file to start the agent").because(e))?;
+    let setup = Setup {
+        agent: AGENT,
+        session: SessionId(now().0),
+        host: hostname(),
+        devices: (1..=jobs).map(|n| format!("slot-{n}")).collect(),
+        threads: None,
+        cgroups: true,
+        area_dir: area_dir.to_string_lossy().into_owned(),
+    };
+    AgentProcess::spawn(&exe, &[AGENT_COMMAND], setup)
+        .map_err(|e| Complaint::lab("cannot start the agent process").because(e).into())
+}
+
+/// The hidden command that makes this program the agent process of another.
+pub(crate) const AGENT_COMMAND: &str = "__agent";
+
+/// Is the agent process, until the one that started it ends.
+///
+/// # Errors
+/// Standard input is no connection, or what comes over it cannot be understood.
+pub(crate) fn be_agent() -> Result<ExitCode, anyhow::Error> {
+    let socket = muster_agent::process::socket_from_stdin()?;
+    let env = muster_agent::tasks::inherited(std::env::vars_os());
+    muster_agent::process::run(socket, env)?;
+    Ok(ExitCode::Passed)
+}
+
+/// Executes the request to its end.
+///
+/// # Errors
+/// The records cannot be written, or the agent cannot be had.
+pub(crate) fn execute(
+    request: Request,
+    mut store: Sqlite,
+    agent: AgentProcess,
+    durations: Arc<Durations>,
+    exec: &ExecArgs,
+    context: &Context,
+) -> Result<ExitCode, anyhow::Error> {
+    let record = Arc::clone(request.record());
+    let id = record.id;
+    let area_dir = Path::new(&record.spec.area_dir).to_owned();
+    let run_dir = store.run_dir(record.number).expect("the records of an area are in a directory");
+    let lock = RunLock::acquire(&run_dir).map_err(|e| match e {
+        LockError::Held { .. } => Complaint::usage(format!("run `{}` cannot be taken up", record.number))
+            .because(e)
+            .hint(format!("wait for it, or end that process; `{} results {}` shows how far it is", context.program(), record.number)),
+        LockError::Store(e) => Complaint::lab("the run cannot be locked").because(e),
+    })?;
+    let logs = Arc::new(StoreLogs::new(&area_dir));
+    logs.set_run(id);
+    let shared: Arc<dyn Logs + Send + Sync> = logs;
+    let mut reports = Reports::open(&exec.reports, &context.dir, &shared)?;
+    let signals = Signals::catch()?;
+    if matches!(request, Request::Again { .. }) {
+        store.adopt_run(id)?;
+    }
+    let history: Arc<dyn History + Send + Sync> = durations;
+    let shell = Shell::restore(store, Policy::default(), now(), &|_| Arc::clone(&history))?;
+    let (first, again) = match request {
+        Request::New(record) => (Input::CreateRun { record, history }, None),
+        Request::Again { snapshot, items, replanned, partial } => {
+            let again = partial.then(|| items.clone());
+            (Input::ReopenRun { snapshot, items, replanned, history }, again)
+        }
+    };
+    let mut session = Session {
+        shell,
+        agent,
+        run: id,
+        watcher: watcher(exec.progress, context, Arc::clone(&shared)),
+        reports: &mut reports,
+        stopped: None,
+        kills: 0,
+    };
+    let ended = session.run(first, &signals);
+    if ended.is_err() {
+        // Whatever an agent that was killed has left is killed now.
+        session.agent.kill_rest().ok();
+        return ended.map(|()| ExitCode::Bug);
+    }
+    let stopped = session.stopped;
+    let Session { shell, mut agent, mut watcher, .. } = session;
+    agent.end().map_err(|e| Complaint::lab("the agent process cannot be waited for").because(e))?;
+    let mut store = shell.into_store();
+    let reason = match store.load_run_snapshot(id)?.phase {
+        RunPhase::Stopped { reason, .. } => reason,
+        RunPhase::Active | RunPhase::Ended { .. } => String::new(),
+    };
+    let view = load_view(&mut store, id, reports.need_whole_run())?;
+    watcher.finished(&view);
+    let again = match again {
+        None => None,
+        Some(items) => Some(verdicts_of(&mut store, id, &items)?),
+    };
+    store.delete_lab()?;
+    let code = verdict::exit_code(&view, stopped, &reason, again.as_deref());
+    reports.finish(&view, shared.as_ref())?;
+    drop(lock);
+    Ok(code)
+}
+
+/// The run as the summary and the reports need it: without what plainly passed, unless a report is written.
+fn load_view(store: &mut Sqlite, id: RunId, whole: bool) -> Result<RunView, anyhow::Error> {
+    // Limit: a run this small is loaded whole anyway, so that the summary can name the slowest.
+    const WHOLE_ITEMS_MAX: u32 = 2_000;
+    let head = store.load_run(id, ItemFilter::Failed)?;
+    let filter = if whole || head.items <= WHOLE_ITEMS_MAX { ItemFilter::All } else { return Ok(head) };
+    Ok(store.load_run(id, filter)?)
+}
+
+fn verdicts_of(store: &mut Sqlite, id: RunId, items: &[ItemIx]) -> Result<Vec<Verdict>, anyhow::Error> {
+    let snapshot = store.load_run_snapshot(id)?;
+    Ok(snapshot
+        .items
+        .iter()
+        .filter(|(ix, _)| items.contains(ix))
+        .filter_map(|(_, record)| record.verdict)
+        .collect())
+}
+
+struct Session<'a> {
+    shell: Shell<Sqlite>,
+    agent: AgentProcess,
+    run: RunId,
+    watcher: Box<dyn Watcher>,
+    reports: &'a mut Reports,
+    stopped: Option<Stopped>,
+    /// Signals that asked to stop.
+    kills: u32,
+}
+
+impl Session<'_> {
+    fn run(&mut self, first: Input, signals: &Signals) -> Result<(), anyhow::Error> {
+        let mut inputs = vec![first];
+        let mut drawn = now();
+        loop {
+            let at = now();
+            let turn = self.shell.turn(at, inputs.drain(..))?;
+            if let Some((_, rejected)) = turn.rejected.first() {
+                // Nobody but this loop speaks to the lab, so a refusal is our own mistake.
+                let stale = matches!(rejected, muster_core::lab::Rejected::Stale { .. });
+                anyhow::ensure!(stale, "the lab refused: {rejected}");
+            }
+            self.act(turn)?;
+            if self.shell.is_over(self.run) {
+                return Ok(());
+            }
+            if at.since(drawn) >= DRAW_EVERY {
+                drawn = at;
+                self.watcher.tick(at, None);
+            }
+            let wake = self.shell.wake_at().map_or(DRAW_EVERY, |t| t.since(now()));
+            self.wait(wake.min(DRAW_EVERY.saturating_sub(now().since(drawn))), signals)?;
+            self.collect(signals, &mut inputs)?;
+        }
+    }
+
+    fn act(&mut self, turn: Turn) -> Result<(), anyhow::Error> {
+        for (_, orders) in turn.orders {
+            self.agent.send(*orders).map_err(|e| Complaint::lab("the agent cannot be told what to do").because(e))?;
+        }
+        for told in &turn.told {
+            self.watcher.told(told);
+        }
+        self.reports.told(&turn.told);
+        Ok(())
+    }
+
+    fn wait(&mut self, at_most: Duration, signals: &Signals) -> Result<(), anyhow::Error> {
+        poll_all(&self.agent, &[&signals.interrupt, &signals.terminate], at_most)
+    }
+
+    fn collect(&mut self, signals: &Signals, inputs: &mut Vec<Input>) -> Result<(), anyhow::Error> {
+        for stopped in signals.take() {
+            self.stopped.get_or_insert(stopped);
+            self.kills += 1;
+            let kill = self.kills > 1;
+            self.watcher.interrupted(if kill { Interrupt::Killing } else { Interrupt::Stopping });
+            let reason = match stopped {
+                Stopped::Interrupted => "interrupted (Ctrl-C)",
+                Stopped::Terminated => "terminated",
+            };
+            inputs.push(Input::StopRun { run: self.run, reason: reason.to_owned(), kill });
+        }
+        self.agent.flush().map_err(|e| Complaint::lab("the agent cannot be told what to do").because(e))?;
+        let heard = self.agent.receive();
+        let gone = || {
+            Complaint::lab("the agent process ended unexpectedly")
+                .hint("what had ended is recorded: `muster resume` goes on from there")
+        };
+        match heard {
+            Ok(exchanges) => inputs.extend(exchanges.into_iter().map(|e| Input::Exchange(Box::new(e)))),
+            Err(e) => return Err(gone().because(e).into()),
+        }
+        if self.agent.has_ended() { Err(gone().into()) } else { Ok(()) }
+    }
+}
+
+/// Waits until the agent says something, or so long.
+///
+/// # Errors
+/// The system cannot wait.
+pub(crate) fn wait_for(agent: &AgentProcess, at_most: Duration) -> Result<(), anyhow::Error> {
+    poll_all(agent, &[], at_most)
+}
+
+fn poll_all(agent: &AgentProcess, others: &[&UnixStream], at_most: Duration) -> Result<(), anyhow::Error> {
+    let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };
+    let interest = if agent.wants_write() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+    let fd = agent.fd().expect("the agent is ended only after the loop");
+    let mut fds = vec![PollFd::new(&fd, interest)];
+    fds.extend(others.iter().map(|s| PollFd::new(*s, PollFlags::IN)));
+    match poll(&mut fds, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(e) => Err(Complaint::lab("cannot wait for the agent").because(e).into()),
+    }
+}
+
+/// Ctrl-C and the like, as bytes to be read.
+struct Signals {
+    interrupt: UnixStream,
+    terminate: UnixStream,
+}
+
+impl Signals {
+    fn catch() -> Result<Self, anyhow::Error> {
+        let pipe = |signals: &[i32]| -> std::io::Result<UnixStream> {
+            let (read, write) = UnixStream::pair()?;
+            read.set_nonblocking(true)?;
+            for signal in signals {
+                signal_hook::low_level::pipe::register(*signal, write.try_clone()?)?;
+            }
+            Ok(read)
+        };
+        let both = || Ok(Self { interrupt: pipe(&[SIGINT])?, terminate: pipe(&[SIGTERM, SIGHUP])? });
+        both().map_err(|e: std::io::Error| Complaint::lab("cannot catch signals").because(e).into())
+    }
+
+    /// Signals since the last call.
+    fn take(&self) -> Vec<Stopped> {
+        let count = |mut stream: &UnixStream| {
+            let (mut buffer, mut count) = ([0u8; 16], 0);
+            while let Ok(n @ 1..) = stream.read(&mut buffer) {
+                count += n;
+            }
+            count
+        };
+        let mut all = vec![Stopped::Interrupted; count(&self.interrupt)];
+        all.extend(vec![Stopped::Terminated; count(&self.terminate)]);
+        all
+    }
+}
+
+/// The time now, for the lab.
+pub(crate) fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(muster_core::time::micros(since))
+}
+
+/// Opens the records beside an area.
+///
+/// # Errors
+/// See [`records::open`], with what to do about it.
+pub(crate) fn open_store(area_dir: &Path) -> Result<Sqlite, anyhow::Error> {
+    Ok(records::open(area_dir)?)
+}

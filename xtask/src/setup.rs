@@ -1,0 +1,72 @@
+//! Installs what the tests need that a machine with Rust on it may not have.
+
+use anyhow::{Context as _, bail};
+use std::process::Command;
+
+/// Debian packages, each with a program or file that shows it is there.
+const DEBIAN: [(&str, &str); 8] = [
+    ("git", "/usr/bin/git"),
+    ("gcc", "/usr/bin/gcc"),
+    ("g++", "/usr/bin/g++"),
+    ("cmake", "/usr/bin/cmake"),
+    ("libgtest-dev", "/usr/include/gtest/gtest.h"),
+    ("libxml2-utils", "/usr/bin/xmllint"),
+    ("perl", "/usr/bin/perl"),
+    ("zlib1g-dev", "/usr/include/zlib.h"),
+];
+
+/// Python packages with the module that shows they are there.
+const PYTHON: [(&str, &str); 2] = [("pytest", "pytest"), ("junitparser", "junitparser")];
+
+pub(crate) fn install() -> anyhow::Result<()> {
+    let missing: Vec<&str> = DEBIAN
+        .iter()
+        .filter(|(_, file)| !std::path::Path::new(file).exists())
+        .map(|(name, _)| *name)
+        .collect();
+    if !missing.is_empty() {
+        apt(&["update", "-qq"])?;
+        let mut args = vec!["install", "-y", "-qq", "--no-install-recommends"];
+        args.extend(&missing);
+        apt(&args).with_context(|| format!("install these by hand: {}", missing.join(" ")))?;
+    }
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let missing: Vec<&str> = PYTHON
+        .iter()
+        .filter(|(_, module)| {
+            let there = Command::new(&python).args(["-c", &format!("import {module}")]).output();
+            !there.is_ok_and(|o| o.status.success())
+        })
+        .map(|(name, _)| *name)
+        .collect();
+    if !missing.is_empty() {
+        if !Command::new(&python).args(["-m", "pip", "--version"]).output().is_ok_and(|o| o.status.success())
+        {
+            apt(&["install", "-y", "-qq", "python3-pip"])?;
+        }
+        let mut pip = Command::new(&python);
+        // Debian's own Python asks for this where there is no virtual environment.
+        pip.env("PIP_BREAK_SYSTEM_PACKAGES", "1").env("PIP_ROOT_USER_ACTION", "ignore");
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(&missing);
+        super::run(&mut pip)
+            .with_context(|| format!("install these by hand with pip: {}", missing.join(" ")))?;
+    }
+    Ok(())
+}
+
+fn apt(args: &[&str]) -> anyhow::Result<()> {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout == b"0\n");
+    let mut apt = if root {
+        Command::new("apt-get")
+    } else {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["-n", "apt-get"]);
+        sudo
+    };
+    apt.env("DEBIAN_FRONTEND", "noninteractive").args(args);
+    match apt.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => bail!("apt-get {} ended with {status}", args.join(" ")),
+        Err(e) => Err(e).context("apt-get cannot be started; this needs Debian or Ubuntu"),
+    }
+}
