@@ -18,7 +18,7 @@ use cel::{Context, Env, ExecutionError, Program, Value};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 
 /// The standard environment, built once: building it costs more than evaluating most expressions.
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
@@ -44,7 +44,6 @@ const FUNCTIONS: [&str; 12] = [
 pub struct Expr {
     text: Arc<str>,
     program: Arc<Program>,
-    tags: Arc<OnceLock<Result<TagExpr, ExprError>>>,
 }
 
 /// Why an expression cannot be used, and where in its text.
@@ -115,7 +114,7 @@ impl Expr {
         limits::check_text(text)?;
         let program = compile(text)?;
         limits::check_tree(program.expression(), &|id| offset(&program, text, id))?;
-        let expr = Self { text: text.into(), program: Arc::new(program), tags: Arc::default() };
+        let expr = Self { text: text.into(), program: Arc::new(program) };
         Walk { expr: &expr, facts: None, bound: Vec::new() }.node(expr.program.expression())?;
         Ok(expr)
     }
@@ -123,15 +122,6 @@ impl Expr {
     /// The text it was parsed from.
     pub fn text(&self) -> &str {
         &self.text
-    }
-
-    /// Whether a test with these tags is meant, the text being read as a [`TagExpr`] (once).
-    ///
-    /// # Errors
-    /// It holds what has no meaning between tags, such as numbers and calls.
-    pub fn tags_match<T: AsRef<str>>(&self, tags: &[T]) -> Result<bool, ExprError> {
-        let expr = self.tags.get_or_init(|| TagExpr::parse(&self.text));
-        expr.as_ref().map(|e| e.matches(tags)).map_err(Clone::clone)
     }
 
     /// Whether every name it uses is known.
