@@ -91,7 +91,9 @@ impl TapReader {
         let line = line.trim_end_matches(['\n', '\r']);
         let indent = line.len() - line.trim_start_matches(' ').len();
         let body = &line[indent..];
-        if let Yaml::Within(depth) = self.yaml {
+        if let Yaml::Within(depth) = self.yaml
+            && (indent >= depth || body.is_empty())
+        {
             if indent == depth && body.trim_end() == "..." {
                 self.yaml = Yaml::No;
             }
@@ -120,7 +122,7 @@ impl TapReader {
             }
             return Heard::Nothing;
         }
-        match parse_point(body, self.last + 1) {
+        match parse_point(body, self.last.saturating_add(1)) {
             Some(point) => {
                 self.take(&point);
                 self.yaml = Yaml::May;
@@ -215,6 +217,8 @@ fn parse_point(line: &str, next: u64) -> Option<Point> {
     let ends_there = rest[digits..].chars().next().is_none_or(char::is_whitespace);
     let (number, rest) = match rest[..digits].parse() {
         Ok(number) if ends_there => (number, rest[digits..].trim_start()),
+        // No plan has as many.
+        Err(_) if ends_there && digits > 0 => (u64::MAX, rest[digits..].trim_start()),
         _ => (next, rest),
     };
     let (text, directive) = split_directive(rest);

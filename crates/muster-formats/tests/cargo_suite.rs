@@ -1,4 +1,5 @@
 //! The cargo suite against the real Cargo and the real libtest.
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 mod drive;
 

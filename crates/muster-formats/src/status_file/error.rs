@@ -37,7 +37,7 @@ pub enum Wrong {
         found: String,
     },
     /// A bare word that is no outcome and no modifier.
-    #[error("`{word}` is no outcome{}", hinted(known))]
+    #[error("`{word}` is no outcome{}", hinted(known.as_ref()))]
     Outcome {
         /// The word.
         word: String,
@@ -51,7 +51,7 @@ pub enum Wrong {
     #[error("this rule has no name")]
     EmptyKey,
     /// A name in a condition that nothing is known of.
-    #[error("nothing is known of `{name}`{}", hinted_or_quoted(known, name))]
+    #[error("nothing is known of `{name}`{}", hinted_or_quoted(known.as_ref(), name))]
     Name {
         /// The name.
         name: String,
@@ -80,11 +80,11 @@ pub enum Wrong {
     Depth,
 }
 
-fn hinted(known: &Option<String>) -> String {
-    known.as_ref().map_or(String::new(), |k| format!("; did you mean `{k}`?"))
+fn hinted(known: Option<&String>) -> String {
+    known.map_or(String::new(), |k| format!("; did you mean `{k}`?"))
 }
 
-fn hinted_or_quoted(known: &Option<String>, name: &str) -> String {
+fn hinted_or_quoted(known: Option<&String>, name: &str) -> String {
     match known {
         Some(_) => hinted(known),
         None => format!("; a text stands in quotes: `'{name}'`"),

@@ -154,10 +154,10 @@ impl Book {
                 if last.outcome.is_good() {
                     last.outcome = outcome;
                     last.cause = cause;
-                    let own_outside = std::mem::replace(&mut self.outside, ItemLog::new(at, 0)).finish().log;
-                    let what = format!("the process {end} after its last test");
-                    last.message = with_last_words(&what, &own_outside);
-                    last.log.extend(own_outside);
+                    let outside = std::mem::replace(&mut self.outside, ItemLog::new(at, 0));
+                    last.log.extend(outside.finish().log);
+                    last.message =
+                        with_last_words(&format!("the process {end} after its last test"), &last.log);
                 }
             }
             out.push(Reported::Ended { index, end: last });

@@ -225,11 +225,14 @@ pub(super) fn launch(group: &Group, items: &[LaunchItem<'_>], log_max: usize) ->
     }
 }
 
+/// Outcome, cause and message.
+type Judged = (Outcome, Cause, String);
+
 /// CTest's own judgement (`cmCTestRunTest::EndTest`). Patterns are looked for in all of the output, and
 /// `.` is any character, also a line's end, as in CMake's own expressions.
-fn judge(rules: &Rules, end: &End, output: &str) -> Option<(Outcome, Cause, String)> {
+fn judge(rules: &Rules, end: &End, output: &str) -> Option<Judged> {
     let End::Exit(code) = end else { return None };
-    let found = |patterns: &[String]| -> Result<Option<String>, (Outcome, Cause, String)> {
+    let found = |patterns: &[String]| -> Result<Option<String>, Judged> {
         for pattern in patterns {
             let regex = RegexBuilder::new(pattern).dot_matches_new_line(true).build().map_err(|e| {
                 let why = format!("`{pattern}` is no regular expression here: {e}");
@@ -245,7 +248,7 @@ fn judge(rules: &Rules, end: &End, output: &str) -> Option<(Outcome, Cause, Stri
         }
         Ok(None)
     };
-    let decide = || -> Result<Option<(Outcome, Cause, String)>, (Outcome, Cause, String)> {
+    let decide = || -> Result<Option<Judged>, Judged> {
         if let Some(pattern) = found(&rules.skip)? {
             return Ok(Some((
                 Outcome::Skip,

@@ -144,13 +144,19 @@ pub(super) fn launch(group: &Group, items: &[LaunchItem<'_>], log_max: usize) ->
 
 /// Reads `[ RUN      ]` and what follows. The marks are looked for within lines too, for a test may
 /// print without a newline before them.
-struct GtestReader {
+pub(super) struct GtestReader {
     names: HashMap<String, usize>,
     book: Book,
     line: Vec<u8>,
     /// What the running test says of a failure or skip: the lines after `FILE:LINE: Failure`.
     told: Vec<String>,
     telling: bool,
+    /// Where a check failed outside of any test, in the fixture of the suite that runs.
+    broken: Option<String>,
+    /// Such a failure that no test could be charged with.
+    outside_failed: bool,
+    /// A test was charged with what is broken.
+    charged: bool,
 }
 
 /// Limit: a line longer than this is passed on in parts.
@@ -163,7 +169,7 @@ const ENDS: [(&str, Outcome); 3] =
     [("[       OK ] ", Outcome::Pass), ("[  FAILED  ] ", Outcome::Fail), ("[  SKIPPED ] ", Outcome::Skip)];
 
 impl GtestReader {
-    fn new(items: &[LaunchItem<'_>], log_max: usize) -> Self {
+    pub(super) fn new(items: &[LaunchItem<'_>], log_max: usize) -> Self {
         let names = items.iter().enumerate().map(|(i, item)| (item.selector.to_owned(), i)).collect();
         Self {
             names,
@@ -171,6 +177,9 @@ impl GtestReader {
             line: Vec::new(),
             told: Vec::new(),
             telling: false,
+            broken: None,
+            outside_failed: false,
+            charged: false,
         }
     }
 
@@ -188,6 +197,7 @@ impl GtestReader {
                     self.book.start(*index, at, out);
                     return;
                 }
+                self.between(text);
             }
             Some(index) => {
                 for (mark, outcome) in ENDS {
@@ -197,8 +207,17 @@ impl GtestReader {
                     {
                         let printed = super::bytes::rfind(line, mark.as_bytes()).unwrap_or(0);
                         self.book.push(Stream::Stdout, at, &line[..printed]);
-                        let message =
-                            if outcome == Outcome::Pass { String::new() } else { self.told.join(", ") };
+                        let mut outcome = outcome;
+                        let mut message = match outcome {
+                            Outcome::Pass => String::new(),
+                            _ => self.told.join(", "),
+                        };
+                        // Googletest skips the tests of a suite whose set-up failed.
+                        if let Some(place) = self.broken.as_ref().filter(|_| outcome == Outcome::Skip) {
+                            outcome = Outcome::Fail;
+                            self.charged = true;
+                            message = format!("the set-up of its suite failed at {place}");
+                        }
                         let message = super::shorten(&message).into_owned();
                         self.book.end_running(at, Said { outcome, message, duration }, out);
                         return;
@@ -211,6 +230,20 @@ impl GtestReader {
             ["[==========]", "[----------]", "Note: Google Test filter", "[  PASSED  ]", "[  FAILED  ]"];
         if self.book.running().is_some() || !(text.is_empty() || frame.iter().any(|f| text.starts_with(f))) {
             self.book.push(Stream::Stdout, at, line);
+        }
+    }
+
+    /// A line that no test printed.
+    fn between(&mut self, text: &str) {
+        if let Some(place) = text.strip_suffix(": Failure") {
+            let place = place.rsplit('/').next().unwrap_or(place);
+            self.broken.get_or_insert_with(|| place.to_owned());
+        } else if text.starts_with("[----------]") || text.starts_with("[==========]") {
+            // A suite begins or ends. A set-up that failed has been charged to the suite's tests; what
+            // fails after them is the tear-down.
+            let at_end = text.ends_with(" ms total)") || text.starts_with("[==========]");
+            self.outside_failed |= self.broken.take().is_some() && at_end && !self.charged;
+            self.charged = false;
         }
     }
 
@@ -271,7 +304,7 @@ impl Reader for GtestReader {
         if !line.is_empty() {
             self.whole_line(at, &line, out);
         }
-        let expected = *end == End::Exit(i32::from(!self.book.all_good()));
+        let expected = *end == End::Exit(i32::from(!self.book.all_good())) && !self.outside_failed;
         self.book.close(end, expected, at, out);
     }
 }

@@ -342,3 +342,6 @@ fn shorten(line: &str) -> std::borrow::Cow<'_, str> {
         None => line.into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,8 @@ use super::template::shown;
 use super::{Answer, Ask, Discovery, DiscoveryError, End, Judge, Launch, LaunchItem, SuiteCommand, paths};
 use muster_core::definition::{Batch, Line};
 use muster_core::exchange::{Found, FoundItem, Group};
-use reader::{Event, PytestReader};
+use reader::Event;
+pub(super) use reader::PytestReader;
 use std::collections::HashSet;
 
 /// Given to `python -c`.

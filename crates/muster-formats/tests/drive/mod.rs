@@ -1,6 +1,11 @@
 //! Drives a suite as the agent does, plainly: asks, runs, reads, and gives out again what was not
 //! reached. For tests against the real frameworks.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses another part")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "test code; each binary uses another part"
+)]
 
 use muster_core::definition::{Batch, Framework, Kind, Limits, Line, SuiteDef, TestDef};
 use muster_core::exchange::Found;

@@ -50,7 +50,7 @@ pub(super) struct Phase {
 }
 
 /// Reads the report of one process.
-pub(super) struct PytestReader {
+pub(in super::super) struct PytestReader {
     names: HashMap<String, usize>,
     book: Book,
     log_max: usize,
@@ -73,7 +73,7 @@ struct SoFar {
 }
 
 impl PytestReader {
-    pub(super) fn new(items: &[LaunchItem<'_>], log_max: usize) -> Self {
+    pub(in super::super) fn new(items: &[LaunchItem<'_>], log_max: usize) -> Self {
         Self {
             names: items.iter().enumerate().map(|(i, item)| (item.selector.to_owned(), i)).collect(),
             book: Book::new(items.len(), log_max),
@@ -109,7 +109,7 @@ impl PytestReader {
                 }
             }
             Event::Collect { id, outcome, message, text } => {
-                self.collector(at, &id, &outcome, &message, &text, out)
+                self.collector(at, &id, &outcome, &message, &text, out);
             }
             Event::End { foreign } => self.over = Some(foreign),
         }
