@@ -3,6 +3,7 @@
 mod clock;
 pub mod exec;
 pub mod ledger;
+pub mod process;
 pub mod tasks;
 
 pub use clock::Clock;

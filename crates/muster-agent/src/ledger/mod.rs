@@ -26,6 +26,7 @@ mod tests;
 
 pub use speak::{Pace, Speak};
 
+use muster_core::attempt::{AttemptResult, Output};
 use muster_core::exchange::{
     AttemptEnd, Exchange, Finished, Gauges, Held, HeldPhase, Orders, RunContext, TestContext, Unit,
 };
@@ -35,6 +36,10 @@ use speak::{News, UnderWay};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Results beyond this keep devices from taking more work.
+// Limit: an exchange repeats them all, so this bounds its size and the agent's memory.
+const SPOOL_BYTES_MAX: usize = 32 << 20;
 
 /// Something the agent is to do at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +86,8 @@ pub struct Ledger {
     ended: BTreeMap<UnitId, u64>,
     /// Results that have not been acknowledged, by rising spool number.
     spool: VecDeque<Finished>,
+    /// Bytes the spool takes, roughly.
+    spool_bytes: usize,
     /// The last spool number given.
     spooled: u64,
     /// The newest contexts; units keep their own reference.
@@ -149,6 +156,7 @@ impl Ledger {
             units: BTreeMap::new(),
             ended: BTreeMap::new(),
             spool: VecDeque::new(),
+            spool_bytes: 0,
             spooled: 0,
             runs: BTreeMap::new(),
             tests: BTreeMap::new(),
@@ -178,7 +186,8 @@ impl Ledger {
         if orders.seq == self.seq {
             self.under_way = None;
         }
-        while self.spool.front().is_some_and(|f| f.spool <= orders.acked) {
+        while let Some(first) = self.spool.front().filter(|f| f.spool <= orders.acked) {
+            self.spool_bytes -= bytes_of(&first.end);
             self.spool.pop_front();
         }
         self.runs.extend(orders.runs.into_iter().map(|run| (run.run, run)));
@@ -275,11 +284,12 @@ impl Ledger {
         self.runs.retain(|run, _| used.iter().any(|(r, _)| r == run));
     }
 
-    /// The next unit of a device, which runs from now on. `None` where there is none, or the device is
-    /// still at one.
+    /// The next unit of a device, which runs from now on. `None` where there is none, the device is still
+    /// at one, or so many results wait for the record that no more are made until some are acknowledged;
+    /// the orders that do so wake the device.
     pub fn take(&mut self, now: Time, device: u32) -> Option<Taken> {
         let place = self.devices.get_mut(device as usize)?;
-        if place.running.is_some() {
+        if place.running.is_some() || self.spool_bytes > SPOOL_BYTES_MAX {
             return None;
         }
         let id = place.queue.pop_front()?;
@@ -324,8 +334,10 @@ impl Ledger {
         }
         self.spooled += 1;
         *last = self.spooled;
+        let bytes = bytes_of(&end);
+        self.spool_bytes += bytes;
         self.spool.push_back(Finished { spool: self.spooled, unit, lease: *lease, attempt, end });
-        self.news.result(now);
+        self.news.result(now, bytes);
         true
     }
 
@@ -420,7 +432,22 @@ impl Ledger {
         let numbers: Vec<u64> = self.spool.iter().map(|f| f.spool).collect();
         assert!(numbers.windows(2).all(|w| w[0] + 1 == w[1]), "spool numbers rise by one: {numbers:?}");
         assert!(numbers.last().is_none_or(|last| *last == self.spooled));
+        assert_eq!(self.spool.iter().map(|f| bytes_of(&f.end)).sum::<usize>(), self.spool_bytes);
         assert!(self.heard <= self.seq, "only what was said is answered");
+    }
+}
+
+/// Bytes a result takes, roughly: its output, and something for the rest.
+fn bytes_of(end: &AttemptEnd) -> usize {
+    const REST: usize = 512;
+    let output = |result: &AttemptResult| match &result.output {
+        Output::Inline(frames) => frames.len(),
+        Output::None | Output::File { .. } | Output::Segment { .. } => 0,
+    };
+    match end {
+        AttemptEnd::Ran(result) => REST + output(result),
+        AttemptEnd::Found(result, found) => REST + output(result) + found.items.len() * 128,
+        AttemptEnd::NotReached => REST,
     }
 }
 

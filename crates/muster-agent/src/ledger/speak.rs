@@ -30,8 +30,11 @@ impl Default for Pace {
 }
 
 /// Results in hand that make the agent speak at once, however many more are to come.
-// Limit: keeps one exchange well under the frame limit; their outputs are spilled to files when large.
+// Limit: the lab commits them together, and the agent goes on meanwhile.
 const RESULTS_MAX: usize = 512;
+
+/// As above, in bytes.
+const BYTES_MAX: usize = 4 << 20;
 
 /// When the agent wants to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,7 @@ pub(super) struct UnderWay {
 pub(super) struct News {
     /// Results, and when the first of them came.
     results: usize,
+    bytes: usize,
     result_at: Option<Time>,
     /// When a unit first started, ended, or moved on.
     phase_at: Option<Time>,
@@ -63,8 +67,9 @@ pub(super) struct News {
 }
 
 impl News {
-    pub(super) fn result(&mut self, now: Time) {
+    pub(super) fn result(&mut self, now: Time, bytes: usize) {
         self.results += 1;
+        self.bytes += bytes;
         self.result_at.get_or_insert(now);
     }
 
@@ -102,7 +107,8 @@ impl Ledger {
         let dry = || self.devices.iter().any(|d| d.running.is_none() && d.queue.is_empty());
         let results = match self.news.result_at {
             None => never,
-            Some(at) if self.news.results >= RESULTS_MAX.min(self.given.div_ceil(2)) || dry() => at,
+            Some(at) if self.news.results >= RESULTS_MAX.min(self.given.div_ceil(2)) => at,
+            Some(at) if self.news.bytes >= BYTES_MAX || dry() => at,
             Some(at) => at + self.pace.gather,
         };
         let phases = self.news.phase_at.map_or(never, |at| at + self.pace.news);

@@ -304,6 +304,27 @@ fn a_unit_asked_back_is_dropped_if_it_has_not_started_and_that_is_told_at_once()
 }
 
 #[test]
+fn no_more_is_run_while_too_many_results_wait_for_the_record() {
+    let mut l = ledger(1);
+    given(&mut l, 0..100);
+    let mut ran = 0;
+    while l.take(Time(0), 0).is_some() {
+        let AttemptEnd::Ran(result) = passed() else { unreachable!() };
+        let end = AttemptEnd::Ran(AttemptResult { output: Output::Inline(vec![0; 1 << 20]), ..result });
+        assert!(l.receive_finished(Time(0), UnitId(ran), attempt(ran as u32), end));
+        l.receive_unit_ended(Time(0), UnitId(ran));
+        ran += 1;
+    }
+    assert_eq!(ran, 32);
+    assert_eq!(l.wants_to_speak(Time(0)), Speak::Now);
+    let seq = l.exchange(Time(0), Gauges::default()).seq;
+    let list = (ran..100).map(|u| wanted(u, 0)).collect();
+    assert_eq!(l.receive_orders(Time(0), orders(seq, 32, list, vec![])), [Effect::Wake { device: 0 }]);
+    assert!(l.take(Time(0), 0).is_some());
+    l.check();
+}
+
+#[test]
 fn a_silent_lab_makes_the_agent_stop() {
     let mut l = ledger(1);
     given(&mut l, 1..3);

@@ -306,6 +306,10 @@ fn unreported(end: &End, process: &ProcessEnd) -> ItemEnd {
 }
 
 impl Task for BatchTask {
+    fn id(&self) -> u64 {
+        self.job.unit.id.0
+    }
+
     fn next(&mut self, ended: Option<ProcessEnd>) -> Next {
         match ended {
             None => self.begin(),

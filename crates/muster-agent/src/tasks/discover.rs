@@ -8,8 +8,8 @@ use super::item_lines;
 use super::job::{Job, Manner, add_usage};
 use super::logs::Joined;
 use super::prepared::{StepPlan, within};
-use super::{shell, suite_end};
-use crate::exec::{Next, ProcessEnd, Task};
+use super::{STOPPED, shell, suite_end};
+use crate::exec::{Next, ProcessEnd, Status, Task};
 use muster_core::attempt::{AttemptResult, Cause, Output, Usage};
 use muster_core::definition::{Command, Items, Kind, Line, Proceed};
 use muster_core::exchange::{AttemptEnd, Found};
@@ -138,6 +138,9 @@ impl DiscoverTask {
         let log = self.job.place.own(log);
         self.joined.add(&self.job.place, &log, started.since(began));
         let Heard { stdout, stderr, report, too_much } = std::mem::take(&mut self.heard);
+        if status == Status::Stopped {
+            return self.fail(Outcome::Cancelled, Cause::Stopped(STOPPED.to_owned()), STOPPED.to_owned());
+        }
         if too_much {
             let why = format!("it printed more than {} MiB", ANSWER_BYTES_MAX >> 20);
             return self.fail(Outcome::Fail, Cause::Lab(why.clone()), why);
@@ -211,6 +214,10 @@ impl DiscoverTask {
 }
 
 impl Task for DiscoverTask {
+    fn id(&self) -> u64 {
+        self.job.unit.id.0
+    }
+
     fn next(&mut self, ended: Option<ProcessEnd>) -> Next {
         match ended {
             None => self.go_on(None),

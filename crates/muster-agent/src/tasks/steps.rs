@@ -260,6 +260,10 @@ impl StepsTask {
 }
 
 impl Task for StepsTask {
+    fn id(&self) -> u64 {
+        self.job.unit.id.0
+    }
+
     fn next(&mut self, ended: Option<ProcessEnd>) -> Next {
         match ended {
             None => self.begin(),

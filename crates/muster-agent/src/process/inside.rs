@@ -1,0 +1,294 @@
+//! Inside the agent process: one thread speaks with the shell, the engine's threads run the tasks, and
+//! the ledger between them knows what is to be done.
+//!
+//! The ledger is locked for moments only. An engine thread that learns something wakes the speaking thread
+//! if, and only if, that would otherwise sleep past the moment the ledger wants to speak.
+
+use super::gauges::Dial;
+use super::wire::{FrameError, Wire};
+use super::{FromAgent, Setup, ToAgent};
+use crate::clock::Clock;
+use crate::exec::{Cgroups, Engine, EngineConfig, Source, Stop, Task};
+use crate::ledger::{Effect, Ledger, Speak};
+use crate::tasks::{Ears, Env, Host};
+use muster_core::exchange::AttemptEnd;
+use muster_core::id::{AttemptRef, UnitId};
+use muster_core::time::Time;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use thiserror::Error;
+
+/// Why an agent ended otherwise than by the end of its connection.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// The shell said something that cannot be understood.
+    #[error("the agent cannot understand the shell: {0}")]
+    Wire(#[from] FrameError),
+    /// The first thing said was not how to set up.
+    #[error("the agent was given orders before it was set up")]
+    NotSetUp,
+    /// It was set up twice.
+    #[error("the agent was set up a second time")]
+    SetUpTwice,
+    /// The system has no descriptors or threads left.
+    #[error("the agent cannot start: {0}")]
+    Start(#[from] io::Error),
+}
+
+/// The connection that [`AgentProcess`](super::AgentProcess) gives its child, which is standard input.
+///
+/// # Errors
+/// Standard input is not there.
+pub fn socket_from_stdin() -> io::Result<OwnedFd> {
+    io::stdin().as_fd().try_clone_to_owned()
+}
+
+/// Runs an agent on a connection to its shell until that ends, then kills everything it started. `env`:
+/// what tests inherit. To be called on the process's main thread, before any other is started.
+///
+/// The signals by which a terminal or a service manager asks a process to end are ignored: the shell
+/// decides, and the agent ends with it.
+///
+/// # Errors
+/// What is not a shell's end: nonsense on the connection, or a system without resources.
+pub fn run(socket: OwnedFd, env: Env) -> Result<(), AgentError> {
+    ignore_signals();
+    let mut wire = Wire::new(socket)?;
+    let Some(setup) = hear_setup(&mut wire)? else { return Ok(()) };
+    match Agent::start(setup, env) {
+        Ok((agent, engine, dial)) => {
+            let result = agent.speak(&mut wire, &engine, dial);
+            engine.kill_everything();
+            result
+        }
+        Err(error) => {
+            let why = error.to_string();
+            // The shell learns why, if it still listens.
+            let _sent = wire.send("a failure", &FromAgent::Failed(why));
+            Err(AgentError::Start(error))
+        }
+    }
+}
+
+fn ignore_signals() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE] {
+        #[expect(unsafe_code, reason = "there is no safe way to ignore a signal; no handler is installed")]
+        // SAFETY: a disposition is set to SIG_IGN, which runs no code of ours.
+        unsafe {
+            libc::signal(signal, libc::SIG_IGN);
+        }
+    }
+}
+
+/// Waits for the first message. `None`: the connection ended before.
+fn hear_setup(wire: &mut Wire) -> Result<Option<Setup>, AgentError> {
+    loop {
+        match wire.next::<ToAgent>("how to set up")? {
+            Some(ToAgent::Setup(setup)) => return Ok(Some(setup)),
+            Some(ToAgent::Orders(_)) => return Err(AgentError::NotSetUp),
+            None if wire.has_ended() => return Ok(None),
+            None => {
+                let socket = wire.fd();
+                let mut fds = [PollFd::new(&socket, PollFlags::IN)];
+                match poll(&mut fds, None) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(e) => return Err(AgentError::Start(e.into())),
+                }
+                wire.fill()?;
+            }
+        }
+    }
+}
+
+/// What the threads of an agent share.
+struct Agent {
+    clock: Clock,
+    /// Set right after the agent, which its host holds as its ears.
+    host: OnceLock<Arc<Host>>,
+    state: Mutex<State>,
+    /// Wakes the speaking thread.
+    wake: OwnedFd,
+}
+
+struct State {
+    ledger: Ledger,
+    /// When units that share a process are to be stopped, by device.
+    deadlines: Vec<Option<(UnitId, Time)>>,
+    /// Until when the speaking thread sleeps; zero while it is awake or has been woken.
+    sleeps_until: Time,
+}
+
+impl Agent {
+    fn start(setup: Setup, env: Env) -> io::Result<(Arc<Self>, Engine, Dial)> {
+        let Setup { agent, session, host, devices, threads, cgroups, area_dir } = setup;
+        let slots = u32::try_from(devices.len()).unwrap_or(u32::MAX);
+        let agent = Arc::new(Self {
+            clock: Clock::start(),
+            host: OnceLock::new(),
+            state: Mutex::new(State {
+                ledger: Ledger::new(agent, session, host, devices.clone()),
+                deadlines: vec![None; devices.len()],
+                sleeps_until: Time(0),
+            }),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        });
+        let host = Host::new(Arc::clone(&agent) as Arc<dyn Ears>, agent.clock, devices, env);
+        // The engine asks for work only after this.
+        agent.host.get_or_init(|| Arc::new(host));
+        let cgroups = if cgroups { Cgroups::Auto } else { Cgroups::Off };
+        let source = Arc::clone(&agent) as Arc<dyn Source>;
+        let engine = Engine::new(EngineConfig { slots, threads, cgroups }, source)?;
+        Ok((agent, engine, Dial::new(area_dir)))
+    }
+
+    /// Speaks with the shell until the connection ends.
+    fn speak(&self, wire: &mut Wire, engine: &Engine, mut dial: Dial) -> Result<(), AgentError> {
+        loop {
+            while let Some(message) = wire.next::<ToAgent>("orders")? {
+                let ToAgent::Orders(orders) = message else { return Err(AgentError::SetUpTwice) };
+                let effects = self.lock().ledger.receive_orders(self.clock.now(), orders);
+                for effect in effects {
+                    match effect {
+                        Effect::Wake { device } => engine.wake(device),
+                        Effect::Stop { unit, device, kill } => {
+                            engine.stop(device, unit.0, if kill { Stop::Kill } else { Stop::Grace });
+                        }
+                    }
+                }
+            }
+            if wire.has_ended() {
+                return Ok(());
+            }
+            let now = self.clock.now();
+            let mut state = self.lock();
+            for (slot, unit) in state.over(now) {
+                engine.stop(slot, unit.0, Stop::Grace);
+            }
+            // Another exchange while one is not even out would only be longer.
+            let mut until = state.next_deadline();
+            if !wire.wants_write() {
+                match state.ledger.wants_to_speak(now) {
+                    Speak::Now => {
+                        let exchange = state.ledger.exchange(now, dial.read());
+                        drop(state);
+                        wire.send("an exchange", &FromAgent::Exchange(exchange))?;
+                        continue;
+                    }
+                    Speak::At(at) => until = until.min(at),
+                }
+            }
+            state.sleeps_until = until;
+            drop(state);
+            self.sleep(wire, until.since(now))?;
+            self.lock().sleeps_until = Time(0);
+        }
+    }
+
+    /// Waits for the shell, for news of an engine thread, or for this long.
+    fn sleep(&self, wire: &mut Wire, long: std::time::Duration) -> Result<(), AgentError> {
+        let mut wanted = PollFlags::IN;
+        if wire.wants_write() {
+            wanted |= PollFlags::OUT;
+        }
+        let timeout =
+            Timespec { tv_sec: long.as_secs().min(3600) as i64, tv_nsec: long.subsec_nanos().into() };
+        let socket = wire.fd();
+        let mut fds = [PollFd::new(&socket, wanted), PollFd::new(&self.wake, PollFlags::IN)];
+        let ready = match poll(&mut fds, Some(&timeout)) {
+            Ok(_) => [fds[0].revents(), fds[1].revents()],
+            Err(Errno::INTR) => return Ok(()),
+            Err(e) => return Err(AgentError::Start(e.into())),
+        };
+        if !ready[1].is_empty() {
+            let mut count = [0u8; 8];
+            // Nothing there: it was woken by something else too.
+            let _count = rustix::io::read(&self.wake, &mut count);
+        }
+        if ready[0].intersects(PollFlags::OUT) {
+            wire.flush()?;
+        }
+        if ready[0].intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+            wire.fill()?;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is known and wakes the speaking thread if it would sleep too long.
+    fn learn<T>(&self, change: impl FnOnce(&mut State, Time) -> T) -> T {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let value = change(&mut state, now);
+        let at = match state.ledger.wants_to_speak(now) {
+            Speak::Now => now,
+            Speak::At(at) => at,
+        };
+        if at.min(state.next_deadline()) < state.sleeps_until {
+            state.sleeps_until = Time(0);
+            drop(state);
+            // Fails only where the counter is full, and then it is awake.
+            let _woken = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        }
+        value
+    }
+}
+
+impl State {
+    fn next_deadline(&self) -> Time {
+        self.deadlines.iter().flatten().map(|(_, at)| *at).min().unwrap_or(Time(u64::MAX))
+    }
+
+    /// Units whose deadline has passed, each once.
+    fn over(&mut self, now: Time) -> Vec<(u32, UnitId)> {
+        let mut over = Vec::new();
+        for (place, slot) in self.deadlines.iter_mut().zip(0..) {
+            if let Some((unit, _)) = place.take_if(|(_, at)| *at <= now) {
+                over.push((slot, unit));
+            }
+        }
+        over
+    }
+}
+
+impl Source for Agent {
+    fn take(&self, slot: u32) -> Option<Box<dyn Task>> {
+        let taken = self.learn(|state, now| state.ledger.take(now, slot))?;
+        Some(self.host.get()?.task(slot, taken))
+    }
+}
+
+impl Ears for Agent {
+    fn started(&self, unit: UnitId, attempt: AttemptRef) {
+        self.learn(|state, now| state.ledger.receive_started(now, unit, attempt));
+    }
+
+    fn finished(&self, unit: UnitId, attempt: AttemptRef, end: AttemptEnd) {
+        self.learn(|state, now| state.ledger.receive_finished(now, unit, attempt, end));
+    }
+
+    fn unit_ended(&self, unit: UnitId, last: Option<(AttemptRef, AttemptEnd)>) {
+        self.learn(|state, now| {
+            if let Some((attempt, end)) = last {
+                state.ledger.receive_finished(now, unit, attempt, end);
+            }
+            for place in &mut state.deadlines {
+                place.take_if(|(of, _)| *of == unit);
+            }
+            state.ledger.receive_unit_ended(now, unit);
+        });
+    }
+
+    fn set_deadline(&self, slot: u32, unit: UnitId, deadline: Option<Time>) {
+        self.learn(|state, _| {
+            if let Some(place) = state.deadlines.get_mut(slot as usize) {
+                *place = deadline.map(|at| (unit, at));
+            }
+        });
+    }
+}

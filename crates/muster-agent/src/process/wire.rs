@@ -1,0 +1,170 @@
+//! Frames on a stream: four bytes of length, little-endian, then the message in postcard.
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use thiserror::Error;
+
+/// Longest frame.
+// Limit: the spool's bound, several times over; a length beyond it is not ours.
+const FRAME_BYTES_MAX: usize = 512 << 20;
+
+/// Most bytes taken from the socket at once.
+const READ_BYTES: usize = 256 << 10;
+
+/// Bytes that are not what the other side says.
+#[derive(Debug, Error)]
+pub enum FrameError {
+    /// The length is not one of ours.
+    #[error(
+        "a frame of {len} bytes was announced, more than the {FRAME_BYTES_MAX} allowed: the other side is no Muster of this version"
+    )]
+    Length {
+        /// The announced length.
+        len: usize,
+    },
+    /// The bytes are no such message.
+    #[error("{what} was expected, but the frame of {len} bytes is none: {source}")]
+    Message {
+        /// What was expected.
+        what: &'static str,
+        /// Length of the frame.
+        len: usize,
+        /// What is wrong with it.
+        source: postcard::Error,
+    },
+    /// The message does not fit a frame or cannot be written as one.
+    #[error("{what} cannot be sent: {source}")]
+    Unsendable {
+        /// What was to be sent.
+        what: &'static str,
+        /// Why.
+        source: postcard::Error,
+    },
+    /// The stream ended in the middle of a frame.
+    #[error("the connection ended in the middle of a frame")]
+    Cut,
+    /// The socket failed.
+    #[error("the connection failed: {0}")]
+    Socket(#[from] io::Error),
+}
+
+/// One end of a connection: never blocks, keeps what could not be sent yet.
+#[derive(Debug)]
+pub(super) struct Wire {
+    socket: OwnedFd,
+    /// Received bytes; those before `taken` have been read.
+    input: Vec<u8>,
+    taken: usize,
+    /// Bytes to send; those before `sent` are out.
+    output: Vec<u8>,
+    sent: usize,
+    ended: bool,
+}
+
+impl Wire {
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self { socket, input: Vec::new(), taken: 0, output: Vec::new(), sent: 0, ended: false })
+    }
+
+    pub(super) fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Takes in all that has arrived.
+    pub(super) fn fill(&mut self) -> Result<(), FrameError> {
+        loop {
+            if self.taken > 0 {
+                self.input.drain(..self.taken);
+                self.taken = 0;
+            }
+            self.input.reserve(READ_BYTES);
+            let read = rustix::net::recv(
+                &self.socket,
+                rustix::buffer::spare_capacity(&mut self.input),
+                RecvFlags::empty(),
+            );
+            match read {
+                Ok((0, _)) => {
+                    self.ended = true;
+                    return Ok(());
+                }
+                Ok(_) => {}
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::CONNRESET) => {
+                    self.ended = true;
+                    return Ok(());
+                }
+                Err(e) => return Err(FrameError::Socket(e.into())),
+            }
+        }
+    }
+
+    /// The next whole message of those taken in.
+    pub(super) fn next<T: DeserializeOwned>(&mut self, what: &'static str) -> Result<Option<T>, FrameError> {
+        let rest = &self.input[self.taken..];
+        let Some((head, rest)) = rest.split_first_chunk::<4>() else {
+            return if self.ended && !rest.is_empty() { Err(FrameError::Cut) } else { Ok(None) };
+        };
+        let len = u32::from_le_bytes(*head) as usize;
+        if len > FRAME_BYTES_MAX {
+            return Err(FrameError::Length { len });
+        }
+        let Some(frame) = rest.get(..len) else {
+            return if self.ended { Err(FrameError::Cut) } else { Ok(None) };
+        };
+        let message =
+            postcard::from_bytes(frame).map_err(|source| FrameError::Message { what, len, source })?;
+        self.taken += 4 + len;
+        Ok(Some(message))
+    }
+
+    /// Whether the other side has ended the connection.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Puts a message into the queue and sends as much as goes without waiting.
+    pub(super) fn send<T: Serialize>(&mut self, what: &'static str, message: &T) -> Result<(), FrameError> {
+        let start = self.output.len();
+        self.output.extend_from_slice(&[0; 4]);
+        let output = std::mem::take(&mut self.output);
+        self.output =
+            postcard::to_extend(message, output).map_err(|source| FrameError::Unsendable { what, source })?;
+        let len = self.output.len() - start - 4;
+        if len > FRAME_BYTES_MAX {
+            self.output.truncate(start);
+            return Err(FrameError::Length { len });
+        }
+        self.output[start..start + 4].copy_from_slice(&(len as u32).to_le_bytes());
+        self.flush()
+    }
+
+    /// Sends what waits, as much as goes without waiting. A connection that the other side has ended takes
+    /// nothing more.
+    pub(super) fn flush(&mut self) -> Result<(), FrameError> {
+        while self.wants_write() {
+            let rest = &self.output[self.sent..];
+            // No signal if the other side is gone: its end is noticed by reading.
+            match rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, rest, SendFlags::NOSIGNAL)) {
+                Ok(n) => self.sent += n,
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::PIPE | Errno::CONNRESET) => self.sent = self.output.len(),
+                Err(e) => return Err(FrameError::Socket(e.into())),
+            }
+        }
+        self.output.clear();
+        self.sent = 0;
+        Ok(())
+    }
+
+    /// Whether something waits to be sent.
+    pub(super) fn wants_write(&self) -> bool {
+        self.sent < self.output.len()
+    }
+}
