@@ -1,0 +1,44 @@
+//! The run a person means, in any store: for the commands that look at runs and for those that go on with
+//! them.
+
+use crate::context::Context;
+use crate::error::Complaint;
+use muster_core::address::RunRef;
+use muster_core::outcome::ExitCode;
+use muster_core::view::RunView;
+use muster_store::{RunFilter, RunName, Store};
+
+/// The name of the area at hand: that of its latest run. Looking at records does not need the
+/// configuration, which may be broken or gone.
+///
+/// # Errors
+/// Nothing has been run here, or the records cannot be read.
+pub(crate) fn area_name(_: &Context, store: &mut dyn Store) -> Result<String, anyhow::Error> {
+    let newest = store.list_runs(&RunFilter { limit: 1, ..RunFilter::default() })?;
+    newest.into_iter().next().map(|r| r.area).ok_or_else(no_runs)
+}
+
+/// The run a person means, without its tests.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn find_run(store: &mut dyn Store, area: &str, run: &RunRef) -> Result<RunView, anyhow::Error> {
+    let found = match run {
+        RunRef::Back(n) => {
+            let filter = RunFilter { area: Some(area.to_owned()), limit: *n, ..RunFilter::default() };
+            store.list_runs(&filter)?.into_iter().nth((*n).saturating_sub(1) as usize)
+        }
+        RunRef::Number(n) => store.find_run(area, RunName::Number(*n))?,
+        RunRef::Name(name) => store.find_run(area, RunName::Name(name))?,
+    };
+    found.ok_or_else(|| {
+        Complaint::usage(format!("area `{area}` has no run `{run}`")).hint("`muster runs` lists them").into()
+    })
+}
+
+/// Nothing has been recorded yet.
+pub(crate) fn no_runs() -> anyhow::Error {
+    Complaint::new(ExitCode::NothingRan, "nothing has been run here yet")
+        .hint("`muster run` runs and records the tests of this area")
+        .into()
+}

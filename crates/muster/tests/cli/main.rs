@@ -1,0 +1,9 @@
+//! The program as people call it, in an environment of its own: an empty home, a cleared environment, an
+//! area in a temporary directory.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod env;
+mod general;
+mod reference;
+mod seeded;
