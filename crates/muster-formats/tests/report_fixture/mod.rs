@@ -11,13 +11,13 @@ use muster_core::view::{AttemptView, ItemView, RunState, RunView, TestView};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub const RUN: RunId = RunId(0x019a_a1b2_c3d4_7000_8000_0000_0000_002a);
-pub const BEGIN: Time = Time(1_763_663_518_000_000);
+pub(crate) const RUN: RunId = RunId(0x019a_a1b2_c3d4_7000_8000_0000_0000_002a);
+pub(crate) const BEGIN: Time = Time(1_763_663_518_000_000);
 
 /// Everything some format would trip over.
-pub const HOSTILE: &str = "<b>&amp;\"' ]]> %0A::error::x ##[error]y |[a] -- # TODO \\ \x1b[31mred\x1b[0m \x00\x07\u{fffe} ü😀 </script><script>alert(1)</script>";
+pub(crate) const HOSTILE: &str = "<b>&amp;\"' ]]> %0A::error::x ##[error]y |[a] -- # TODO \\ \x1b[31mred\x1b[0m \x00\x07\u{fffe} ü😀 </script><script>alert(1)</script>";
 
-pub fn log(parts: &[(Stream, &str)]) -> Output {
+pub(crate) fn log(parts: &[(Stream, &str)]) -> Output {
     let mut log = Vec::new();
     for (i, (stream, text)) in parts.iter().enumerate() {
         output::push(&mut log, Frame { stream: *stream, at_millis: i as u64 * 10, text: text.as_bytes() });
@@ -25,14 +25,20 @@ pub fn log(parts: &[(Stream, &str)]) -> Output {
     Output::Inline(log)
 }
 
-pub fn result(outcome: Outcome, cause: Cause, message: &str) -> AttemptResult {
+pub(crate) fn result(outcome: Outcome, cause: Cause, message: &str) -> AttemptResult {
     AttemptResult {
         outcome,
         cause,
         message: message.to_owned(),
         started: BEGIN + Duration::from_millis(250),
         duration: Duration::from_micros(1_234_567),
-        usage: Usage { user_micros: 900_000, system_micros: 100_000, memory_peak_bytes: 5 << 20, read_bytes: 1, write_bytes: 2 },
+        usage: Usage {
+            user_micros: 900_000,
+            system_micros: 100_000,
+            memory_peak_bytes: 5 << 20,
+            read_bytes: 1,
+            write_bytes: 2,
+        },
         steps: Vec::new(),
         measures: Vec::new(),
         output: Output::None,
@@ -46,7 +52,9 @@ fn outcome_of(verdict: Verdict) -> (Outcome, Cause, &'static str) {
         Verdict::Skip => (Outcome::Skip, Cause::Exit(77), "no such device"),
         Verdict::Warn => (Outcome::Warn, Cause::LogRule("deprecated".into()), "deprecated call"),
         Verdict::Check => (Outcome::Check, Cause::LogRule("look".into()), "compare the picture"),
-        Verdict::Fail | Verdict::KnownFailure => (Outcome::Fail, Cause::Exit(1), "1 is not 2\n  at src/sum.rs:12:5"),
+        Verdict::Fail | Verdict::KnownFailure => {
+            (Outcome::Fail, Cause::Exit(1), "1 is not 2\n  at src/sum.rs:12:5")
+        }
         Verdict::Timeout => (Outcome::Timeout, Cause::HardLimit(Duration::from_secs(60)), ""),
         Verdict::Crash => (Outcome::Crash, Cause::Signal(11), ""),
         Verdict::Error => (Outcome::Error, Cause::Lab("no space left on device".into()), ""),
@@ -56,7 +64,7 @@ fn outcome_of(verdict: Verdict) -> (Outcome, Cause, &'static str) {
     }
 }
 
-pub fn item(verdict: Verdict) -> ItemView {
+pub(crate) fn item(verdict: Verdict) -> ItemView {
     let mut item = ItemView {
         path: format!("the/{verdict}"),
         discovery: false,
@@ -84,7 +92,11 @@ pub fn item(verdict: Verdict) -> ItemView {
             if matches!(verdict, Verdict::Flaky | Verdict::Crash) {
                 let mut first = result(Outcome::Fail, Cause::Exit(3), "connection reset");
                 first.output = log(&[(Stream::Stdout, "try one\n")]);
-                item.attempts.push(AttemptView { number: 1, device: "slot-1".into(), result: Arc::new(first) });
+                item.attempts.push(AttemptView {
+                    number: 1,
+                    device: "slot-1".into(),
+                    result: Arc::new(first),
+                });
                 last.started = last.started + Duration::from_secs(2);
             }
             let number = item.attempts.len() as u16 + 1;
@@ -94,7 +106,7 @@ pub fn item(verdict: Verdict) -> ItemView {
     item
 }
 
-pub fn test(name: &str, items: Vec<ItemView>) -> TestView {
+pub(crate) fn test(name: &str, items: Vec<ItemView>) -> TestView {
     let mut counts = Counts::default();
     items.iter().filter_map(|i| i.verdict).for_each(|v| counts.add(v));
     let verdict = if items.iter().all(|i| i.verdict.is_some()) { counts.worst() } else { None };
@@ -110,7 +122,7 @@ pub fn test(name: &str, items: Vec<ItemView>) -> TestView {
     }
 }
 
-pub fn run_of(tests: Vec<TestView>) -> RunView {
+pub(crate) fn run_of(tests: Vec<TestView>) -> RunView {
     let mut counts = Counts::default();
     let mut items = 0;
     for item in tests.iter().flat_map(|t| &t.items) {
@@ -136,19 +148,47 @@ pub fn run_of(tests: Vec<TestView>) -> RunView {
 
 /// Every verdict, steps and measures, a test without items, a failed discovery, an item that never ended,
 /// and hostile text in every field that a test or a user writes.
-pub fn run() -> RunView {
+pub(crate) fn run() -> RunView {
     let all = test("sum", Verdict::ALL.map(item).to_vec());
 
     let mut stepped = item(Verdict::Fail);
     stepped.path = String::new();
     let mut told = (*stepped.attempts[0].result).clone();
     told.steps = vec![
-        StepResult { name: "build".into(), outcome: Outcome::Pass, exit: Some(0), duration: Duration::from_millis(800), output_from: 0, message: String::new() },
-        StepResult { name: "run".into(), outcome: Outcome::Fail, exit: Some(1), duration: Duration::from_millis(400), output_from: 12, message: "segments differ".into() },
+        StepResult {
+            name: "build".into(),
+            outcome: Outcome::Pass,
+            exit: Some(0),
+            duration: Duration::from_millis(800),
+            output_from: 0,
+            message: String::new(),
+        },
+        StepResult {
+            name: "run".into(),
+            outcome: Outcome::Fail,
+            exit: Some(1),
+            duration: Duration::from_millis(400),
+            output_from: 12,
+            message: "segments differ".into(),
+        },
     ];
     told.measures = vec![
-        Measured { name: "speed".into(), value: 12.5, expected: Some(20.0), tolerance: ">=".into(), units: "MB/s".into(), good: Some(false) },
-        Measured { name: "ratio".into(), value: f64::NAN, expected: None, tolerance: String::new(), units: String::new(), good: None },
+        Measured {
+            name: "speed".into(),
+            value: 12.5,
+            expected: Some(20.0),
+            tolerance: ">=".into(),
+            units: "MB/s".into(),
+            good: Some(false),
+        },
+        Measured {
+            name: "ratio".into(),
+            value: f64::NAN,
+            expected: None,
+            tolerance: String::new(),
+            units: String::new(),
+            good: None,
+        },
     ];
     told.leaked = 2;
     stepped.attempts[0].result = Arc::new(told);
@@ -161,8 +201,14 @@ pub fn run() -> RunView {
     told.cause = Cause::LogRule(HOSTILE.into());
     told.output = log(&[
         (Stream::Stdout, HOSTILE),
-        (Stream::Stderr, "\n  ::error::not a command\n::stop-commands::x\n##[error]nor this\n##teamcity[testFailed name='x']\n"),
-        (Stream::Stdout, "    indented first\n...\n---\nnot ok 1 - nor a point\n1..1\nBail out!\n\ttab\u{2028}sep\n"),
+        (
+            Stream::Stderr,
+            "\n  ::error::not a command\n::stop-commands::x\n##[error]nor this\n##teamcity[testFailed name='x']\n",
+        ),
+        (
+            Stream::Stdout,
+            "    indented first\n...\n---\nnot ok 1 - nor a point\n1..1\nBail out!\n\ttab\u{2028}sep\n",
+        ),
     ]);
     hostile.attempts[0].result = Arc::new(told);
     hostile.attempts[0].device = HOSTILE.into();
@@ -190,7 +236,7 @@ pub fn run() -> RunView {
 }
 
 /// A run of `items` items in tests of 1,000, one in 50 of which failed, one in 70 flaky.
-pub fn big(items: usize) -> RunView {
+pub(crate) fn big(items: usize) -> RunView {
     let mut left = items;
     let mut tests = Vec::new();
     while left > 0 {
@@ -219,22 +265,54 @@ pub fn big(items: usize) -> RunView {
 }
 
 /// What is told while a small run goes on: a retry, a known failure, a test not run, a lost start.
-pub fn events() -> Vec<Told> {
+pub(crate) fn events() -> Vec<Told> {
     let told = |n: u64, event| Told { at: BEGIN + Duration::from_millis(n), run: RUN, event };
     let a = |s: &str| -> Arc<str> { s.into() };
-    let started = |test: &str, item: &str, attempt, device: &str| Event::AttemptStarted { test: a(test), item: a(item), attempt, device: a(device) };
-    let ended = |test: &str, item: &str, attempt, device: &str, result, retried| Event::AttemptEnded {
-        test: a(test), item: a(item), attempt, device: a(device), discovery: false, result: Arc::new(result), retried,
+    let started = |test: &str, item: &str, attempt, device: &str| Event::AttemptStarted {
+        test: a(test),
+        item: a(item),
+        attempt,
+        device: a(device),
     };
-    let judged = |test: &str, item: &str, verdict, attempts, reason: &str| Event::ItemEnded { test: a(test), item: a(item), verdict, attempts, reason: a(reason) };
+    let ended = |test: &str, item: &str, attempt, device: &str, result, retried| Event::AttemptEnded {
+        test: a(test),
+        item: a(item),
+        attempt,
+        device: a(device),
+        discovery: false,
+        result: Arc::new(result),
+        retried,
+    };
+    let judged = |test: &str, item: &str, verdict, attempts, reason: &str| Event::ItemEnded {
+        test: a(test),
+        item: a(item),
+        verdict,
+        attempts,
+        reason: a(reason),
+    };
     let pass = || result(Outcome::Pass, Cause::Exit(0), "");
     let mut fail = result(Outcome::Fail, Cause::Exit(1), "it's [not] | so\nat all");
     fail.output = log(&[(Stream::Stdout, "hello\n"), (Stream::Stderr, "grün\x1b[31m!\n")]);
     let counts = run().tests[0].counts;
     let events = vec![
-        Event::RunStarted { address: a("nightly/42"), name: a(""), target: vec![("os".into(), "linux".into())], tests: 3, items: 4, undiscovered: 1 },
+        Event::RunStarted {
+            address: a("nightly/42"),
+            name: a(""),
+            target: vec![("os".into(), "linux".into())],
+            tests: 3,
+            items: 4,
+            undiscovered: 1,
+        },
         started("suite", "", 1, "slot-1"),
-        Event::AttemptEnded { test: a("suite"), item: a(""), attempt: 1, device: a("slot-1"), discovery: true, result: Arc::new(pass()), retried: false },
+        Event::AttemptEnded {
+            test: a("suite"),
+            item: a(""),
+            attempt: 1,
+            device: a("slot-1"),
+            discovery: true,
+            result: Arc::new(pass()),
+            retried: false,
+        },
         Event::ItemsFound { test: a("suite"), items: 2 },
         started("suite", "x", 1, "slot-1"),
         started("suite", "y", 1, "slot-2"),
