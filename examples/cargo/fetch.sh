@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches the crates below into fetched/, each as a package of its own. Does nothing if they are there.
 set -eu
-crates='heapless=0.9.3 nom=8.0.0'
+crates='heapless=0.9.3 bytes=1.12.1'
 mkdir -p fetched
 for crate in $crates; do
     name=${crate%=*} version=${crate#*=}
