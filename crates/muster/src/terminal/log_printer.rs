@@ -307,7 +307,8 @@ mod tests {
         }
         texts.dedup();
         assert_eq!(texts.len(), 1);
-        expected.assert_eq(&texts[0]);
+        // A mark keeps what a line begins with.
+        expected.assert_eq(&texts[0].lines().map(|l| format!("|{l}\n")).collect::<String>());
     }
 
     #[test]
@@ -316,27 +317,29 @@ mod tests {
             Choice::All,
             Shape::Plain,
             expect![[r#"
-                [muster] step `build`
-                one
-                twwarning: x
-                o
-                [muster] TERM sent
-                no line end"#]],
+                |[muster] step `build`
+                |one
+                |twwarning: x
+                |o
+                |[muster] TERM sent
+                |no line end
+            "#]],
         );
         check(
             Choice::Stdout,
             Shape::Plain,
             expect![[r#"
-            one
-            two
-            no line end"#]],
+                |one
+                |two
+                |no line end
+            "#]],
         );
         check(
             Choice::Stderr,
             Shape::Plain,
             expect![[r#"
-            warning: x
-        "#]],
+                |warning: x
+            "#]],
         );
     }
 
@@ -346,13 +349,13 @@ mod tests {
             Choice::All,
             Shape::Timed,
             expect![[r#"
-                    0.000 --- step `build`
-                    0.005 out one
-                    0.005 out tw
-                    1.012 err warning: x
-                   61.000 out o
-                   61.001 --- TERM sent
-                   61.002 out no line end
+                |    0.000 --- step `build`
+                |    0.005 out one
+                |    0.005 out tw
+                |    1.012 err warning: x
+                |   61.000 out o
+                |   61.001 --- TERM sent
+                |   61.002 out no line end
             "#]],
         );
     }
@@ -363,7 +366,7 @@ mod tests {
             Choice::Stderr,
             Shape::Json,
             expect![[r#"
-                {"stream":"stderr","at_millis":1012,"text":"warning: x\n"}
+                |{"stream":"stderr","at_millis":1012,"text":"warning: x\n"}
             "#]],
         );
     }
