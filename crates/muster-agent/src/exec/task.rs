@@ -10,6 +10,12 @@ use std::time::Duration;
 ///
 /// All methods are called on an engine thread, one at a time; they must not block.
 pub trait Task: Send {
+    /// A number that [`Engine::stop`](super::Engine::stop) names the task by. It must tell the task from
+    /// others its slot may be given, or a late stop meets a later task.
+    fn id(&self) -> u64 {
+        0
+    }
+
     /// What to do next. `ended` is `None` the first time, then how the last process ended.
     fn next(&mut self, ended: Option<ProcessEnd>) -> Next;
 
@@ -73,7 +79,8 @@ pub struct ProcessEnd {
     pub duration: Duration,
     /// What it used.
     pub usage: Usage,
-    /// Processes it left behind, which were killed.
+    /// Processes it left behind, which were killed. One that left its session and was killed within its
+    /// first moments may be missing, as nothing tells any more whose it was.
     pub leaked: u32,
     /// Its framed log ([`muster_core::output`]), or where that was spilled to.
     pub log: muster_core::attempt::Output,
