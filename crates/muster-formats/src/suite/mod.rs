@@ -229,6 +229,9 @@ pub enum Judge {
 
 /// Turns what a process prints into one report per item.
 ///
+/// The items of one process run one after the other: where one has [started](Reported::Started), the one
+/// before it runs no more, though its end may be told later, when the framework has said all of it.
+///
 /// Calls come in the order the bytes were read. Every item is [ended](Reported::Ended) at most once; of
 /// those that were run in one process, at least one is by the time [`ended`](Reader::ended) returns.
 /// **An item without a report was not reached**: an earlier one took the process down with it, and it is
@@ -343,5 +346,7 @@ fn shorten(line: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
+#[cfg(test)]
+mod plain_tests;
 #[cfg(test)]
 mod tests;

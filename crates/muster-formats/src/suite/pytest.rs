@@ -1,6 +1,6 @@
 //! `pytest`: asked and run through a small plug-in of ours, which reports in JSON on a pipe.
 //!
-//! The plug-in is handed to Python on the command line (`python -c`), so nothing is written to disk and
+//! The plug-in is handed to Python in a variable (`python -c` runs it), so nothing is written to disk and
 //! nothing needs to be importable. It leaves the project's own configuration, conftest files and
 //! plug-ins in force; it only keeps the items that were asked for, and one process per batch.
 
@@ -14,8 +14,12 @@ use reader::Event;
 pub(super) use reader::PytestReader;
 use std::collections::HashSet;
 
-/// Given to `python -c`.
+/// The plug-in.
 const PLUGIN: &str = include_str!("pytest/plugin.py");
+/// The variable that carries it, so that command lines stay readable; tests do not see it.
+const PLUGIN_ENV: &str = "MUSTER_PYTEST_PLUGIN";
+/// Given to `python -c`.
+const BOOT: &str = "import os; exec(os.environ.pop('MUSTER_PYTEST_PLUGIN'))";
 /// Limit: longest sum of node ids in one command line.
 const NAMES_BYTES_MAX: usize = 100_000;
 /// Limit: most items of one process where nobody says otherwise.
@@ -66,7 +70,7 @@ impl Python {
     fn with_plugin(&self, limit: usize) -> Vec<String> {
         let config = serde_json::json!({ "script": self.script, "limit": limit });
         let mut argv = self.argv.clone();
-        argv.extend(["-c".to_owned(), PLUGIN.to_owned(), config.to_string()]);
+        argv.extend(["-c".to_owned(), BOOT.to_owned(), config.to_string()]);
         argv
     }
 }
@@ -138,7 +142,8 @@ impl Discovery for PytestDiscovery {
         argv.push("0".to_owned());
         argv.extend(["--collect-only", "-q"].map(str::to_owned));
         argv.extend(self.args.iter().cloned());
-        Ask::Run(SuiteCommand { report: true, ..SuiteCommand::plain(Line::Argv(argv)) })
+        let env = vec![(PLUGIN_ENV.to_owned(), PLUGIN.to_owned())];
+        Ask::Run(SuiteCommand { report: true, env, ..SuiteCommand::plain(Line::Argv(argv)) })
     }
 }
 
@@ -155,10 +160,12 @@ pub(super) fn launch(
     // A module of others that cannot be imported must not keep these from running.
     argv.push("--continue-on-collection-errors".to_owned());
     argv.extend(args.iter().cloned());
+    let mut env = group.env.clone();
+    env.push((PLUGIN_ENV.to_owned(), PLUGIN.to_owned()));
     Launch {
         line: Line::Argv(argv),
         dir: group.dir.clone(),
-        env: group.env.clone(),
+        env,
         unset: Vec::new(),
         report: true,
         judge: Judge::Reader(Box::new(PytestReader::new(items, log_max))),

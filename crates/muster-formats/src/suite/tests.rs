@@ -195,3 +195,46 @@ proptest! {
         }
     }
 }
+
+/// Events as the plug-in writes them, without what does not matter here.
+fn pytest_says(lines: &[&str]) -> Vec<String> {
+    let phase = |id: &str, when: &str, outcome: &str| {
+        format!(
+            "{{\"e\":\"phase\",\"id\":\"{id}\",\"when\":\"{when}\",\"outcome\":\"{outcome}\",\"seconds\":0.5,\
+             \"message\":\"why\",\"text\":\"\",\"sections\":[],\"xfail\":null,\"sub\":null}}\n"
+        )
+    };
+    let event = |line: &&str| match line.split(' ').collect::<Vec<_>>().as_slice() {
+        ["end"] => "{\"e\":\"end\",\"exit\":1,\"foreign\":0}\n".to_owned(),
+        [id, event @ ("start" | "finish")] => format!("{{\"e\":\"{event}\",\"id\":\"{id}\"}}\n"),
+        [id, when, outcome] => phase(id, when, outcome),
+        other => panic!("{other:?}"),
+    };
+    let text: String = lines.iter().map(event).collect();
+    let names = items(&["a", "b"]);
+    essence(&feed(PytestReader::new(&names, 1 << 10), text.as_bytes(), &[], true, &End::Exit(1)))
+}
+
+#[test]
+fn tries_that_pytest_repeats_are_one_attempt_and_a_late_pass_is_marked() {
+    let tries = |last: &str| {
+        pytest_says(&[
+            "a start",
+            "a setup passed",
+            "a call rerun",
+            "a teardown passed",
+            "a finish",
+            "a start",
+            "a setup passed",
+            last,
+            "a teardown passed",
+            "a finish",
+            "b start",
+            "b call failed",
+            "b finish",
+            "end",
+        ])
+    };
+    assert_eq!(tries("a call passed")[1], "0 warn passed after 1 failed try \"\"");
+    assert_eq!(tries("a call failed")[1], "0 fail why \"\"");
+}

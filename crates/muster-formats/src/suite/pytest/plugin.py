@@ -1,4 +1,4 @@
-# Muster's pytest plug-in, run as `python -c THIS CONFIG COUNT ITEM... PYTEST-ARGUMENT...`.
+# Muster's pytest plug-in, run as `python -c BOOT CONFIG COUNT ITEM... PYTEST-ARGUMENT...`.
 # Writes one JSON object a line to file descriptor 3. Works on pytest 6 to 9, Python 3.6 and later.
 import fcntl, json, os, sys
 
@@ -51,7 +51,10 @@ def short(report):
     crash = getattr(longrepr, "reprcrash", None)
     if crash is not None:
         first = str(crash.message).strip().split("\n")[0]
-        return clean("%s (%s:%s)" % (first, os.path.relpath(str(crash.path)), crash.lineno))
+        path = os.path.relpath(str(crash.path))
+        if path.startswith(os.pardir):
+            path = os.path.basename(path)
+        return clean("%s (%s:%s)" % (first, path, crash.lineno))
     lines = [line for line in str(longrepr or "").strip().split("\n") if line.strip()]
     errors = [line[1:].strip() for line in lines if line.startswith("E ")]
     return clean((errors or lines or [""])[-1])
@@ -152,7 +155,7 @@ class Muster:
         sub = None
         if context is not None:
             kwargs = getattr(context, "kwargs", None) or {}
-            named = ", ".join("%s=%r" % pair for pair in sorted(kwargs.items()))
+            named = ", ".join("%s=%s" % pair for pair in sorted(kwargs.items()))
             sub = clean(" ".join(part for part in (str(getattr(context, "msg", None) or ""), named) if part) or "subtest")
         tell(
             e="phase",

@@ -70,6 +70,8 @@ struct SoFar {
     duration: Duration,
     steps: Vec<StepResult>,
     reruns: u32,
+    /// This try does not count: another follows (pytest-rerunfailures).
+    again: bool,
 }
 
 impl PytestReader {
@@ -91,6 +93,11 @@ impl PytestReader {
             Event::Item { .. } => {}
             Event::Ready { capture } => self.captured = capture,
             Event::Start { id } => {
+                if self.so_far.again && self.names.get(&id).copied() == self.book.running() {
+                    let SoFar { duration, reruns, .. } = std::mem::take(&mut self.so_far);
+                    self.so_far = SoFar { duration, reruns, ..SoFar::default() };
+                    return;
+                }
                 if let Some(index) = self.names.get(&id).copied().filter(|i| self.book.is_waiting(*i)) {
                     self.so_far = SoFar::default();
                     self.raw = ItemLog::new(at, self.log_max);
@@ -159,7 +166,7 @@ impl PytestReader {
         }
         if phase.outcome == "rerun" {
             self.so_far.reruns += 1;
-            self.so_far.worst = None;
+            self.so_far.again = true;
             return;
         }
         let worse = self
@@ -173,16 +180,19 @@ impl PytestReader {
     }
 
     fn finish(&mut self, at: Duration, out: &mut Vec<Reported>) {
+        if self.so_far.again {
+            return;
+        }
         if !self.captured {
             self.keep_raw(at);
         }
-        let SoFar { worst, duration, steps, reruns } = std::mem::take(&mut self.so_far);
+        let SoFar { worst, duration, steps, reruns, again: _ } = std::mem::take(&mut self.so_far);
         let Some((index, started, log)) = self.book.take_running() else { return };
         let (mut outcome, mut message) =
             worst.unwrap_or_else(|| (Outcome::Error, "pytest reported nothing about it".to_owned()));
         if outcome == Outcome::Pass && reruns > 0 {
             outcome = Outcome::Warn;
-            message = format!("passed after {reruns} reruns");
+            message = format!("passed after {reruns} failed {}", if reruns == 1 { "try" } else { "tries" });
         }
         let log = log.finish();
         let mut steps = steps;
