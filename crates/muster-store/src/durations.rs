@@ -67,11 +67,11 @@ pub(crate) struct TestSamples<'a>(&'a mut HashMap<Arc<str>, Sample>);
 
 impl TestSamples<'_> {
     /// One more attempt; newer ones come first.
-    pub(crate) fn add(&mut self, path: &Arc<str>, nanos: u64) {
+    pub(crate) fn add(&mut self, path: &str, nanos: u64) {
         let micros = u32::try_from(nanos / 1000).unwrap_or(u32::MAX);
         let sample = match self.0.get_mut(path) {
             Some(sample) => sample,
-            None => self.0.entry(path.clone()).or_default(),
+            None => self.0.entry(path.into()).or_default(),
         };
         if let Some(free) = sample.micros.get_mut(usize::from(sample.len)) {
             *free = micros;
@@ -112,7 +112,7 @@ mod tests {
     fn one_slow_attempt_does_not_move_the_expectation() {
         let mut samples = Samples::default();
         for nanos in [90_000_000, 10_000, 11_000, 12_000, 9_000, 1] {
-            samples.test("t").add(&Arc::from("i"), nanos);
+            samples.test("t").add("i", nanos);
         }
         use muster_core::plan::History as _;
         assert_eq!(samples.into_durations().micros("t", "i"), Some(11));

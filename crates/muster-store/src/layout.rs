@@ -6,57 +6,129 @@
 use muster_core::change::{Expansion, RunRecord};
 use muster_core::id::{ItemIx, TestIx};
 use muster_core::outcome::Verdict;
-use muster_core::plan::{Plan, PlannedItem, PlannedItems};
-use std::sync::{Arc, LazyLock};
+use muster_core::plan::{PlannedItem, PlannedItems, PlannedTest};
+use serde::{Deserialize, Serialize};
+
+/// What is shown of a run's plan: all that views need, and much less than the plan. Backends keep it
+/// beside the plan, so that naming a failure in a run of a hundred thousand items is quick.
+pub(crate) struct Outline<'a> {
+    pub(crate) tests: Vec<TestOutline<'a>>,
+    /// By first item.
+    pub(crate) found: Vec<FoundOutline<'a>>,
+}
+
+/// What is shown of a planned test.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct TestOutline<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) owner: &'a str,
+    pub(crate) description: &'a str,
+    #[serde(borrow)]
+    pub(crate) tags: Vec<&'a str>,
+    pub(crate) origin: &'a str,
+    pub(crate) items: ItemsOutline<'a>,
+}
+
+/// The records a planned test begins with.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum ItemsOutline<'a> {
+    /// One, for the question.
+    Question,
+    /// One for each path.
+    Paths(#[serde(borrow)] Vec<&'a str>),
+}
+
+/// What is shown of an expansion.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct FoundOutline<'a> {
+    pub(crate) test: TestIx,
+    pub(crate) first: ItemIx,
+    #[serde(borrow)]
+    pub(crate) paths: Vec<&'a str>,
+}
+
+impl ItemsOutline<'_> {
+    /// How many records.
+    pub(crate) fn len(&self) -> u32 {
+        match self {
+            Self::Question => 1,
+            Self::Paths(paths) => count(paths.len()),
+        }
+    }
+}
+
+impl<'a> From<&'a PlannedTest> for TestOutline<'a> {
+    fn from(test: &'a PlannedTest) -> Self {
+        let def = &*test.def;
+        Self {
+            name: &def.name,
+            owner: &def.owner,
+            description: &def.description,
+            tags: def.tags.iter().map(String::as_str).collect(),
+            origin: &def.origin,
+            items: match &test.items {
+                PlannedItems::Listed(items) => ItemsOutline::Paths(paths(items)),
+                PlannedItems::Found(_) => ItemsOutline::Question,
+            },
+        }
+    }
+}
+
+impl<'a> From<&'a Expansion> for FoundOutline<'a> {
+    fn from(expansion: &'a Expansion) -> Self {
+        Self { test: expansion.test, first: expansion.first, paths: paths(&expansion.items) }
+    }
+}
+
+fn paths(items: &[PlannedItem]) -> Vec<&str> {
+    items.iter().map(|i| &*i.path).collect()
+}
 
 /// The flat list of a run, by spans of one test each.
 pub(crate) struct Layout<'a> {
-    plan: &'a Plan,
     spans: Vec<Span<'a>>,
+    len: u32,
 }
 
 struct Span<'a> {
     first: u32,
     test: TestIx,
-    items: SpanItems<'a>,
-}
-
-#[derive(Clone, Copy)]
-enum SpanItems<'a> {
-    Question,
-    Items(&'a [PlannedItem]),
+    /// The question where there are none.
+    paths: Option<&'a [&'a str]>,
 }
 
 /// What a record is for.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) test_ix: TestIx,
-    pub(crate) path: &'a Arc<str>,
+    pub(crate) path: &'a str,
     pub(crate) discovery: bool,
 }
 
-static NO_PATH: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
-
 impl<'a> Layout<'a> {
-    pub(crate) fn new(plan: &'a Plan, expansions: &'a [Expansion]) -> Self {
-        let mut spans = Vec::with_capacity(plan.tests.len() + expansions.len());
-        let mut first = 0;
-        for (ix, test) in (0..).map(TestIx).zip(&plan.tests) {
-            let items = match &test.items {
-                PlannedItems::Listed(items) => SpanItems::Items(items),
-                PlannedItems::Found(_) => SpanItems::Question,
+    pub(crate) fn new(outline: &'a Outline<'a>) -> Self {
+        let mut spans = Vec::with_capacity(outline.tests.len() + outline.found.len());
+        let mut len = 0;
+        for (ix, test) in (0..).map(TestIx).zip(&outline.tests) {
+            let paths = match &test.items {
+                ItemsOutline::Question => None,
+                ItemsOutline::Paths(paths) => Some(paths.as_slice()),
             };
-            spans.push(Span { first, test: ix, items });
-            first += items.len();
+            spans.push(Span { first: len, test: ix, paths });
+            len += spans.last().map_or(0, Span::len);
         }
-        spans.extend(expansions.iter().map(|e| Span {
-            first: e.first.0,
-            test: e.test,
-            items: SpanItems::Items(&e.items),
-        }));
+        for FoundOutline { test, first, paths } in &outline.found {
+            spans.push(Span { first: first.0, test: *test, paths: Some(paths) });
+            len += count(paths.len());
+        }
         // Expansions come by their first item, and all of them after the plan's own. Empty ones share it.
-        spans.retain(|s| s.items.len() > 0);
-        Self { plan, spans }
+        spans.retain(|s| s.len() > 0);
+        Self { spans, len }
+    }
+
+    /// How many records the run has.
+    pub(crate) fn len(&self) -> u32 {
+        self.len
     }
 
     /// What the record is for; `None` where the run has no such record.
@@ -65,69 +137,66 @@ impl<'a> Layout<'a> {
         span.place(item.0 - span.first)
     }
 
-    /// A test's name.
-    pub(crate) fn test_name(&self, test: TestIx) -> &'a str {
-        &self.plan.tests[test.0 as usize].def.name
-    }
-
-    /// The records of every test, in plan order; a question before what it found.
-    pub(crate) fn by_test(&self) -> Vec<Vec<(ItemIx, Place<'a>)>> {
-        let mut tests: Vec<Vec<_>> = self.plan.tests.iter().map(|_| Vec::new()).collect();
+    /// The records of every one of so many tests, in plan order; a question before what it found.
+    pub(crate) fn by_test(&self, tests: usize) -> Vec<Vec<(ItemIx, Place<'a>)>> {
+        let mut lists: Vec<Vec<_>> = (0..tests).map(|_| Vec::new()).collect();
         for span in &self.spans {
-            let Some(list) = tests.get_mut(span.test.0 as usize) else { continue };
-            list.extend((0..span.items.len()).filter_map(|i| Some((ItemIx(span.first + i), span.place(i)?))));
+            let Some(list) = lists.get_mut(span.test.0 as usize) else { continue };
+            list.extend((0..span.len()).filter_map(|i| Some((ItemIx(span.first + i), span.place(i)?))));
         }
-        tests
+        lists
     }
 
-    /// Records of this test, as ranges.
-    pub(crate) fn ranges_of(&self, test: TestIx) -> impl Iterator<Item = std::ops::Range<u32>> + '_ {
-        self.spans.iter().filter(move |s| s.test == test).map(|s| s.first..s.first + s.items.len())
+    /// The records that are questions, by rising place.
+    pub(crate) fn questions(&self) -> Vec<u32> {
+        self.spans.iter().filter(|s| s.paths.is_none()).map(|s| s.first).collect()
     }
 }
 
 impl<'a> Span<'a> {
+    fn len(&self) -> u32 {
+        self.paths.map_or(1, |paths| count(paths.len()))
+    }
+
     fn place(&self, nth: u32) -> Option<Place<'a>> {
-        let (path, discovery) = match self.items {
-            SpanItems::Question => (&*NO_PATH, true),
-            SpanItems::Items(items) => (&items.get(nth as usize)?.path, false),
+        let path = match self.paths {
+            None => "",
+            Some(paths) => paths.get(nth as usize)?,
         };
-        Some(Place { test_ix: self.test, path, discovery })
+        Some(Place { test_ix: self.test, path, discovery: self.paths.is_none() })
     }
 }
 
-impl SpanItems<'_> {
-    fn len(self) -> u32 {
-        match self {
-            Self::Question => 1,
-            // Limit: records are numbered with 32 bits.
-            Self::Items(items) => u32::try_from(items.len()).expect("fewer than 2^32 items"),
-        }
-    }
+fn count(items: usize) -> u32 {
+    // Limit: records are numbered with 32 bits.
+    u32::try_from(items).expect("fewer than 2^32 items")
 }
 
-/// The records a plan begins with: how many, and which of them are questions.
-pub(crate) fn planned_records(record: &RunRecord) -> (u32, Vec<u32>) {
-    let (mut len, mut questions) = (0, Vec::new());
-    for test in &record.plan.tests {
-        match &test.items {
-            PlannedItems::Listed(items) => len += SpanItems::Items(items).len(),
-            PlannedItems::Found(_) => {
-                questions.push(len);
-                len += 1;
-            }
-        }
+/// What is shown of a run's plan and what was found.
+pub(crate) fn outline<'a>(record: &'a RunRecord, expansions: &'a [Expansion]) -> Outline<'a> {
+    Outline {
+        tests: record.plan.tests.iter().map(TestOutline::from).collect(),
+        found: expansions.iter().map(FoundOutline::from).collect(),
     }
-    (len, questions)
 }
 
 /// Whether a record may take the place of another: what rows say stays true.
 pub(crate) fn is_same_run(old: &RunRecord, new: &RunRecord) -> bool {
+    let is_same_test = |(a, b): (&PlannedTest, &PlannedTest)| {
+        let is_same_items = match (&a.items, &b.items) {
+            (PlannedItems::Found(_), PlannedItems::Found(_)) => true,
+            (PlannedItems::Listed(a), PlannedItems::Listed(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.path == b.path)
+            }
+            (PlannedItems::Found(_), PlannedItems::Listed(_))
+            | (PlannedItems::Listed(_), PlannedItems::Found(_)) => false,
+        };
+        a.def.name == b.def.name && is_same_items
+    };
     let (a, b) = (&old.plan.tests, &new.plan.tests);
     (old.id, old.number, old.created, &old.spec.area) == (new.id, new.number, new.created, &new.spec.area)
         && a.len() == b.len()
-        && planned_records(old) == planned_records(new)
-        && a.iter().zip(b).all(|(a, b)| a.def.name == b.def.name)
+        && a.iter().zip(b).all(is_same_test)
 }
 
 /// Whether a record with a verdict counts as an item, as the lab itself counts: a question for items is

@@ -4,8 +4,8 @@
 
 use crate::durations::{self, Samples};
 use crate::error::StoreError;
-use crate::layout::{Layout, is_counted, is_same_run, planned_records};
-use crate::parts::{Parts, head};
+use crate::layout::{Layout, Outline, is_counted, is_same_run, outline};
+use crate::parts;
 use crate::store::Store;
 use crate::types::{
     Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LabKey, LateEvidence, RunFilter, RunName,
@@ -17,8 +17,8 @@ use muster_core::change::{
 };
 use muster_core::id::{AgentId, ItemIx, LeaseId, RunId, TestIx};
 use muster_core::outcome::{Counts, Verdict};
-use muster_core::view::{AttemptView, RunView};
-use std::collections::{BTreeMap, HashMap};
+use muster_core::view::{AttemptView, RunState, RunView};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -275,12 +275,13 @@ impl Lab {
 
 impl Run {
     fn new(lab: LabKey, record: &Arc<RunRecord>) -> Self {
-        let (records, questions) = planned_records(record);
+        let outline = outline(record, &[]);
+        let layout = Layout::new(&outline);
         Self {
             lab,
             record: record.clone(),
-            questions,
-            records,
+            questions: layout.questions(),
+            records: layout.len(),
             phase: RunPhase::Active,
             expansions: Vec::new(),
             found_again: BTreeMap::new(),
@@ -311,7 +312,27 @@ impl Run {
                 items += u32::from(discovery);
             }
         }
-        head(&self.record, &self.phase, counts, items)
+        let RunRecord { id, number, created, spec, plan: _ } = &*self.record;
+        let (state, ended) = match &self.phase {
+            RunPhase::Active => (RunState::Active, None),
+            RunPhase::Ended { at } => (RunState::Ended, Some(*at)),
+            RunPhase::Stopped { at, reason: _ } => (RunState::Stopped, Some(*at)),
+        };
+        RunView {
+            id: *id,
+            area: spec.area.clone(),
+            number: *number,
+            name: spec.name.clone(),
+            target: spec.target.clone(),
+            host: spec.host.clone(),
+            state,
+            started: *created,
+            ended,
+            counts,
+            items,
+            unexpected_pass: spec.unexpected_pass,
+            tests: Vec::new(),
+        }
     }
 
     fn snapshot(&self) -> RunSnapshot {
@@ -324,16 +345,21 @@ impl Run {
         }
     }
 
+    fn outline(&self) -> Outline<'_> {
+        outline(&self.record, &self.expansions)
+    }
+
     fn attempts_of(&self, item: ItemIx) -> Vec<AttemptView> {
         self.attempts.range((item, 0)..=(item, u16::MAX)).map(|(_, a)| a.clone()).collect()
     }
 
     fn history(&self, test: &str, item: Option<&str>) -> Vec<HistoryEntry> {
-        let layout = Layout::new(&self.record.plan, &self.expansions);
+        let outline = self.outline();
+        let layout = Layout::new(&outline);
         let wanted = |place: &crate::layout::Place<'_>| {
             !place.discovery
-                && layout.test_name(place.test_ix) == test
-                && item.is_none_or(|path| path == &**place.path)
+                && outline.tests[place.test_ix.0 as usize].name == test
+                && item.is_none_or(|path| path == place.path)
         };
         let mut entries = Vec::new();
         for ((ix, _), attempt) in &self.attempts {
@@ -342,7 +368,7 @@ impl Run {
                 run: self.record.id,
                 number: self.record.number,
                 target: self.record.spec.target.clone(),
-                path: place.path.clone(),
+                path: place.path.into(),
                 attempt: attempt.number,
                 outcome: attempt.result.outcome,
                 verdict: self.items.get(ix).and_then(|r| r.verdict),
@@ -354,12 +380,13 @@ impl Run {
     }
 
     fn sample(&self, samples: &mut Samples) {
-        let layout = Layout::new(&self.record.plan, &self.expansions);
+        let outline = self.outline();
+        let layout = Layout::new(&outline);
         for ((ix, _), attempt) in self.attempts.iter().rev() {
             let Some(place) = layout.place(*ix).filter(|p| !p.discovery) else { continue };
             if attempt.result.outcome.is_good() {
                 let nanos = u64::try_from(attempt.result.duration.as_nanos()).unwrap_or(u64::MAX);
-                samples.test(layout.test_name(place.test_ix)).add(place.path, nanos);
+                samples.test(outline.tests[place.test_ix.0 as usize].name).add(place.path, nanos);
             }
         }
     }
@@ -453,24 +480,17 @@ impl Store for Mem {
     fn load_run(&mut self, run: RunId, filter: ItemFilter<'_>) -> Result<RunView, StoreError> {
         let state = self.state();
         let run = state.run(run)?;
-        let mut attempts: HashMap<ItemIx, Vec<AttemptView>> = HashMap::new();
-        for ((item, _), attempt) in &run.attempts {
-            attempts.entry(*item).or_default().push(attempt.clone());
-        }
-        let parts = Parts {
-            head: run.head(),
-            record: run.record.clone(),
-            expansions: run.expansions.clone(),
-            items: run.items.iter().map(|(ix, r)| (*ix, r.clone())).collect(),
-            attempts,
-        };
-        Ok(parts.into_view(filter))
+        let item = |ix| run.items.get(&ix).cloned().unwrap_or_default();
+        let items = (0..run.records).map(|ix| item(ItemIx(ix))).collect();
+        let attempts = (0..run.records).map(|ix| run.attempts_of(ItemIx(ix))).collect();
+        Ok(parts::view(run.head(), &run.outline(), items, attempts, filter))
     }
 
     fn list_failures(&mut self, run: RunId) -> Result<Vec<FailedItem>, StoreError> {
         let state = self.state();
         let run = state.run(run)?;
-        let layout = Layout::new(&run.record.plan, &run.expansions);
+        let outline = run.outline();
+        let layout = Layout::new(&outline);
         let failed = |verdict: Option<Verdict>| verdict.filter(|v| !v.is_ok());
         let mut list = Vec::new();
         for (ix, record) in &run.items {
@@ -478,8 +498,8 @@ impl Store for Mem {
             list.push(FailedItem {
                 item: *ix,
                 test_ix: TestIx(place.test_ix.0),
-                test: layout.test_name(place.test_ix).into(),
-                path: place.path.clone(),
+                test: outline.tests[place.test_ix.0 as usize].name.into(),
+                path: place.path.into(),
                 verdict,
                 reason: record.reason.clone(),
                 last: run.attempts_of(*ix).pop(),

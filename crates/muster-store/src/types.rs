@@ -1,9 +1,9 @@
 //! What the store is asked and answers beside the core's own types.
 
 use muster_core::attempt::AttemptResult;
+use muster_core::forecast::KnownItems;
 use muster_core::id::{AttemptRef, ItemIx, LeaseId, RunId, TestIx};
 use muster_core::outcome::{Outcome, Verdict};
-use muster_core::forecast::KnownItems;
 use muster_core::plan::History;
 use muster_core::time::Time;
 use muster_core::view::AttemptView;

@@ -70,7 +70,7 @@ pub fn random_changes(records: &dyn Records, seed: u64, commits: u32) {
                 tested.commit(&changes).unwrap_or_else(|e| panic!("{at}: {e}: {changes:#?}"));
             }
         }
-        if world.random.chance(20) || step + 1 == commits {
+        if world.random.chance(10) || step + 1 == commits {
             for lab in &world.labs {
                 let expected = see(&mut reference.handle(lab.key), &AREAS);
                 let tested = handles.entry(lab.key).or_insert_with(|| records.open(lab.key));

@@ -6,7 +6,7 @@ use super::read::{Reader, find_rid, load_live, load_sent};
 use super::rows::{self, OutputRef, encode, encode_attempt, encode_counts, verdict_code};
 use super::{Sqlite, run_dir};
 use crate::error::StoreError;
-use crate::layout::is_same_run;
+use crate::layout::{FoundOutline, Outline, is_same_run, outline};
 use crate::segment::Segment;
 use crate::types::LabKey;
 use muster_core::attempt::{AttemptResult, Output};
@@ -201,7 +201,8 @@ impl Writer<'_> {
         if find_rid(self.tx, self.db, *id)?.is_some() {
             return Err(contradiction(*id, "it was created before"));
         }
-        let mut live = Live::new(0, record);
+        let outline = outline(record, &[]);
+        let mut live = Live::new(0, *number, &outline);
         encode(self.buf, "a target", &spec.target)?;
         let target = self.buf.clone();
         encode_counts(self.buf, &live.counts)?;
@@ -234,7 +235,8 @@ impl Writer<'_> {
             }
             _ => writing(self.db)(e),
         })?;
-        self.plan("INSERT INTO plans (rid, spec, plan) VALUES (?1, ?2, ?3)", live.rid, spec, plan)?;
+        let sql = "INSERT INTO plans (rid, spec, plan, outline) VALUES (?1, ?2, ?3, ?4)";
+        self.plan(sql, live.rid, spec, plan, &outline)?;
         self.cache.runs.insert(*id, live);
         self.touched.push(*id);
         Ok(())
@@ -252,10 +254,12 @@ impl Writer<'_> {
         live.append(items.len() as u32);
         let id = key(live.rid, live.expansion_seq);
         live.expansion_seq += 1;
-        encode(self.buf, "found items", &(first, groups, items))?;
+        encode(self.buf, "found items", &(test, first, groups, items))?;
+        let body = std::mem::take(self.buf);
+        encode(self.buf, "an outline", &FoundOutline::from(expansion))?;
         self.execute(
-            "INSERT INTO expansions (id, test, body) VALUES (?1, ?2, ?3)",
-            params![id, test.0, &*self.buf],
+            "INSERT INTO expansions (id, outline, body) VALUES (?1, ?2, ?3)",
+            params![id, &*self.buf, body],
         )
     }
 
@@ -282,14 +286,24 @@ impl Writer<'_> {
             "UPDATE runs SET name = ?2, target = ?3, host = ?4, unexpected_pass = ?5 WHERE rid = ?1",
             params![rid, spec.name, &*self.buf, spec.host, rows::unexpected_code(spec.unexpected_pass)],
         )?;
-        self.plan("UPDATE plans SET spec = ?2, plan = ?3 WHERE rid = ?1", rid, spec, plan)
+        let sql = "UPDATE plans SET spec = ?2, plan = ?3, outline = ?4 WHERE rid = ?1";
+        self.plan(sql, rid, spec, plan, &outline(record, &[]))
     }
 
-    fn plan(&mut self, sql: &str, rid: i64, spec: &RunSpec, plan: &Plan) -> Result<(), StoreError> {
+    fn plan(
+        &mut self,
+        sql: &str,
+        rid: i64,
+        spec: &RunSpec,
+        plan: &Plan,
+        outline: &Outline<'_>,
+    ) -> Result<(), StoreError> {
         encode(self.buf, "a run's spec", spec)?;
         let spec = std::mem::take(self.buf);
         encode(self.buf, "a plan", plan)?;
-        self.execute(sql, params![rid, spec, &*self.buf])
+        let plan = std::mem::take(self.buf);
+        encode(self.buf, "an outline", &outline.tests)?;
+        self.execute(sql, params![rid, spec, plan, &*self.buf])
     }
 
     /// Appends a row for an item.

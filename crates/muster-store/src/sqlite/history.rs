@@ -1,13 +1,13 @@
 //! What items did and how long they took in earlier runs.
 
 use super::error::reading;
-use super::read::Reader;
+use super::read::{Reader, find_rid};
 use super::rows;
 use crate::durations::{self, Samples};
 use crate::error::StoreError;
 use crate::layout::Layout;
 use crate::types::{Durations, HistoryEntry};
-use muster_core::id::{ItemIx, RunId, TestIx};
+use muster_core::id::{ItemIx, RunId};
 use muster_core::outcome::Verdict;
 use rusqlite::params;
 use std::collections::BTreeMap;
@@ -51,39 +51,45 @@ impl Reader<'_> {
         item: Option<&str>,
     ) -> Result<Vec<HistoryEntry>, StoreError> {
         let get = reading(self.db);
-        let loaded = match self.run(run) {
+        let (rid, head) = match self.head(run) {
             // Another process may delete a run between two looks.
             Err(StoreError::UnknownRun { .. }) => return Ok(Vec::new()),
             other => other?,
         };
-        let plan = &loaded.record.plan;
-        let Some(test_ix) = plan.tests.iter().position(|t| t.def.name == test) else {
+        let kept = self.outline(rid)?;
+        let outline = kept.outline(self.db)?;
+        let Some(test_ix) = outline.tests.iter().position(|t| t.name == test) else {
             return Ok(Vec::new());
         };
-        let expansions = self.expansions(loaded.rid, run)?;
-        let layout = Layout::new(plan, &expansions);
-        let ranges: Vec<_> = layout.ranges_of(TestIx(test_ix as u32)).collect();
+        let layout = Layout::new(&outline);
+        // A place asked for a hundred thousand times costs less from a list.
+        let wanted: Vec<Option<&str>> = (0..layout.len())
+            .map(|ix| {
+                let place = layout.place(ItemIx(ix))?;
+                let is_wanted = place.test_ix.0 as usize == test_ix
+                    && !place.discovery
+                    && item.is_none_or(|path| path == place.path);
+                is_wanted.then_some(place.path)
+            })
+            .collect();
+        if wanted.iter().all(Option::is_none) {
+            return Ok(Vec::new());
+        }
         let mut entries = BTreeMap::new();
         let mut verdicts: BTreeMap<ItemIx, Option<Verdict>> = BTreeMap::new();
-        self.each_record(loaded.rid, "item, attempt, verdict, outcome, nanos, started", |row| {
+        self.each_record(rid, "item, attempt, verdict, outcome, nanos, started", |row| {
             let ix: u32 = row.get(0).map_err(&get)?;
-            if !ranges.iter().any(|r| r.contains(&ix)) {
-                return Ok(());
-            }
+            let Some(&Some(path)) = wanted.get(ix as usize) else { return Ok(()) };
             let ix = ItemIx(ix);
-            let Some(place) = layout.place(ix).filter(|p| !p.discovery) else { return Ok(()) };
-            if item.is_some_and(|path| path != &**place.path) {
-                return Ok(());
-            }
             let code: Option<i64> = row.get(2).map_err(&get)?;
             verdicts.insert(ix, code.map(|c| rows::verdict(self.db, c)).transpose()?);
             let attempt: u16 = row.get(1).map_err(&get)?;
             if attempt > 0 {
                 let entry = HistoryEntry {
                     run,
-                    number: loaded.record.number,
-                    target: loaded.record.spec.target.clone(),
-                    path: place.path.clone(),
+                    number: head.number,
+                    target: head.target.clone(),
+                    path: path.into(),
                     attempt,
                     outcome: rows::outcome(self.db, row.get(3).map_err(&get)?)?,
                     verdict: None,
@@ -125,11 +131,12 @@ impl Reader<'_> {
 
     fn sample(&self, run: RunId, samples: &mut Samples) -> Result<(), StoreError> {
         let get = reading(self.db);
-        let loaded = self.run(run)?;
-        let expansions = self.expansions(loaded.rid, run)?;
-        let layout = Layout::new(&loaded.record.plan, &expansions);
+        let (rid, _) = find_rid(self.conn, self.db, run)?.ok_or(StoreError::UnknownRun { run })?;
+        let kept = self.outline(rid)?;
+        let outline = kept.outline(self.db)?;
+        let layout = Layout::new(&outline);
         let mut good: Vec<(u32, u64)> = Vec::new();
-        self.each_record(loaded.rid, "item, outcome, nanos", |row| {
+        self.each_record(rid, "item, outcome, nanos", |row| {
             let code: Option<i64> = row.get(1).map_err(&get)?;
             if let Some(code) = code
                 && rows::outcome(self.db, code)?.is_good()
@@ -145,7 +152,7 @@ impl Reader<'_> {
         let mut good = good.into_iter().peekable();
         while let Some((ix, nanos)) = good.next() {
             let Some(place) = layout.place(ItemIx(ix)).filter(|p| !p.discovery) else { continue };
-            let mut of_test = samples.test(layout.test_name(place.test_ix));
+            let mut of_test = samples.test(outline.tests[place.test_ix.0 as usize].name);
             of_test.add(place.path, nanos);
             while let Some((place, nanos)) = good.peek().and_then(|(ix, nanos)| {
                 let next = layout.place(ItemIx(*ix))?;

@@ -6,10 +6,10 @@
 use super::error::reading;
 use super::rows::{self, decode};
 use crate::error::StoreError;
-use crate::layout::{is_counted, planned_records};
+use crate::layout::{Layout, Outline, is_counted};
 use crate::segment::Segment;
 use crate::types::LabKey;
-use muster_core::change::{ItemRecord, RunRecord, SentUnit, Used};
+use muster_core::change::{ItemRecord, SentUnit, Used};
 use muster_core::id::{ItemIx, LeaseId, RunId, UnitId};
 use muster_core::outcome::{Counts, Verdict};
 use rusqlite::{Connection, OptionalExtension as _};
@@ -69,19 +69,20 @@ pub(super) struct Replaced {
 }
 
 impl Live {
-    pub(super) fn new(rid: i64, record: &RunRecord) -> Self {
-        let (records, questions) = planned_records(record);
+    pub(super) fn new(rid: i64, number: u32, outline: &Outline<'_>) -> Self {
+        let layout = Layout::new(outline);
+        let questions = layout.questions();
         Self {
             rid,
-            number: record.number,
-            items: records - questions.len() as u32,
+            number,
+            items: layout.len() - questions.len() as u32,
             questions,
-            slots: vec![Slot::default(); records as usize],
+            slots: vec![Slot::default(); layout.len() as usize],
             counts: Counts::default(),
             // Limit: tests are numbered with 32 bits.
-            tests: record.plan.tests.len() as u32,
+            tests: outline.tests.len() as u32,
             record_seq: 0,
-            expansion_seq: 0,
+            expansion_seq: outline.found.len() as u32,
             segment: None,
             dirty: false,
         }
@@ -92,21 +93,12 @@ impl Live {
         conn: &Connection,
         db: &Path,
         rid: i64,
-        record: &RunRecord,
+        number: u32,
+        outline: &Outline<'_>,
     ) -> Result<Self, StoreError> {
         let get = reading(db);
-        let mut live = Self::new(rid, record);
+        let mut live = Self::new(rid, number, outline);
         let (from, to) = keys(rid);
-        let mut found = conn
-            .prepare_cached("SELECT id, body FROM expansions WHERE id BETWEEN ?1 AND ?2 ORDER BY id")
-            .map_err(&get)?;
-        let mut list = found.query([from, to]).map_err(&get)?;
-        while let Some(row) = list.next().map_err(&get)? {
-            let body = row.get_ref(1).map_err(&get)?.as_blob().map_err(|e| get(e.into()))?;
-            let n = super::read::expansion(db, record.id, 0, body)?.items.len() as u32;
-            live.append(n);
-            live.expansion_seq = (row.get::<_, i64>(0).map_err(&get)? - from) as u32 + 1;
-        }
         let mut records = conn
             .prepare_cached(
                 "SELECT id, item, attempt, verdict FROM records WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
@@ -120,7 +112,7 @@ impl Live {
             live.record_seq = (row.get::<_, i64>(0).map_err(&get)? - from) as u32;
             let verdict = code.map(|c| rows::verdict(db, c)).transpose()?;
             live.put(ItemIx(item), attempt, verdict)
-                .ok_or_else(|| rows::damaged(db, format!("{} has a record of no item", record.id)))?;
+                .ok_or_else(|| rows::damaged(db, format!("run {number} has a record of no item")))?;
         }
         live.dirty = false;
         Ok(live)

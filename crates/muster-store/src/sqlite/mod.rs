@@ -22,6 +22,7 @@ mod open;
 mod output;
 mod read;
 mod rows;
+mod sent;
 
 use crate::error::StoreError;
 use crate::segment::io_error;

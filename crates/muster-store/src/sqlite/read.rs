@@ -4,15 +4,14 @@ use super::error::reading;
 use super::live::{Cache, Live, Sent, keys, load_used};
 use super::rows::{self, decode, decode_attempt, item_record};
 use crate::error::StoreError;
-use crate::layout::{Layout, Place};
-use crate::parts::{Parts, head, is_wanted};
+use crate::layout::{Layout, Outline, Place, outline};
+use crate::parts::{is_wanted, view};
 use crate::types::{FailedItem, ItemFilter, LabKey, LateEvidence};
 use muster_core::change::{
     AgentRecord, Expansion, FoundAgain, ItemRecord, LeaseRecord, RunPhase, RunRecord, RunSnapshot, Snapshot,
 };
 use muster_core::exchange::Group;
 use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx};
-use muster_core::outcome::Counts;
 use muster_core::plan::PlannedItem;
 use muster_core::view::{AttemptView, RunView};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -34,8 +33,6 @@ pub(super) struct Loaded {
     pub(super) lab: LabKey,
     pub(super) phase: RunPhase,
     pub(super) record: Arc<RunRecord>,
-    pub(super) counts: Counts,
-    pub(super) items: u32,
 }
 
 /// A run's row number and number in its area.
@@ -47,11 +44,16 @@ pub(super) fn find_rid(conn: &Connection, db: &Path, run: RunId) -> Result<Optio
 
 /// What a writer remembers of a run; an error where it is not this lab's.
 pub(super) fn load_live(conn: &Connection, db: &Path, lab: LabKey, run: RunId) -> Result<Live, StoreError> {
-    let loaded = Reader { conn, db }.run(run)?;
-    if loaded.lab != lab {
+    let (rid, number) = find_rid(conn, db, run)?.ok_or(StoreError::UnknownRun { run })?;
+    let owner: i64 = conn
+        .prepare_cached("SELECT lab FROM runs WHERE rid = ?1")
+        .and_then(|mut s| s.query_row([rid], |r| r.get(0)))
+        .map_err(reading(db))?;
+    if owner != lab.0.cast_signed() {
         return Err(StoreError::Contradiction { run, what: "it belongs to another lab".to_owned() });
     }
-    Live::load(conn, db, loaded.rid, &loaded.record)
+    let kept = Reader { conn, db }.outline(rid)?;
+    Live::load(conn, db, rid, number, &kept.outline(db)?)
 }
 
 /// What a writer remembers of what was sent. Runs that are needed to know it are remembered as well.
@@ -75,10 +77,27 @@ pub(super) fn load_sent(
     })
 }
 
-/// A blob of found items.
-pub(super) fn expansion(db: &Path, run: RunId, test: u32, body: &[u8]) -> Result<Expansion, StoreError> {
-    let (first, groups, items): (ItemIx, Vec<Group>, Vec<PlannedItem>) = decode(db, "found items", body)?;
-    Ok(Expansion { run, test: TestIx(test), first, groups: groups.into(), items: items.into() })
+/// Outlines as they are kept, for [`Outline`]s to borrow from.
+pub(super) struct KeptOutline {
+    tests: Vec<u8>,
+    found: Vec<Vec<u8>>,
+}
+
+impl KeptOutline {
+    pub(super) fn outline(&self, db: &Path) -> Result<Outline<'_>, StoreError> {
+        let tests = decode(db, "an outline", &self.tests)?;
+        let found = self.found.iter().map(|bytes| decode(db, "an outline", bytes));
+        let outline = Outline { tests, found: found.collect::<Result<_, _>>()? };
+        // Places are computed from this, so what does not fit together is not let in.
+        let mut end = outline.tests.iter().map(|t| t.items.len()).sum::<u32>();
+        for found in &outline.found {
+            if found.first.0 != end || found.test.0 as usize >= outline.tests.len() {
+                return Err(rows::damaged(db, "found items do not follow the planned ones".to_owned()));
+            }
+            end += found.paths.len() as u32;
+        }
+        Ok(outline)
+    }
 }
 
 const HEAD: &str =
@@ -90,7 +109,7 @@ impl Reader<'_> {
         let mut found = self
             .conn
             .prepare_cached(
-                "SELECT rid, lab, number, created, state, ended, reason, counts, items, spec, plan
+                "SELECT rid, lab, number, created, state, ended, reason, spec, plan
                  FROM runs JOIN plans USING (rid) WHERE id = ?1",
             )
             .map_err(&get)?;
@@ -98,8 +117,8 @@ impl Reader<'_> {
         let Some(row) = list.next().map_err(&get)? else {
             return Err(StoreError::UnknownRun { run });
         };
-        let spec = decode(self.db, "a run's spec", self.blob(row, 9)?)?;
-        let plan = decode(self.db, "a plan", self.blob(row, 10)?)?;
+        let spec = decode(self.db, "a run's spec", self.blob(row, 7)?)?;
+        let plan = decode(self.db, "a plan", self.blob(row, 8)?)?;
         let record = RunRecord {
             id: run,
             number: row.get(2).map_err(&get)?,
@@ -117,8 +136,6 @@ impl Reader<'_> {
                 row.get(6).map_err(&get)?,
             )?,
             record: Arc::new(record),
-            counts: rows::decode_counts(self.db, self.blob(row, 7)?)?,
-            items: row.get(8).map_err(&get)?,
         })
     }
 
@@ -127,17 +144,35 @@ impl Reader<'_> {
         row.get_ref(at).map_err(&get)?.as_blob().map_err(|e| get(e.into()))
     }
 
-    pub(super) fn expansions(&self, rid: i64, run: RunId) -> Result<Vec<Expansion>, StoreError> {
+    pub(super) fn outline(&self, rid: i64) -> Result<KeptOutline, StoreError> {
+        let get = reading(self.db);
+        let tests = self
+            .conn
+            .prepare_cached("SELECT outline FROM plans WHERE rid = ?1")
+            .and_then(|mut s| s.query_row([rid], |r| r.get(0)))
+            .map_err(&get)?;
+        let (from, to) = keys(rid);
+        let mut found = self
+            .conn
+            .prepare_cached("SELECT outline FROM expansions WHERE id BETWEEN ?1 AND ?2 ORDER BY id")
+            .map_err(&get)?;
+        let list = found.query_map([from, to], |r| r.get(0)).map_err(&get)?;
+        Ok(KeptOutline { tests, found: list.collect::<Result<_, _>>().map_err(&get)? })
+    }
+
+    fn expansions(&self, rid: i64, run: RunId) -> Result<Vec<Expansion>, StoreError> {
         let get = reading(self.db);
         let (from, to) = keys(rid);
         let mut found = self
             .conn
-            .prepare_cached("SELECT test, body FROM expansions WHERE id BETWEEN ?1 AND ?2 ORDER BY id")
+            .prepare_cached("SELECT body FROM expansions WHERE id BETWEEN ?1 AND ?2 ORDER BY id")
             .map_err(&get)?;
         let mut list = found.query([from, to]).map_err(&get)?;
         let mut expansions = Vec::new();
         while let Some(row) = list.next().map_err(&get)? {
-            expansions.push(expansion(self.db, run, row.get(0).map_err(&get)?, self.blob(row, 1)?)?);
+            let (test, first, groups, items): (_, _, Vec<Group>, Vec<PlannedItem>) =
+                decode(self.db, "found items", self.blob(row, 0)?)?;
+            expansions.push(Expansion { run, test, first, groups: groups.into(), items: items.into() });
         }
         Ok(expansions)
     }
@@ -178,27 +213,31 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What items amount to, those with the default record left out.
-    pub(super) fn items(&self, rid: i64) -> Result<HashMap<ItemIx, ItemRecord>, StoreError> {
+    /// What items amount to, by record, of so many.
+    fn items(&self, rid: i64, len: u32) -> Result<Vec<ItemRecord>, StoreError> {
         let get = reading(self.db);
-        let mut items = HashMap::new();
+        let mut items = vec![ItemRecord::default(); len as usize];
         self.each_record(rid, "item, verdict, attempts, tries, lab_errors, failed, reason", |row| {
-            let item = ItemIx(row.get(0).map_err(&get)?);
-            items.insert(item, item_record(self.db, row, 1)?);
+            let item: u32 = row.get(0).map_err(&get)?;
+            let Some(known) = items.get_mut(item as usize) else {
+                return Err(rows::damaged(self.db, format!("there is a record of item {item} of {len}")));
+            };
+            *known = item_record(self.db, row, 1)?;
             Ok(())
         })?;
-        items.retain(|_, record| *record != ItemRecord::default());
         Ok(items)
     }
 
     pub(super) fn snapshot_of(&self, loaded: Loaded) -> Result<RunSnapshot, StoreError> {
-        let Loaded { rid, lab: _, phase, record, counts: _, items: _ } = loaded;
-        let items: BTreeMap<_, _> = self.items(rid)?.into_iter().collect();
+        let Loaded { rid, lab: _, phase, record } = loaded;
+        let expansions = self.expansions(rid, record.id)?;
+        let len = Layout::new(&outline(&record, &expansions)).len();
+        let items = (0..).map(ItemIx).zip(self.items(rid, len)?);
         Ok(RunSnapshot {
             phase,
-            expansions: self.expansions(rid, record.id)?,
+            expansions,
             found_again: self.found_again(rid, record.id)?,
-            items: items.into_iter().collect(),
+            items: items.filter(|(_, record)| *record != ItemRecord::default()).collect(),
             record,
         })
     }
@@ -289,29 +328,38 @@ impl Reader<'_> {
         Ok(heads)
     }
 
+    /// A run without its tests, and its row number.
+    pub(super) fn head(&self, run: RunId) -> Result<(i64, RunView), StoreError> {
+        let (rid, _) = find_rid(self.conn, self.db, run)?.ok_or(StoreError::UnknownRun { run })?;
+        let head = self.heads("WHERE rid = ?1", [rid])?.pop();
+        Ok((rid, head.ok_or(StoreError::UnknownRun { run })?))
+    }
+
     pub(super) fn view(&self, run: RunId, filter: ItemFilter<'_>) -> Result<RunView, StoreError> {
         let get = reading(self.db);
-        let loaded = self.run(run)?;
-        let rid = loaded.rid;
-        let head = head(&loaded.record, &loaded.phase, loaded.counts, loaded.items);
-        let expansions = self.expansions(rid, run)?;
-        let items = self.items(rid)?;
-        let layout = Layout::new(&loaded.record.plan, &expansions);
-        let wanted = |item: ItemIx| {
-            let verdict = items.get(&item).and_then(|r| r.verdict);
-            layout
-                .place(item)
-                .is_some_and(|p| is_wanted(filter, layout.test_name(p.test_ix), p.path, verdict))
-        };
-        let mut attempts: HashMap<ItemIx, Vec<AttemptView>> = HashMap::new();
+        let (rid, head) = self.head(run)?;
+        let kept = self.outline(rid)?;
+        let outline = kept.outline(self.db)?;
+        let layout = Layout::new(&outline);
+        let items = self.items(rid, layout.len())?;
+        let wanted: Vec<bool> = (0..layout.len())
+            .map(|ix| {
+                let verdict = items[ix as usize].verdict;
+                layout.place(ItemIx(ix)).is_some_and(|p| {
+                    is_wanted(filter, outline.tests[p.test_ix.0 as usize].name, p.path, verdict)
+                })
+            })
+            .collect();
+        let mut attempts: Vec<Vec<AttemptView>> = vec![Vec::new(); wanted.len()];
         self.each_record(rid, "item, attempt, outcome, nanos, started, body, output", |row| {
-            let (item, number) = (ItemIx(row.get(0).map_err(&get)?), row.get(1).map_err(&get)?);
-            if number > 0 && wanted(item) {
-                attempts.entry(item).or_default().push(decode_attempt(self.db, number, row, 2)?);
+            let (item, number): (u32, u16) = (row.get(0).map_err(&get)?, row.get(1).map_err(&get)?);
+            // Every record was found to be of an item above, in the same transaction.
+            if number > 0 && wanted[item as usize] {
+                attempts[item as usize].push(decode_attempt(self.db, number, row, 2)?);
             }
             Ok(())
         })?;
-        Ok(Parts { head, record: loaded.record, expansions, items, attempts }.into_view(filter))
+        Ok(view(head, &outline, items, attempts, filter))
     }
 
     pub(super) fn failures(&self, run: RunId) -> Result<Vec<FailedItem>, StoreError> {
@@ -355,9 +403,9 @@ impl Reader<'_> {
                 Ok(())
             })?;
         }
-        let record = self.run(run)?.record;
-        let expansions = self.expansions(rid, run)?;
-        let layout = Layout::new(&record.plan, &expansions);
+        let kept = self.outline(rid)?;
+        let outline = kept.outline(self.db)?;
+        let layout = Layout::new(&outline);
         let mut names: HashMap<TestIx, Arc<str>> = HashMap::new();
         let mut list = Vec::with_capacity(failed.len());
         for (item, (ItemRecord { verdict, reason, .. }, last)) in failed {
@@ -365,8 +413,16 @@ impl Reader<'_> {
             else {
                 return Err(rows::damaged(self.db, format!("{run} has a failure of no item")));
             };
-            let test = names.entry(test_ix).or_insert_with(|| layout.test_name(test_ix).into()).clone();
-            list.push(FailedItem { item, test_ix, test, path: path.clone(), verdict, reason, last });
+            let test = names.entry(test_ix).or_insert_with(|| outline.tests[test_ix.0 as usize].name.into());
+            list.push(FailedItem {
+                item,
+                test_ix,
+                test: test.clone(),
+                path: path.into(),
+                verdict,
+                reason,
+                last,
+            });
         }
         Ok(list)
     }

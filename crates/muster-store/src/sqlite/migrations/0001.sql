@@ -55,16 +55,17 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_area ON runs (area, id);
 CREATE INDEX runs_active ON runs (lab) WHERE state = 0;
 
--- What is large and rarely read of a run.
+-- What is large of a run. Views need the outline alone, so it comes first.
 CREATE TABLE plans (
     rid     INTEGER PRIMARY KEY,
+    outline BLOB NOT NULL,
     spec    BLOB NOT NULL,
     plan    BLOB NOT NULL
 );
 
 CREATE TABLE expansions (
     id      INTEGER PRIMARY KEY,        -- rid << 32 | place among the run's expansions
-    test    INTEGER NOT NULL,
+    outline BLOB NOT NULL,
     body    BLOB NOT NULL
 );
 
