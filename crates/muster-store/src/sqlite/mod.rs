@@ -23,6 +23,8 @@ mod output;
 mod read;
 mod rows;
 mod sent;
+#[cfg(test)]
+mod tests;
 
 use crate::error::StoreError;
 use crate::segment::io_error;
