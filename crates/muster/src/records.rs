@@ -8,13 +8,13 @@ use muster_core::address::{Address, RunRef, Scope, item_name};
 use muster_core::attempt::Output;
 use muster_core::view::{ItemView, RunState, RunView, TestView};
 use muster_formats::report::{Logs, text};
-use muster_store::{ItemFilter, RunLock, RunName, Store};
+use muster_store::{ItemFilter, RunLock, RunName, Sqlite, Store as _};
 use std::cell::RefCell;
 use std::sync::Mutex;
 
 /// The records of the area at hand, for reading.
 pub(crate) struct Records {
-    store: RefCell<Box<dyn Store>>,
+    store: RefCell<Sqlite>,
     /// The area of the latest run; the configuration is not needed to look at records, and may be broken.
     area: String,
 }
@@ -60,8 +60,8 @@ impl Records {
     /// There is no area, it has no records yet, or they cannot be read.
     pub(crate) fn open(context: &Context) -> Result<Self, anyhow::Error> {
         let dir = context.area_dir()?;
-        let mut store = crate::wiring::open_for_reading(&dir)?;
-        let area = area_name(context, &mut *store)?;
+        let mut store = crate::wiring::open_sqlite(&dir)?;
+        let area = area_name(context, &mut store)?;
         Ok(Self { store: RefCell::new(store), area })
     }
 
@@ -71,8 +71,8 @@ impl Records {
     }
 
     /// The store, for queries of a command's own.
-    pub(crate) fn with<T, E>(&self, ask: impl FnOnce(&mut dyn Store) -> Result<T, E>) -> Result<T, E> {
-        ask(&mut **self.store.borrow_mut())
+    pub(crate) fn with<T, E>(&self, ask: impl FnOnce(&mut Sqlite) -> Result<T, E>) -> Result<T, E> {
+        ask(&mut self.store.borrow_mut())
     }
 
     /// The run a person means, without its tests.
@@ -193,7 +193,7 @@ pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> 
 
 /// Logs as the store keeps them.
 pub(crate) struct StoreLogs {
-    store: Mutex<Box<dyn Store>>,
+    store: Mutex<Sqlite>,
     run: muster_core::id::RunId,
 }
 

@@ -1,8 +1,11 @@
-//! Which store, opened how, and where the executor puts what it has not recorded yet.
+//! Which store, opened how, and where the executor keeps what it has not recorded yet.
 
 use crate::commands::records::no_runs;
 use crate::context::RECORDS;
 use crate::records::{Found, Records};
+use muster_core::change::RunSnapshot;
+use muster_core::id::{ItemIx, UnitId};
+use muster_core::plan::PlannedItems;
 use muster_store::{Sqlite, Store, StoreError};
 use std::path::{Path, PathBuf};
 
@@ -11,14 +14,77 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// There are none yet, or they cannot be read.
 pub(crate) fn open_for_reading(area_dir: &Path) -> Result<Box<dyn Store>, anyhow::Error> {
+    Ok(Box::new(open_sqlite(area_dir)?))
+}
+
+/// The same, as what it is.
+///
+/// # Errors
+/// As above.
+pub(crate) fn open_sqlite(area_dir: &Path) -> Result<Sqlite, anyhow::Error> {
     match Sqlite::open_to_read(&area_dir.join(RECORDS)) {
-        Ok(store) => Ok(Box::new(store)),
+        Ok(store) => Ok(store),
         Err(StoreError::NoStore { .. }) => Err(no_runs()),
         Err(e) => Err(e.into()),
     }
 }
 
-/// The file that the log of a running attempt is spilled to, if it has one.
-pub(crate) fn running_log(_records: &Records, _found: &Found, _number: u16) -> Option<PathBuf> {
-    None
+/// The files that the logs of a running attempt's processes are spilled to, one for each in their order.
+/// None of them need be there: a log begins in memory.
+pub(crate) struct RunningLog {
+    run_dir: PathBuf,
+    unit: UnitId,
+}
+
+impl RunningLog {
+    /// Finds out where an attempt's log grows; `None` while it has not been given to a device.
+    ///
+    /// # Errors
+    /// The records cannot be read.
+    pub(crate) fn find(
+        records: &Records,
+        found: &Found,
+        attempt: u16,
+    ) -> Result<Option<Self>, anyhow::Error> {
+        let snapshot = records.with(|s| s.load_run_snapshot(found.run.id))?;
+        let (test, item) = (&found.test().name, found.item());
+        let Some(item) = place(&snapshot, test, &item.path, item.discovery) else { return Ok(None) };
+        let unit = records.with(|s| s.find_unit(found.run.id, item, attempt))?;
+        let run_dir = records.with(|s| Ok::<_, StoreError>(s.run_dir(found.run.number)))?;
+        Ok(unit.zip(run_dir).map(|(unit, run_dir)| Self { run_dir, unit }))
+    }
+
+    /// The file of the attempt's process of this number, from 0: as `muster_agent::tasks` names it.
+    pub(crate) fn part(&self, number: usize) -> PathBuf {
+        let unit = self.unit.0;
+        self.run_dir.join(format!("out/{}/{unit}-{number}.frames", unit / 1000))
+    }
+}
+
+/// Where an item's record is in its run: the plan's listed items and questions, then what was found.
+fn place(snapshot: &RunSnapshot, test: &str, path: &str, discovery: bool) -> Option<ItemIx> {
+    let plan = &snapshot.record.plan;
+    let mut first = 0;
+    for planned in &plan.tests {
+        let here = planned.def.name == test;
+        match &planned.items {
+            PlannedItems::Listed(items) => {
+                if here && let Some(at) = items.iter().position(|i| &*i.path == path) {
+                    return u32::try_from(first + at).ok().map(ItemIx);
+                }
+                first += items.len();
+            }
+            PlannedItems::Found(_) => {
+                if here && discovery {
+                    return u32::try_from(first).ok().map(ItemIx);
+                }
+                first += 1;
+            }
+        }
+    }
+    snapshot.expansions.iter().find_map(|e| {
+        let here = plan.tests.get(e.test.0 as usize).is_some_and(|t| t.def.name == test);
+        let at = e.items.iter().position(|i| here && &*i.path == path)?;
+        Some(ItemIx(e.first.0 + u32::try_from(at).ok()?))
+    })
 }

@@ -1,5 +1,6 @@
 //! `muster doctor`: what on this machine would make tests fail, and how to mend it.
 
+use super::typed::TargetArgs;
 use crate::context::{Context, OutputMode};
 use crate::doctor::{Finding, Level, Subject, look};
 use crate::local::area::{cores, load};
@@ -14,12 +15,15 @@ use std::io::Write as _;
 #[command(
     after_help = "Exit code 1 if something is found that will make tests fail or lose results; warnings do not count."
 )]
-pub(crate) struct DoctorArgs {}
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+}
 
 /// Looks, and tells.
-pub(crate) fn run(_: &DoctorArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+pub(crate) fn run(args: &DoctorArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     // Without an area the machine can be looked at all the same.
-    let area = context.area_file().is_ok().then(|| load(context, None, &[]));
+    let area = context.area_file().is_ok().then(|| load(context, args.target.target.as_deref(), &[]));
     let broken = matches!(area, Some(Err(_)));
     let area = area.and_then(Result::ok);
     let def = area.as_ref().map(|a| &a.loaded.area);
@@ -28,10 +32,10 @@ pub(crate) fn run(_: &DoctorArgs, context: &Context) -> Result<ExitCode, anyhow:
     let mut findings = look(&Subject { area_dir: &dir, jobs, area: def });
     if broken {
         findings.push(Finding {
-            level: Level::Bad,
+            level: Level::Warn,
             what: "area",
-            found: "its configuration cannot be used; its tools were not looked at".to_owned(),
-            fix: Some(format!("{} config check", context.program())),
+            found: "its configuration cannot be used like this; its tools were not looked at".to_owned(),
+            fix: Some(format!("{0} config check, or {0} doctor --target …", context.program())),
         });
     }
     let mut out = context.stdout();
@@ -60,11 +64,11 @@ fn lines(finding: &Finding) -> Vec<String> {
     let mut lines = vec![format!(
         "{}  {} {}",
         paint(style, word),
-        paint(DIM, pad(finding.what, 11)),
+        paint(DIM, pad(finding.what, 12)),
         visible(&finding.found)
     )];
     lines.extend(
-        finding.fix.as_ref().map(|fix| format!("{}{} {}", " ".repeat(18), paint(INFO, "fix:"), visible(fix))),
+        finding.fix.as_ref().map(|fix| format!("{}{} {}", " ".repeat(19), paint(INFO, "fix:"), visible(fix))),
     );
     lines
 }

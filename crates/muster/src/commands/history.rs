@@ -13,7 +13,7 @@ use muster_core::address::item_name;
 use muster_core::outcome::{ExitCode, Outcome, Verdict};
 use muster_core::time::micros;
 use muster_formats::report::words;
-use muster_store::HistoryEntry;
+use muster_store::{HistoryEntry, Store as _};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -272,7 +272,8 @@ fn of_many(test: &str, pasts: &[Past], width: usize) -> Vec<String> {
         text::plural(runs.len() as u64, "run", "runs"),
         text::count(unsteady as u64)
     )];
-    let columns = (width.min(WIDTH_MAX) / 4).clamp(8, 30);
+    let longest = pasts.iter().map(|p| p.runs.len()).max().unwrap_or_default();
+    let columns = longest.clamp("runs".len(), (width.min(WIDTH_MAX) / 4).clamp(8, 30));
     let mut table = Table::new(&[
         ("item", Column::Shrink),
         ("median", Column::Right),

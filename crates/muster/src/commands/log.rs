@@ -3,12 +3,15 @@
 use super::typed::address_text;
 use crate::context::{Context, OutputMode};
 use crate::error::Complaint;
-use crate::records::{Found, Records};
+use crate::records::{Found, Life, Records};
 use crate::terminal::log_printer::{Choice, LogPrinter, Shape};
+use crate::wiring::RunningLog;
 use clap::Args;
+use muster_core::address::RunRef;
 use muster_core::attempt::{AttemptResult, Output};
 use muster_core::outcome::ExitCode;
 use muster_formats::report::words;
+use muster_store::{ItemFilter, Store as _};
 use std::io::{BufWriter, Write};
 use std::time::Duration;
 
@@ -160,30 +163,34 @@ fn growing(
     if item.verdict.is_some() {
         return Err(never_run(&found, wanted));
     }
-    let mut from = 0;
+    let mut log = None;
+    let (mut part, mut from) = (0, 0);
     loop {
         // Whether it is over is asked before the log is read, so that nothing written in between is missed.
-        let run = records.find_run(&muster_core::address::RunRef::Number(found.run.number))?;
-        let over = !matches!(records.life(&run), Some(crate::records::Life::Alive(_)));
-        let fresh =
-            records.load(&run, muster_store::ItemFilter::Item(&found.test().name, &found.item().path))?;
+        let run = records.find_run(&RunRef::Number(found.run.number))?;
+        let over = !matches!(records.life(&run), Some(Life::Alive(_)));
+        let fresh = records.load(&run, ItemFilter::Item(&found.test().name, &found.item().path))?;
+        if fresh.tests.first().is_none_or(|t| t.items.is_empty()) {
+            return Err(not_yet(&found, number, over));
+        }
         found = Found { run: fresh, attempt: found.attempt };
-        let ended = attempt(&found, Some(number)).map(|(_, r)| r.clone());
-        if let Some(path) = crate::wiring::running_log(records, &found, number) {
-            from = printer.push_file(&path, from)?;
+        if let Some((_, result)) = attempt(&found, Some(number)) {
+            // The record has all of it, and in the order of all its processes.
+            printer.skip_what_was_printed();
+            return recorded(records, &found, result, None, printer);
         }
-        if let Some(result) = ended {
-            // What the file did not have (it was short, or is gone) is in the record.
-            if from == 0 {
-                recorded(records, &found, &result, None, printer)?;
-            }
-            return Ok(());
+        if log.is_none() {
+            log = RunningLog::find(records, &found, number)?;
         }
-        if !follow || over {
-            if from == 0 {
-                return Err(not_yet(&found, number, over));
+        if let Some(log) = &log {
+            from = printer.push_file(&log.part(part), from)?;
+            while log.part(part + 1).exists() {
+                part += 1;
+                from = printer.push_file(&log.part(part), 0)?;
             }
-            return Ok(());
+        }
+        if !follow || over || found.item().verdict.is_some() {
+            return if printer.has_printed() { Ok(()) } else { Err(not_yet(&found, number, over)) };
         }
         printer.flush()?;
         std::thread::sleep(LOOK_EVERY);
@@ -221,7 +228,7 @@ fn not_yet(found: &Found, number: u16, over: bool) -> anyhow::Error {
         .hint(format!("its run is no longer worked on; `muster resume {}` goes on with it", found.run.number))
     } else {
         Complaint::new(ExitCode::NothingRan, format!("attempt {number} of {address} has no log yet"))
-            .hint("`--follow` waits for it; logs of running attempts are kept in memory for the first second")
+            .hint("`--follow` waits for it: a log is in memory until it is long or a while old")
     };
     complaint.into()
 }

@@ -53,6 +53,9 @@ pub(crate) struct ExecArgs {
     /// End the whole run after this long, e.g. `90s`, `10m`, `1h30m` (exit code 124)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
+    /// Set a value of the configuration for this run, e.g. `--set limits.groups.db=2`, `--set env.LEVEL=3`
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    pub(crate) settings: Vec<String>,
     /// Start nothing more after this many failed items
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub(crate) fail_fast: Option<NonZeroU32>,
@@ -111,6 +114,18 @@ fn duration(text: &str) -> Result<Duration, String> {
         text.parse::<jiff::SignedDuration>().ok().and_then(|d| d.try_into().ok())
     };
     read.filter(|d| !d.is_zero()).ok_or_else(|| say.to_owned())
+}
+
+/// Makes a line of TOML of `KEY=VALUE`: what is no number, boolean, list or table is a text.
+fn setting(text: &str) -> Result<String, String> {
+    let (key, value) = text.split_once('=').ok_or("a setting is `KEY=VALUE`, e.g. `limits.jobs=4`")?;
+    let (key, value) = (key.trim(), value.trim());
+    let as_is = format!("{key} = {value}");
+    if as_is.parse::<toml::Table>().is_ok() {
+        return Ok(as_is);
+    }
+    let quoted = format!("{key} = {}", toml::Value::String(value.to_owned()));
+    quoted.parse::<toml::Table>().map(|_| quoted).map_err(|_| format!("`{key}` is not a key"))
 }
 
 fn report(text: &str) -> Result<Spec, BadSpec> {

@@ -83,7 +83,10 @@ impl<'a> Mount<'a> {
     /// be mounted.
     fn resolve(&self, group: &str) -> PathBuf {
         let below = group.strip_prefix(self.root.trim_end_matches('/')).unwrap_or(group);
-        Path::new(self.place).join(below.trim_start_matches('/'))
+        match below.trim_matches('/') {
+            "" => PathBuf::from(self.place),
+            below => Path::new(self.place).join(below),
+        }
     }
 }
 

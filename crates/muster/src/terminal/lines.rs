@@ -53,7 +53,8 @@ pub(super) fn below(what: &str, width: usize) -> String {
 
 /// An item with its verdict, and what a person should read first.
 pub(super) fn item(news: &ItemNews, logs: Option<&dyn Logs>, width: usize) -> Vec<String> {
-    let took = news.result.as_ref().map(|r| r.duration);
+    // Of a flaky item, the result is that of the attempt that failed.
+    let took = news.result.as_ref().filter(|r| news.verdict == r.outcome.into()).map(|r| r.duration);
     let mut lines = vec![head(label(news.verdict), of(news.verdict), took, &name_of(&news.key), width)];
     let why = why(&news.reason, news.result.as_deref(), logs);
     if !why.is_empty() {

@@ -41,6 +41,10 @@ pub(crate) struct LogPrinter<W> {
     color: bool,
     /// Bytes of a frame that is not whole yet.
     rest: Vec<u8>,
+    /// Bytes of text taken in, of both streams; remarks do not count.
+    taken: u64,
+    /// Of what comes next, this much has been printed before.
+    skip: u64,
     /// The stream whose line is not ended.
     open: Option<Stream>,
     tamer: Tamer,
@@ -57,7 +61,18 @@ impl<W: Write> LogPrinter<W> {
     /// A printer; `tame` for terminals, which are to keep their cursor and title whatever a test prints.
     /// `color` is for what is added to it.
     pub(crate) fn new(out: W, choice: Choice, shape: Shape, tame: bool, color: bool) -> Self {
-        Self { out, choice, shape, tame, color, rest: Vec::new(), open: None, tamer: Tamer::default() }
+        Self {
+            out,
+            choice,
+            shape,
+            tame,
+            color,
+            rest: Vec::new(),
+            taken: 0,
+            skip: 0,
+            open: None,
+            tamer: Tamer::default(),
+        }
     }
 
     /// Takes further bytes of the log.
@@ -96,6 +111,17 @@ impl<W: Write> LogPrinter<W> {
         }
     }
 
+    /// What comes next begins with what has been printed already, perhaps cut differently.
+    pub(crate) fn skip_what_was_printed(&mut self) {
+        self.skip = std::mem::take(&mut self.taken);
+        self.rest.clear();
+    }
+
+    /// Whether there was anything so far.
+    pub(crate) fn has_printed(&self) -> bool {
+        self.taken > 0
+    }
+
     /// Everything so far is on its way.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
@@ -112,7 +138,17 @@ impl<W: Write> LogPrinter<W> {
         self.out.flush()
     }
 
-    fn frame(&mut self, frame: Frame<'_>) -> io::Result<()> {
+    fn frame(&mut self, mut frame: Frame<'_>) -> io::Result<()> {
+        if frame.stream == Stream::Muster {
+            if self.skip > 0 {
+                return Ok(());
+            }
+        } else {
+            self.taken += frame.text.len() as u64;
+            let known = usize::try_from(self.skip).map_or(frame.text.len(), |s| s.min(frame.text.len()));
+            self.skip -= known as u64;
+            frame.text = &frame.text[known..];
+        }
         let wanted = match self.choice {
             Choice::All => true,
             Choice::Stdout => frame.stream == Stream::Stdout,
@@ -358,6 +394,20 @@ mod tests {
                 |   61.002 out no line end
             "#]],
         );
+    }
+
+    #[test]
+    fn a_log_that_was_printed_in_part_goes_on_where_it_stood() {
+        let log = log();
+        for cut in 0..=log.len() {
+            let mut out = Vec::new();
+            let mut printer = LogPrinter::new(&mut out, Choice::Stdout, Shape::Plain, false, false);
+            printer.push(&log[..cut]).unwrap();
+            printer.skip_what_was_printed();
+            printer.push(&log).unwrap();
+            printer.finish().unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), "one\ntwo\nno line end", "cut at {cut}");
+        }
     }
 
     #[test]

@@ -181,7 +181,7 @@ fn plain_lines_tell_of_tests_and_of_items_that_need_a_person() {
                PASS   340ms  build
                FAIL   340ms  net/ping/ipv6
                              exit code 1: error: it is broken
-              FLAKY   340ms  net/tls
+              FLAKY          net/tls
                              exit code 1: error: it is broken
             TIMEOUT   340ms  net/slow
                              did not end within 10s: error: it is broken
@@ -237,7 +237,7 @@ fn verbose_lines_tell_of_every_attempt_with_the_output_of_those_that_failed() {
                            │ error: it is broken
                PASS   340ms  net/tls#2
                              on box, cpu 15ms, memory 9.0 MiB
-              FLAKY   340ms  net/tls
+              FLAKY          net/tls
                              exit code 1
             TIMEOUT   340ms  net/slow
                              on box, cpu 15ms, memory 9.0 MiB
@@ -252,7 +252,7 @@ fn verbose_lines_tell_of_every_attempt_with_the_output_of_those_that_failed() {
                              exit code 1
                            │ starting
                            │ error: it is broken
-              KNOWN   340ms  net/known
+              KNOWN          net/known
                              exit code 1
             TIMEOUT   2.38s  net  1 timed out, 1 failed, 1 unexpected pass, 1 flaky, 1 known failure, 1 passed
             BLOCKED          deploy

@@ -5,5 +5,6 @@
 
 mod env;
 mod general;
+mod live;
 mod reference;
 mod seeded;

@@ -328,12 +328,12 @@ fn history_shows_outcomes_durations_and_how_flaky_a_test_is() {
     check(
         &["history", "net"],
         expect![[r#"
-        net  2 items in 2 runs, 2 of them failed or flaked
-                             runs  item  median  failed  flake rate, 95 %
-                               f.  tls    510ms          50 % [9.5 % – 91 %]
-                               .F  ping   340ms       1  0 % [0 % – 66 %]
-        --- exit 0
-    "#]],
+            net  2 items in 2 runs, 2 of them failed or flaked
+            runs  item  median  failed  flake rate, 95 %
+              f.  tls    510ms          50 % [9.5 % – 91 %]
+              .F  ping   340ms       1  0 % [0 % – 66 %]
+            --- exit 0
+        "#]],
     );
     check(
         &["history", "nat"],
