@@ -189,6 +189,24 @@ fn a_build_that_fails_says_what_the_compiler_said() {
     assert!(error.contains("exited with code 101") && error.contains("nonsense"), "{error}");
 }
 
+#[test]
+fn a_runner_of_the_projects_own_does_not_keep_its_tests_from_being_found() {
+    let area = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/cargo-runner");
+    let with = |args: &[&str]| {
+        let args = args.iter().map(|a| (*a).to_owned()).collect();
+        let framework = Framework::Cargo { args, binary_args: Vec::new(), ignored: Ignored::Skip };
+        Driver::new(&area, framework)
+            .env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/configured"))
+            .env("RUST_BACKTRACE", "0")
+    };
+    // Cargo's configuration and the toolchain's libraries reach the tests all the same.
+    let driver = with(&["--workspace"]);
+    expect![[r#"
+        configured/knows_its_package: pass
+        macros/has_what_cargo_config_says: pass
+    "#]].assert_eq(&summary(&driver.run_all(&driver.discover().unwrap())));
+}
+
 /// libtest's panics carry a thread id that is different each time.
 fn without_thread_id(log: &str) -> String {
     regex::Regex::new(r"\(\d+\) panicked").unwrap().replace_all(log, "(ID) panicked").into_owned()

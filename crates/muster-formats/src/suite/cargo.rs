@@ -28,7 +28,6 @@ pub(super) struct CargoDiscovery {
     ignored: Ignored,
     batch: Batch,
     state: State,
-    asked: Line,
     base_env: Vec<(String, String)>,
     found: Found,
 }
@@ -38,7 +37,11 @@ enum State {
     Env,
     /// Built, with the runner that tells the environment.
     Build,
-    /// Built without the runner: the project has one of its own that does not go with ours.
+    /// The project has a runner of its own for some `cfg(…)`: ours has to name the target, which is asked.
+    Target,
+    /// Built, with the runner for that target.
+    TargetBuild,
+    /// Built without the runner: not even that goes with the project's own.
     PlainBuild,
     /// One binary after the other.
     List { rest: std::vec::IntoIter<Binary>, at: Binary, asked: Asked },
@@ -64,19 +67,14 @@ impl CargoDiscovery {
             ignored,
             batch,
             state: State::Env,
-            asked: Line::Argv(Vec::new()),
             base_env: Vec::new(),
             found: Found::default(),
         }
     }
 
-    fn ask(&mut self, argv: Vec<String>, dir: &str, env: &[(String, String)]) -> Ask {
-        self.asked = Line::Argv(argv);
-        Ask::Run(SuiteCommand {
-            dir: dir.to_owned(),
-            env: env.to_vec(),
-            ..SuiteCommand::plain(self.asked.clone())
-        })
+    fn ask(&self, argv: Vec<String>, dir: &str, env: &[(String, String)]) -> Ask {
+        let plain = SuiteCommand::plain(Line::Argv(argv));
+        Ask::Run(SuiteCommand { dir: dir.to_owned(), env: env.to_vec(), ..plain })
     }
 
     fn ask_binary(&mut self, args: &[&str]) -> Ask {
@@ -86,15 +84,31 @@ impl CargoDiscovery {
         self.ask(argv, &dir, &env)
     }
 
+    fn build_with_runner(&mut self, target: &str) -> Ask {
+        let (argv, env) = build::command_with_runner(&self.args, target);
+        self.ask(argv, "", &env)
+    }
+
+    fn build_plainly(&mut self) -> Ask {
+        self.state = State::PlainBuild;
+        self.ask(build::command(&self.args), "", &[])
+    }
+
+    /// The command as a person would have typed it.
+    fn shown(&self) -> String {
+        let words = ["cargo", "test"].map(str::to_owned).into_iter().chain(self.args.iter().cloned());
+        shown(&Line::Argv(words.chain(["--no-run".to_owned()]).collect()))
+    }
+
     fn failed(&self, end: End, stderr: &[u8]) -> Ask {
-        let (command, detail) = (shown(&self.asked), build::first_errors(stderr));
+        let (command, detail) = (self.shown(), build::first_errors(stderr));
         Ask::Done(Err(DiscoveryError::Failed { command, end, detail }))
     }
 
     fn built(&mut self, stdout: &[u8]) -> Ask {
         match Build::parse(stdout, &self.base_env) {
             Ok(build) => self.next_binary(build.binaries.into_iter()),
-            Err(detail) => Ask::Done(Err(DiscoveryError::Unreadable { command: shown(&self.asked), detail })),
+            Err(detail) => Ask::Done(Err(DiscoveryError::Unreadable { command: self.shown(), detail })),
         }
     }
 
@@ -203,15 +217,26 @@ impl Discovery for CargoDiscovery {
             State::Env => {
                 self.base_env = parse_env(&stdout);
                 self.state = State::Build;
-                let (argv, env) = build::command_with_runner(&self.args);
-                self.ask(argv, "", &env)
+                self.build_with_runner(build::EVERY_TARGET)
             }
             State::Build if end != End::Exit(0) && build::is_runner_conflict(&stderr) => {
-                self.state = State::PlainBuild;
-                self.ask(build::command(&self.args), "", &[])
+                self.state = State::Target;
+                self.ask(vec!["rustc".to_owned(), "-vV".to_owned()], "", &[])
             }
-            State::Build | State::PlainBuild if end == End::Exit(0) => self.built(&stdout),
-            State::Build | State::PlainBuild => self.failed(end, &stderr),
+            State::Target => match build::target(&self.args, &stdout) {
+                Some(target) => {
+                    self.state = State::TargetBuild;
+                    self.build_with_runner(&target)
+                }
+                None => self.build_plainly(),
+            },
+            State::TargetBuild if end != End::Exit(0) && build::is_runner_conflict(&stderr) => {
+                self.build_plainly()
+            }
+            State::Build | State::TargetBuild | State::PlainBuild if end == End::Exit(0) => {
+                self.built(&stdout)
+            }
+            State::Build | State::TargetBuild | State::PlainBuild => self.failed(end, &stderr),
             State::List { .. } => self.answered(&end, &stdout),
         }
     }

@@ -4,13 +4,16 @@ use super::super::bytes::{find, parse_env};
 use serde::Deserialize;
 use std::collections::HashMap;
 
+/// Artifacts on standard output as JSON, errors on standard error for people.
+const MESSAGES: &str = "--message-format=json-render-diagnostics";
+
 /// Stands before what the runner prints of one binary.
 const MARK: &[u8] = b"MUSTER-RUNNER\0";
 /// Stands after it.
 const MARK_END: &[u8] = b"\0MUSTER-RUNNER-END\0";
 
 /// What the runner is: a shell that prints binary, directory and environment, and runs nothing.
-const RUNNER: &str = r#"target."cfg(all())".runner = ["sh", "-c", "printf 'MUSTER-RUNNER\\0%s\\0%s\\0' \"$1\" \"$(pwd)\"; env -0; printf '\\0MUSTER-RUNNER-END\\0'", "sh"]"#;
+const RUNNER: &str = r#"["sh", "-c", "printf 'MUSTER-RUNNER\\0%s\\0%s\\0' \"$1\" \"$(pwd)\"; env -0; printf '\\0MUSTER-RUNNER-END\\0'", "sh"]"#;
 
 /// Variables that are the shell's own or ours, not Cargo's.
 const NOT_CARGOS: [&str; 6] = ["PWD", "OLDPWD", "SHLVL", "_", "RUSTDOC", "RUST_RECURSION_COUNT"];
@@ -18,13 +21,15 @@ const NOT_CARGOS: [&str; 6] = ["PWD", "OLDPWD", "SHLVL", "_", "RUSTDOC", "RUST_R
 /// Where colours and progress would only be in the way.
 const QUIET: &[(&str, &str)] = &[("CARGO_TERM_PROGRESS_WHEN", "never")];
 
-/// The build, with a look at the environment of each test binary.
-pub(super) fn command_with_runner(args: &[String]) -> (Vec<String>, Vec<(String, String)>) {
+/// The runner is for every target; one of the project's own beside it would be an error.
+pub(super) const EVERY_TARGET: &str = "cfg(all())";
+
+/// The build, with a look at the environment of each test binary. `target`: what the runner is for.
+pub(super) fn command_with_runner(args: &[String], target: &str) -> (Vec<String>, Vec<(String, String)>) {
+    let runner = format!("target.'{target}'.runner = {RUNNER}");
     let mut argv = vec!["cargo".to_owned(), "test".to_owned()];
     argv.extend(args.iter().cloned());
-    argv.extend(
-        ["--no-fail-fast", "--message-format=json-render-diagnostics", "--config", RUNNER].map(str::to_owned),
-    );
+    argv.extend(["--no-fail-fast", MESSAGES, "--config", &runner].map(str::to_owned));
     let mut env: Vec<(String, String)> =
         QUIET.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     // Doc tests would be run here, without the runner; `true` takes their place.
@@ -36,13 +41,24 @@ pub(super) fn command_with_runner(args: &[String]) -> (Vec<String>, Vec<(String,
 pub(super) fn command(args: &[String]) -> Vec<String> {
     let mut argv = vec!["cargo".to_owned(), "test".to_owned()];
     argv.extend(args.iter().cloned());
-    argv.extend(["--no-run", "--message-format=json-render-diagnostics"].map(str::to_owned));
+    argv.extend(["--no-run", MESSAGES].map(str::to_owned));
     argv
 }
 
 /// Cargo found a runner of the project's own beside ours.
 pub(super) fn is_runner_conflict(stderr: &[u8]) -> bool {
     String::from_utf8_lossy(stderr).contains("several matching instances of `target.")
+}
+
+/// The target that is built for: the one asked for, or else the compiler's own (`rustc -vV`). A runner for
+/// a target by name takes precedence over those for a `cfg(…)`.
+pub(super) fn target(args: &[String], rustc: &[u8]) -> Option<String> {
+    let mut pairs = args.iter().zip(args.iter().skip(1));
+    let asked = args.iter().find_map(|a| a.strip_prefix("--target="));
+    let asked = asked.or_else(|| pairs.find(|(a, _)| *a == "--target").map(|(_, t)| t.as_str()));
+    let text = String::from_utf8_lossy(rustc);
+    let host = text.lines().find_map(|l| l.strip_prefix("host: "));
+    asked.or(host).map(|t| t.trim().to_owned())
 }
 
 /// The first errors of a build that failed.
