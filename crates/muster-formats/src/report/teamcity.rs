@@ -245,13 +245,15 @@ impl LiveReport for Teamcity {
                 }
             }
             Event::TestEnded { .. } => Ok(()),
-            Event::RunEnded { stopped, verdict, .. } => {
+            Event::RunEnded { stopped, verdict: _, counts } => {
                 self.close(out)?;
-                let problem = match verdict {
-                    _ if *stopped => "the run was stopped before everything had ended",
-                    Some(Verdict::Error) => "the lab failed: at least one test has no verdict",
-                    Some(Verdict::Abort) => "a test asked that the run be aborted",
-                    _ => return Ok(()),
+                let problem = match () {
+                    () if *stopped => "the run was stopped before everything had ended",
+                    () if counts.get(Verdict::Error) > 0 => {
+                        "the lab failed: at least one test has no verdict"
+                    }
+                    () if counts.get(Verdict::Abort) > 0 => "a test asked that the run be aborted",
+                    () => return Ok(()),
                 };
                 message(out, "buildProblem", &[("description", problem), ("identity", "muster")])
             }

@@ -128,10 +128,14 @@ impl Cards<'_> {
         let result = &attempt.result;
         let usage = &result.usage;
         let cpu = std::time::Duration::from_micros(usage.user_micros + usage.system_micros);
+        // Where there is no message, the cause is the headline already.
+        let told = result.message.is_empty()
+            || text::clean(&words::cause(&result.cause)).contains(&text::clean(&result.message));
+        let told = told && open && !result.outcome.is_good();
         let body = html! {
             p.meta {
                 @if of > 1 { span { "attempt " b { (attempt.number) } ": " b { (result.outcome) } } }
-                span { (cause_markup(&result.cause)) }
+                @if !told { span { (cause_markup(&result.cause)) } }
                 span { "took " b { (words::duration(result.duration)) } }
                 span { "on " b { (text::clean(&attempt.device)) } }
                 span { time { (words::timestamp(result.started)) } }

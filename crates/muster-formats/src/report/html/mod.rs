@@ -48,7 +48,7 @@ impl FinalReport for Html {
     fn write(&self, run: &RunView, logs: &dyn Logs, out: &mut dyn Write) -> io::Result<()> {
         let notable = card::Notable::of(run, self.cards_max);
         write(out, head(run))?;
-        write(out, overview(run))?;
+        write(out, overview(run, &notable))?;
         let mut cards = card::Cards { run, logs, settings: self, outputs_bytes: 0 };
         card::section(&notable.bad, "failed", "Failed", &mut cards, out)?;
         card::section(&notable.flaky, "flaky", "Flaky", &mut cards, out)?;
@@ -128,7 +128,7 @@ fn head(run: &RunView) -> Markup {
     PreEscaped(format!("{}<body><main>\n", open.trim_end_matches("</html>")))
 }
 
-fn overview(run: &RunView) -> Markup {
+fn overview(run: &RunView, notable: &card::Notable<'_>) -> Markup {
     let waiting = run.items.saturating_sub(run.counts.total());
     let shown: Vec<Verdict> = Verdict::ALL.into_iter().rev().filter(|v| run.counts.get(*v) > 0).collect();
     let total = f64::from(run.counts.total() + waiting).max(1.0);
@@ -138,6 +138,15 @@ fn overview(run: &RunView) -> Markup {
         (RunState::Ended, true) => ("passed", "pass"),
         (RunState::Ended, false) => ("failed", "fail"),
     };
+    let ran = run.all_items().any(|(_, i)| !i.attempts.is_empty());
+    let parts = [
+        ("failed", "Failed", !notable.bad.is_empty()),
+        ("flaky", "Flaky", !notable.flaky.is_empty()),
+        ("remarks", "Worth a look", !notable.remarks.is_empty()),
+        ("timeline", "Timeline", ran),
+        ("slowest", "Slowest", ran),
+        ("tests", "All tests", true),
+    ];
     html! {
         header {
             h1 { span.verdict.(class) { (word) } " " (clean(&run.address())) @if !run.name.is_empty() { " " small { (clean(&run.name)) } } }
@@ -163,7 +172,12 @@ fn overview(run: &RunView) -> Markup {
                     button.chip.idle type="button" data-verdict="not-ended" aria-pressed="false" { b { (waiting) } " not ended" }
                 }
             }
-            div.tools.scripted {
+        }
+        div.tools {
+            nav {
+                @for (id, title, there) in parts { @if there { a href={ "#" (id) } { (title) } } }
+            }
+            div.scripted {
                 input #search type="search" placeholder="Search tests, items, messages  ( / )" aria-label="Search";
                 button type="button" data-fold="open" { "Expand all" }
                 button type="button" data-fold="close" { "Collapse all" }

@@ -83,7 +83,8 @@ fn natural(name: &str) -> (&str, u64, &str) {
 
 /// Bars in order; what lies closer together than can be seen is one bar of the worst outcome.
 fn bars(mut list: Vec<Attempt>, span: u64) -> Vec<Bar> {
-    list.sort_by_key(|(from, ..)| *from);
+    // What is drawn later lies on top: of attempts that begin together, the worst.
+    list.sort_by_key(|(from, _, outcome, _)| (*from, *outcome));
     let fine = span / BARS_MAX;
     let mut bars: Vec<Bar> = Vec::new();
     for (from, to, outcome, name) in list {
