@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// What is shown of a run's plan: all that views need, and much less than the plan. Backends keep it
 /// beside the plan, so that naming a failure in a run of a hundred thousand items is quick.
+#[derive(Serialize)]
 pub(crate) struct Outline<'a> {
     pub(crate) tests: Vec<TestOutline<'a>>,
     /// By first item.

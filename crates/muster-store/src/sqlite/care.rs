@@ -6,6 +6,7 @@ use super::read::{Reader, find_rid};
 use super::rows::{self, decode};
 use super::{Sqlite, output, run_dir};
 use crate::error::StoreError;
+use crate::layout::outline;
 use crate::lock::RunLock;
 use crate::segment::io_error;
 use crate::store::Store as _;
@@ -154,6 +155,17 @@ impl Sqlite {
         let place = view.address();
         if counts != view.counts {
             let what = "its kept counts are not those of its items".to_owned();
+            faults.push(Fault { place: place.clone(), what });
+        }
+        let snapshot = self.load_run_snapshot(run)?;
+        let planned = outline(&snapshot.record, &snapshot.expansions);
+        let (rid, _) = find_rid(&self.conn, &self.db, run)?.ok_or(StoreError::UnknownRun { run })?;
+        let kept = self.reader().outline(rid)?;
+        let mut bytes = (Vec::new(), Vec::new());
+        rows::encode(&mut bytes.0, "an outline", &planned)?;
+        rows::encode(&mut bytes.1, "an outline", &kept.outline(&self.db)?)?;
+        if bytes.0 != bytes.1 {
+            let what = "its outline is not that of its plan".to_owned();
             faults.push(Fault { place: place.clone(), what });
         }
         let bad = view.all_items().filter(|(_, i)| i.verdict.is_some_and(|v| !v.is_ok())).count();

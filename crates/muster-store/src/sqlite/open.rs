@@ -95,11 +95,11 @@ fn migrate(conn: &mut Connection, db: &Path) -> Result<(), StoreError> {
     // Another process may have been faster.
     let found = version(&tx, db)?;
     if found == 0 {
+        // Ours are never without a version: they come into place whole.
         let tables: i64 =
             tx.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).map_err(&err)?;
-        if tables > 0 {
-            return Err(rows::damaged(db, "it is another program's database".to_owned()));
-        }
+        let what = if tables > 0 { "it is another program's database" } else { "it is empty" };
+        return Err(rows::damaged(db, what.to_owned()));
     }
     apply(&tx, found).map_err(&err)?;
     tx.commit().map_err(&err)
@@ -113,7 +113,7 @@ fn apply(conn: &Connection, from: u32) -> rusqlite::Result<()> {
     conn.pragma_update(None, "user_version", VERSION)
 }
 
-fn create(root: &Path, db: &Path, wal: bool) -> Result<(), StoreError> {
+pub(super) fn create(root: &Path, db: &Path, wal: bool) -> Result<(), StoreError> {
     fs::create_dir_all(root).map_err(io_error("make", root))?;
     let ignore = root.join(".gitignore");
     if !ignore.exists() {

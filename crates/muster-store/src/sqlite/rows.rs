@@ -169,7 +169,11 @@ pub(super) fn encode_counts(buf: &mut Vec<u8>, counts: &Counts) -> Result<(), St
 
 pub(super) fn decode_counts(db: &Path, bytes: &[u8]) -> Result<Counts, StoreError> {
     let mut counts = Counts::default();
+    let mut total = 0u32;
     for (code, n) in decode::<Vec<(u8, u32)>>(db, "counts", bytes)? {
+        // They are added up everywhere.
+        let sum = total.checked_add(n);
+        total = sum.ok_or_else(|| damaged(db, "counts are more than there can be items".to_owned()))?;
         let of = verdict(db, i64::from(code))?;
         if counts.get(of) > 0 {
             return Err(damaged(db, format!("counts name `{of}` twice")));
