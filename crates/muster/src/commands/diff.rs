@@ -211,7 +211,7 @@ fn lines(
         }
         lines.push(format!("{} ({})", paint(HEAD, kind.title()), text::count(group.len() as u64)));
         let mut table =
-            Table::new(&[("", Column::Left), ("", Column::Shrink), ("", Column::Left), ("", Column::Shrink)]);
+            Table::new(&[("", Column::Left), ("", Column::Shrink), ("", Column::Left), ("", Column::Cut)]);
         for d in group {
             let shown = d.views.1.or(d.views.0);
             let (label, style) = match shown.and_then(|i| i.verdict) {

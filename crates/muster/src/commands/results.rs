@@ -113,7 +113,7 @@ fn table(run: &RunView, quiet: bool, logs: &dyn Logs) -> Table {
         ("", Column::Right),
         ("", Column::Shrink),
         ("", Column::Right),
-        ("", Column::Shrink),
+        ("", Column::Cut),
     ]);
     for (test, item) in run.all_items() {
         if item.discovery && item.verdict.is_some_and(|v| v.is_ok() && v != Verdict::NoItems) {

@@ -56,7 +56,7 @@ fn table(runs: &[RunView], life: impl Fn(&RunView) -> Option<Life>) -> Table {
         ("started", Column::Left),
         ("took", Column::Right),
         ("came to", Column::Left),
-        ("items", Column::Shrink),
+        ("items", Column::Cut),
     ]);
     for run in runs {
         let (word, style) = word(run, life(run));

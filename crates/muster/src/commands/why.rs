@@ -474,7 +474,7 @@ fn of_attempt(address: &str, attempt: &AttemptView, width: usize) -> Vec<String>
         text::visible(&attempt.device),
         text::moment(result.started),
     )];
-    let mut facts = Table::new(&[("", Column::Left), ("", Column::Shrink)]);
+    let mut facts = Table::new(&[("", Column::Left), ("", Column::Cut)]);
     let mut fact = |name: &str, value: String| {
         if !value.is_empty() {
             facts.row(vec![Cell::new(name, DIM), value.into()]);

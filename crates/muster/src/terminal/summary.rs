@@ -37,7 +37,7 @@ impl Interrupt {
         let running = text::plural(running as u64, "running attempt", "running attempts");
         match self {
             Self::Stopping => format!(
-                "{} nothing more is started, and {running} may end with grace. Ctrl-C again kills at once",
+                "{} nothing more starts, {running} may end; Ctrl-C again kills",
                 paint(of(Verdict::Cancelled), "stopping:")
             ),
             Self::Killing => format!("{} {running}", paint(of(Verdict::Fail), "killing:")),

@@ -1,6 +1,6 @@
 //! Columns that line up. The one that may shrink gives way when the terminal is narrow.
 
-use super::text::{cut_middle, pad, pad_left, width};
+use super::text::{cut, cut_middle, pad, pad_left, width};
 use anstyle::Style;
 
 /// A cell: plain text and how it is shown.
@@ -30,8 +30,10 @@ pub(crate) enum Column {
     Left,
     /// To the right, for numbers.
     Right,
-    /// To the left, and shortened where there is no room.
+    /// Names: to the left, the middle left out where there is no room.
     Shrink,
+    /// Sentences: to the left, the end left out where there is no room.
+    Cut,
 }
 
 /// A table under construction.
@@ -74,7 +76,7 @@ impl Table {
             .saturating_sub(width_max);
         // The last shrinking column first: it is the most talkative one.
         for (i, &c) in used.iter().enumerate().rev() {
-            if over > 0 && self.columns[c].1 == Column::Shrink {
+            if over > 0 && matches!(self.columns[c].1, Column::Shrink | Column::Cut) {
                 let less = widths[i].saturating_sub(SHRINK_MIN).min(over);
                 widths[i] -= less;
                 over -= less;
@@ -95,7 +97,10 @@ impl Table {
         let mut gap = 0;
         for (&c, &columns) in used.iter().zip(widths) {
             let cell = &row[c];
-            let text = cut_middle(&cell.text, columns);
+            let text = match self.columns[c].1 {
+                Column::Cut => cut(&cell.text, columns),
+                Column::Left | Column::Right | Column::Shrink => cut_middle(&cell.text, columns),
+            };
             let free = columns - width(&text);
             let painted = if text.is_empty() || cell.style == Style::new() {
                 text.into_owned()
