@@ -1,6 +1,7 @@
 //! What records cost: commits in batches, and queries of a large run.
 //!
-//! `cargo run --release -p muster-store --features contract --example store_bench [ITEMS]`
+//! `cargo run --release -p muster-store --features contract --example store_bench [ITEMS]`, or, for a store
+//! of many large runs (150 bytes a result), `… --example store_bench many RUNS ITEMS`
 //!
 //! The sqlite backend is measured in the temporary directory and, where there is one, in memory
 //! (`/dev/shm`): there a sync costs nothing, so what remains is our own part. Times are of the wall and,
@@ -25,6 +26,14 @@ use std::time::{Duration, Instant};
 const LAB: LabKey = LabKey(1);
 
 fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    if let [_, many, runs, items] = args.as_slice()
+        && many == "many"
+    {
+        let number = |text: &str| text.parse().expect("RUNS and ITEMS are numbers");
+        let dir = tempfile::tempdir().expect("a directory can be made");
+        return many_runs(&dir.path().join("many"), number(runs), number(items));
+    }
     let items: u32 = std::env::args().nth(1).map_or(100_000, |a| a.parse().expect("ITEMS is a number"));
     println!("## mem");
     commits(&mut |name| Box::new(Mem::new(LabKey(name.len() as u64))), items);
@@ -40,7 +49,7 @@ fn main() {
         commits(&mut |name| open(name), items);
         opening(&dir.path().join("1000"));
         queries(&mut *open("1000"), items);
-        many_runs(&dir.path().join("many"));
+        many_runs(&dir.path().join("many"), 2000, 50);
     }
 }
 
@@ -192,30 +201,39 @@ fn queries(store: &mut dyn Store, items: u32) {
     println!("  history of an item: {history}");
 }
 
-/// Two thousand runs of fifty items: what depends on the number of runs.
-fn many_runs(dir: &Path) {
+/// What depends on how much there is.
+fn many_runs(dir: &Path, runs: u32, items: u32) {
     let mut store = Sqlite::open(dir, LAB).expect("records can be opened");
-    for id in 1..=2000 {
-        let mut changes = vec![Change::RunCreated(run(id, 50))];
-        changes.extend((0..50).map(|i| ended(id, i)));
+    for id in 1..=u128::from(runs) {
+        let mut changes = vec![Change::RunCreated(run(id, items))];
+        changes.extend((0..items).map(|i| ended(id, i)));
         changes.push(Change::RunState { run: RunId(id), phase: RunPhase::Ended { at: Time(1) } });
         store.commit(&changes).expect("a run can be recorded");
     }
-    println!("2000 runs:");
-    let all = RunFilter { area: Some("area".to_owned()), limit: 2000, ..RunFilter::default() };
-    println!("  list all: {}", best(|| store.list_runs(&all).expect("a list")));
+    println!("{runs} runs of {items} items:");
+    let reopened = || Sqlite::open(dir, LAB).expect("records can be opened");
+    let all = RunFilter { area: Some("area".to_owned()), limit: runs, ..RunFilter::default() };
+    println!("  open and list all: {}", best(|| reopened().list_runs(&all).expect("a list")));
     println!("  latest: {}", best(|| store.find_run("area", RunName::Latest).expect("a run")));
-    println!("  durations: {}", best(|| store.list_durations("area", &[]).expect("durations")));
-    println!(
-        "  history of an item in 50 runs: {}",
-        best(|| store.list_history("area", "unit", Some("group/03/case 000003"), 50).expect("history"))
-    );
-    drop(store);
-    let mut id = 5000;
-    let start = best(|| {
-        id += 1;
-        let mut store = Sqlite::open(dir, LAB).expect("records can be opened");
-        store.commit(&[Change::RunCreated(run(id, 50))]).expect("a run can be recorded");
+    let mut nth = 0;
+    let failures = best(|| {
+        nth += 1;
+        reopened().list_failures(RunId(u128::from(runs * nth / 6 + 1))).expect("failures")
     });
-    println!("  open and create a run: {start}");
+    println!("  open and list the failures of one: {failures}");
+    println!("  durations: {}", best(|| store.list_durations("area", &[]).expect("durations")));
+    let case = Some("group/03/case 000003");
+    let history = best(|| store.list_history("area", "unit", case, 50).expect("history"));
+    println!("  history of an item in 50 runs: {history}");
+    drop(store);
+    let mut id = u128::from(runs);
+    let mut start = |dir: &Path| {
+        best(|| {
+            id += 1;
+            let mut store = Sqlite::open(dir, LAB).expect("records can be opened");
+            store.commit(&[Change::RunCreated(run(id, 50))]).expect("a run can be recorded");
+        })
+    };
+    println!("  open and create a run: {}", start(dir));
+    println!("  the same with an empty store: {}", start(&dir.with_file_name("empty")));
 }

@@ -14,20 +14,27 @@ pub(crate) const CANDIDATES_MAX: u32 = 200;
 const NEWEST: usize = 4;
 /// The newest large ones that are read beside those: many small runs must not hide the last whole one.
 const LARGE: usize = 2;
+/// Items ended in the runs that are read, about: planning must not wait for more.
+const ITEMS_MAX: u32 = 100_000;
 /// Attempts of an item that count.
 const SAMPLES_MAX: usize = 5;
 
-/// Which of the runs are read, given how many items ended in each, newest first.
+/// Which of the runs are read, given how many items ended in each, newest first. The newest large one
+/// is always among them.
 pub(crate) fn choose(ended: &[u32]) -> Vec<usize> {
     let largest = ended.iter().copied().max().unwrap_or(0);
-    let mut large = 0;
-    (0..ended.len())
-        .filter(|&i| {
-            let is_large = ended[i] > 0 && ended[i] >= largest.div_ceil(2);
+    let (mut large, mut items) = (0, 0u32);
+    let mut chosen = Vec::new();
+    for (i, &n) in ended.iter().enumerate().filter(|(_, n)| **n > 0) {
+        let is_large = n >= largest.div_ceil(2);
+        let is_wanted = i < NEWEST || (is_large && large < LARGE);
+        if is_wanted && (items.saturating_add(n) <= ITEMS_MAX || (is_large && large == 0)) {
+            chosen.push(i);
+            items = items.saturating_add(n);
             large += usize::from(is_large);
-            ended[i] > 0 && (i < NEWEST || (is_large && large <= LARGE))
-        })
-        .collect()
+        }
+    }
+    chosen
 }
 
 /// Good attempts by test and path.
@@ -100,6 +107,13 @@ mod tests {
         ended.push(1000);
         ended.push(1000);
         assert_eq!(choose(&ended), [0, 1, 2, 3, 50, 51]);
+    }
+
+    #[test]
+    fn of_very_large_runs_only_the_newest_are_read() {
+        assert_eq!(choose(&[50_000; 9]), [0, 1]);
+        assert_eq!(choose(&[90_000, 8, 500_000, 9, 500_000]), [0, 1, 2]);
+        assert_eq!(choose(&[50_000, 60_000, 8, 9]), [0, 2, 3]);
     }
 
     #[test]
