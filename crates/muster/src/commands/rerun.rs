@@ -34,7 +34,7 @@ pub(crate) struct RerunArgs {
     /// Items that passed only after they had failed
     #[arg(long)]
     pub(crate) flaky: bool,
-    /// Items whose definition has changed since they were run, or that came after something run again since
+    /// Items of tests whose definition has changed since the run recorded it
     #[arg(long)]
     pub(crate) stale: bool,
     #[command(flatten)]

@@ -66,7 +66,11 @@ pub(crate) struct Choice<'a> {
 ///
 /// # Errors
 /// A pattern cannot be read, or names no test of the run.
-pub(crate) fn choose(choice: &Choice<'_>, run: &RunView, snapshot: &RunSnapshot) -> Result<Vec<ItemIx>, anyhow::Error> {
+pub(crate) fn choose(
+    choice: &Choice<'_>,
+    run: &RunView,
+    snapshot: &RunSnapshot,
+) -> Result<Vec<ItemIx>, anyhow::Error> {
     let selection = Selection { patterns: choice.patterns.clone(), ..Selection::default() };
     let selector = Selector::new(&selection)?;
     let names: Vec<&str> = run.tests.iter().map(|t| t.name.as_str()).collect();

@@ -36,9 +36,8 @@ pub(crate) fn load(context: &Context, target: Option<&str>, flags: &[Flag]) -> R
     let file = context.area_file()?;
     let dir = context.area_dir()?;
     let read = |path: &Path| {
-        std::fs::read_to_string(path).map_err(|e| {
-            Complaint::usage(format!("cannot read `{}`", path.display())).because(e)
-        })
+        std::fs::read_to_string(path)
+            .map_err(|e| Complaint::usage(format!("cannot read `{}`", path.display())).because(e))
     };
     let text = read(&file)?;
     let user = match (&context.settings.origin, Settings::path()) {

@@ -22,7 +22,11 @@ pub(crate) struct Changed {
 ///
 /// # Errors
 /// The area is not in a git checkout, or the revision is not known.
-pub(crate) fn tests_changed_since(dir: &Path, area: &AreaDef, revision: &str) -> Result<Changed, anyhow::Error> {
+pub(crate) fn tests_changed_since(
+    dir: &Path,
+    area: &AreaDef,
+    revision: &str,
+) -> Result<Changed, anyhow::Error> {
     if revision.starts_with('-') {
         return Err(Complaint::usage(format!("`{revision}` is not a git revision")).into());
     }
@@ -32,7 +36,8 @@ pub(crate) fn tests_changed_since(dir: &Path, area: &AreaDef, revision: &str) ->
 }
 
 fn concerned(area: &AreaDef, files: &[String]) -> Changed {
-    let configuration = |f: &String| f == "muster.toml" || f == ".config/muster.toml" || f.ends_with(".status");
+    let configuration =
+        |f: &String| f == "muster.toml" || f == ".config/muster.toml" || f.ends_with(".status");
     if files.iter().any(configuration) {
         return Changed { is_everything: true, tests: Vec::new() };
     }
@@ -56,7 +61,9 @@ fn concerned(area: &AreaDef, files: &[String]) -> Changed {
 
 fn git(dir: &Path, args: &[&str]) -> Result<Vec<String>, anyhow::Error> {
     let output = Command::new("git").arg("-C").arg(dir).args(args).output().map_err(|e| {
-        Complaint::usage("cannot ask git what has changed").because(e).hint("install git, or leave out `--changed-since`")
+        Complaint::usage("cannot ask git what has changed")
+            .because(e)
+            .hint("install git, or leave out `--changed-since`")
     })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -51,7 +51,8 @@ pub(crate) fn list_items(
     }
     let view = ask(request::run_record(area, selection.clone(), asking, None, None, 0, now()), area, jobs)?;
     for test in view.tests {
-        if let Some(failed) = test.items.iter().find(|i| i.discovery && i.verdict.is_some_and(|v| !v.is_ok())) {
+        if let Some(failed) = test.items.iter().find(|i| i.discovery && i.verdict.is_some_and(|v| !v.is_ok()))
+        {
             let log = failed.last().map(|a| match &a.result.output {
                 Output::Inline(log) => text::plain(log, |_| true),
                 Output::None | Output::File { .. } | Output::Segment { .. } => String::new(),
@@ -60,10 +61,15 @@ pub(crate) fn list_items(
             let mut err = context.stderr();
             use std::io::Write as _;
             drop(err.write_all(log.unwrap_or_default().as_bytes()));
-            return Err(Complaint::new(ExitCode::Failed, format!("`{}` could not be asked for its items: {said}", test.name)).into());
+            return Err(Complaint::new(
+                ExitCode::Failed,
+                format!("`{}` could not be asked for its items: {said}", test.name),
+            )
+            .into());
         }
         let Some(planned) = plan.tests.iter_mut().find(|t| t.def.name == test.name) else { continue };
-        let PlannedItems::Found(Wanted::All | Wanted::Selected | Wanted::SelectedAnd(_)) = planned.items else {
+        let PlannedItems::Found(Wanted::All | Wanted::Selected | Wanted::SelectedAnd(_)) = planned.items
+        else {
             continue;
         };
         planned.items = PlannedItems::Listed(

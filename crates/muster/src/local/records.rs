@@ -4,7 +4,7 @@ use crate::context::RECORDS;
 use muster_core::attempt::Output;
 use muster_core::id::RunId;
 use muster_formats::report::{Logs, text};
-use muster_store::{LabKey, Sqlite, Store, StoreError};
+use muster_store::{LabKey, Sqlite, Store as _, StoreError};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 

@@ -25,7 +25,9 @@ struct Report {
 enum Out {
     Stdout(io::Stdout),
     /// Written to a file beside, which takes the name when it is whole.
-    Whole { path: PathBuf },
+    Whole {
+        path: PathBuf,
+    },
     Live(BufWriter<File>),
 }
 
@@ -34,7 +36,11 @@ impl Reports {
     ///
     /// # Errors
     /// A file's directory is not there or not writable.
-    pub(crate) fn open(specs: &[Spec], dir: &std::path::Path, logs: &Arc<dyn Logs + Send + Sync>) -> Result<Self, anyhow::Error> {
+    pub(crate) fn open(
+        specs: &[Spec],
+        dir: &std::path::Path,
+        logs: &Arc<dyn Logs + Send + Sync>,
+    ) -> Result<Self, anyhow::Error> {
         let mut reports = Vec::with_capacity(specs.len());
         for spec in specs {
             let writer = spec.format.writer(Arc::clone(logs));

@@ -13,6 +13,8 @@ use muster_core::plan::{History, Plan, PlanError, plan};
 use muster_core::select::Selection;
 use muster_core::time::Time;
 use muster_store::{ItemFilter, Store};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The flags that are configuration too.
@@ -25,8 +27,12 @@ pub(crate) fn flags(exec: &ExecArgs) -> Vec<Flag> {
         flags.push(Flag { name: "--retries", toml: format!("override.retries = {retries}") });
     }
     if let Some(timeout) = exec.timeout {
-        flags.push(Flag { name: "--timeout", toml: format!("limits.run-timeout = \"{}ms\"", timeout.as_millis()) });
+        flags.push(Flag {
+            name: "--timeout",
+            toml: format!("limits.run-timeout = \"{}ms\"", timeout.as_millis()),
+        });
     }
+    flags.extend(exec.settings.iter().map(|toml| Flag { name: "--set", toml: toml.clone() }));
     flags
 }
 
@@ -56,7 +62,8 @@ pub(crate) fn selection(
         let changed = changed::tests_changed_since(&area.dir, &area.loaded.area, revision)?;
         if !changed.is_everything {
             // A pattern that names nothing selects nothing; an empty list would select everything.
-            let names = if changed.tests.is_empty() { vec!["!*".to_owned()] } else { vec![changed.tests.join(",")] };
+            let names =
+                if changed.tests.is_empty() { vec!["!*".to_owned()] } else { vec![changed.tests.join(",")] };
             if patterns.is_empty() {
                 patterns = names;
             } else {
@@ -85,7 +92,16 @@ pub(crate) fn make_plan(
     history: &dyn History,
     program: &str,
 ) -> Result<Plan, anyhow::Error> {
-    let skip_when = |text: &str| -> Result<bool, ExprError> { Expr::parse(text)?.eval_bool(facts) };
+    // Parsing an expression costs more than planning a test, and the same one often stands in many.
+    let known: RefCell<HashMap<String, bool>> = RefCell::default();
+    let skip_when = |text: &str| -> Result<bool, ExprError> {
+        if let Some(skip) = known.borrow().get(text) {
+            return Ok(*skip);
+        }
+        let skip = Expr::parse(text)?.eval_bool(facts)?;
+        known.borrow_mut().insert(text.to_owned(), skip);
+        Ok(skip)
+    };
     plan(area, selection, history, &skip_when).map_err(|error| {
         let complaint = Complaint::usage(error.to_string());
         match &error {

@@ -15,13 +15,13 @@ use muster_agent::process::{AgentProcess, Setup};
 use muster_core::change::{RunPhase, RunRecord, RunSnapshot};
 use muster_core::id::{AgentId, ItemIx, RunId, SessionId};
 use muster_core::lab::{Input, Policy};
-use muster_core::outcome::{ExitCode, Verdict};
+use muster_core::outcome::{Counts, ExitCode, Verdict};
 use muster_core::plan::History;
 use muster_core::time::Time;
 use muster_core::view::RunView;
 use muster_formats::report::Logs;
 use muster_server::{Shell, Turn};
-use muster_store::{Durations, ItemFilter, LockError, RunLock, Sqlite, Store};
+use muster_store::{Durations, ItemFilter, LockError, RunLock, Sqlite, Store as _};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use std::io::Read as _;
@@ -110,9 +110,13 @@ pub(crate) fn execute(
     let area_dir = Path::new(&record.spec.area_dir).to_owned();
     let run_dir = store.run_dir(record.number).expect("the records of an area are in a directory");
     let lock = RunLock::acquire(&run_dir).map_err(|e| match e {
-        LockError::Held { .. } => Complaint::usage(format!("run `{}` cannot be taken up", record.number))
-            .because(e)
-            .hint(format!("wait for it, or end that process; `{} results {}` shows how far it is", context.program(), record.number)),
+        LockError::Held { .. } => {
+            Complaint::usage(format!("run `{}` cannot be taken up", record.number)).because(e).hint(format!(
+                "wait for it, or end that process; `{} results {}` shows how far it is",
+                context.program(),
+                record.number
+            ))
+        }
         LockError::Store(e) => Complaint::lab("the run cannot be locked").because(e),
     })?;
     let logs = Arc::new(StoreLogs::new(&area_dir));
@@ -125,22 +129,17 @@ pub(crate) fn execute(
     }
     let history: Arc<dyn History + Send + Sync> = durations;
     let shell = Shell::restore(store, Policy::default(), now(), &|_| Arc::clone(&history))?;
+    let mut watcher = watcher(exec.progress, context, Arc::clone(&shared));
     let (first, again) = match request {
         Request::New(record) => (Input::CreateRun { record, history }, None),
         Request::Again { snapshot, items, replanned, partial } => {
             let again = partial.then(|| items.clone());
+            watcher.goes_on(ended_before(&snapshot, &items));
             (Input::ReopenRun { snapshot, items, replanned, history }, again)
         }
     };
-    let mut session = Session {
-        shell,
-        agent,
-        run: id,
-        watcher: watcher(exec.progress, context, Arc::clone(&shared)),
-        reports: &mut reports,
-        stopped: None,
-        kills: 0,
-    };
+    let mut session =
+        Session { shell, agent, run: id, watcher, reports: &mut reports, stopped: None, kills: 0 };
     let ended = session.run(first, &signals);
     if ended.is_err() {
         // Whatever an agent that was killed has left is killed now.
@@ -166,6 +165,16 @@ pub(crate) fn execute(
     reports.finish(&view, shared.as_ref())?;
     drop(lock);
     Ok(code)
+}
+
+/// What had its verdict before and keeps it.
+fn ended_before(snapshot: &RunSnapshot, again: &[ItemIx]) -> Counts {
+    let mut counts = Counts::default();
+    let kept = snapshot.items.iter().filter(|(ix, _)| !again.contains(ix));
+    for verdict in kept.filter_map(|(_, record)| record.verdict).filter(|v| *v != Verdict::Cancelled) {
+        counts.add(verdict);
+    }
+    counts
 }
 
 /// The run as the summary and the reports need it: without what plainly passed, unless a report is written.
@@ -226,7 +235,9 @@ impl Session<'_> {
 
     fn act(&mut self, turn: Turn) -> Result<(), anyhow::Error> {
         for (_, orders) in turn.orders {
-            self.agent.send(*orders).map_err(|e| Complaint::lab("the agent cannot be told what to do").because(e))?;
+            self.agent
+                .send(*orders)
+                .map_err(|e| Complaint::lab("the agent cannot be told what to do").because(e))?;
         }
         for told in &turn.told {
             self.watcher.told(told);

@@ -14,7 +14,12 @@ pub(crate) enum Stopped {
 }
 
 /// The exit code of a run that is over. `again`: it was a rerun of some items, whose verdicts are these.
-pub(crate) fn exit_code(run: &RunView, stopped: Option<Stopped>, reason: &str, again: Option<&[Verdict]>) -> ExitCode {
+pub(crate) fn exit_code(
+    run: &RunView,
+    stopped: Option<Stopped>,
+    reason: &str,
+    again: Option<&[Verdict]>,
+) -> ExitCode {
     match stopped {
         Some(Stopped::Interrupted) => return ExitCode::Interrupted,
         Some(Stopped::Terminated) => return ExitCode::Terminated,

@@ -7,4 +7,5 @@ mod env;
 mod general;
 mod live;
 mod reference;
+mod runs;
 mod seeded;
