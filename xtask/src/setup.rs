@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use std::process::Command;
 
 /// Debian packages, each with a program or file that shows it is there.
-const DEBIAN: [(&str, &str); 8] = [
+const DEBIAN: [(&str, &str); 9] = [
     ("git", "/usr/bin/git"),
     ("gcc", "/usr/bin/gcc"),
     ("g++", "/usr/bin/g++"),
@@ -12,11 +12,13 @@ const DEBIAN: [(&str, &str); 8] = [
     ("libgtest-dev", "/usr/include/gtest/gtest.h"),
     ("libxml2-utils", "/usr/bin/xmllint"),
     ("perl", "/usr/bin/perl"),
+    ("python3", "/usr/bin/python3"),
     ("zlib1g-dev", "/usr/include/zlib.h"),
 ];
 
 /// Python packages with the module that shows they are there.
-const PYTHON: [(&str, &str); 2] = [("pytest", "pytest"), ("junitparser", "junitparser")];
+const PYTHON: [(&str, &str); 3] =
+    [("pytest", "pytest"), ("junitparser", "junitparser"), ("jsonschema", "jsonschema")];
 
 pub(crate) fn install() -> anyhow::Result<()> {
     let missing: Vec<&str> = DEBIAN
