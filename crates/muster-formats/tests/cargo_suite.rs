@@ -5,7 +5,7 @@ mod drive;
 
 use drive::{Driver, listing, log_of, summary};
 use expect_test::expect;
-use muster_core::definition::{Batch, Framework, Ignored};
+use muster_core::definition::{Batch, Framework, Ignored, Kind};
 use muster_core::outcome::Outcome;
 use muster_formats::suite::Reported;
 use std::path::Path;
@@ -190,6 +190,22 @@ fn a_build_that_fails_says_what_the_compiler_said() {
 }
 
 #[test]
+fn output_that_is_not_captured_changes_no_outcome() {
+    let captured = cargo(&["-p", "hostile", "--lib"], Ignored::Skip);
+    let found = captured.discover().unwrap();
+    let mut open = cargo(&["-p", "hostile", "--lib"], Ignored::Skip);
+    if let Kind::Suite(suite) = &mut open.def.kind
+        && let Framework::Cargo { binary_args, .. } = &mut suite.framework
+    {
+        binary_args.extend(["--nocapture", "--test-threads", "4"].map(str::to_owned));
+    }
+    let outcomes = |driver: &Driver| -> Vec<(String, Outcome)> {
+        driver.run_all(&found).into_iter().map(|(path, end)| (path, end.outcome)).collect()
+    };
+    assert_eq!(outcomes(&open), outcomes(&captured));
+}
+
+#[test]
 fn a_runner_of_the_projects_own_does_not_keep_its_tests_from_being_found() {
     let area = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/cargo-runner");
     let with = |args: &[&str]| {
@@ -204,7 +220,8 @@ fn a_runner_of_the_projects_own_does_not_keep_its_tests_from_being_found() {
     expect![[r#"
         configured/knows_its_package: pass
         macros/has_what_cargo_config_says: pass
-    "#]].assert_eq(&summary(&driver.run_all(&driver.discover().unwrap())));
+    "#]]
+    .assert_eq(&summary(&driver.run_all(&driver.discover().unwrap())));
 }
 
 /// libtest's panics carry a thread id that is different each time.
