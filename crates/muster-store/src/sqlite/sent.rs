@@ -2,8 +2,9 @@
 
 use super::Sqlite;
 use super::error::reading;
-use super::rows::decode;
+use super::rows::{decode, run_id_bytes};
 use crate::error::StoreError;
+use crate::store::Store as _;
 use muster_core::change::SentUnit;
 use muster_core::id::{ItemIx, RunId, UnitId};
 use rusqlite::OptionalExtension as _;
@@ -13,18 +14,21 @@ impl Sqlite {
     /// has come back, whichever lab sent it. `None` where there is none.
     ///
     /// # Errors
-    /// The records cannot be read.
+    /// The run is not recorded, or the records cannot be read.
     pub fn find_unit(
         &mut self,
         run: RunId,
         item: ItemIx,
         attempt: u16,
     ) -> Result<Option<UnitId>, StoreError> {
+        // A row of `sent` still lists what has a result; that is known from the records.
+        if self.list_attempts(run, item)?.iter().any(|a| a.number >= attempt) {
+            return Ok(None);
+        }
         let err = reading(&self.db);
-        let id = run.0.to_be_bytes();
         let lab: Option<i64> = self
             .conn
-            .query_row("SELECT lab FROM runs WHERE id = ?1", [&id[..]], |r| r.get(0))
+            .query_row("SELECT lab FROM runs WHERE id = ?1", [run_id_bytes(run)], |r| r.get(0))
             .optional()
             .map_err(&err)?;
         let Some(lab) = lab else { return Ok(None) };

@@ -5,8 +5,8 @@ use crate::contract::{Records, all, attempt, record, see};
 use crate::segment;
 use crate::{ItemFilter, LabKey, LockError, Mem, RunFilter, RunLock, RunName, Store, StoreError};
 use muster_core::attempt::Output;
-use muster_core::change::Change;
-use muster_core::id::{ItemIx, RunId};
+use muster_core::change::{Change, SentUnit};
+use muster_core::id::{DeviceId, ItemIx, LeaseId, RunId, UnitId};
 use muster_core::outcome::Outcome;
 use rusqlite::Connection;
 use std::fs;
@@ -427,6 +427,26 @@ fn compacting_removes_directories_of_no_run_unless_somebody_is_there() {
     store.compact().unwrap();
     let exists = |n| run_dir(&root, n).exists();
     assert_eq!([exists(1), exists(2), exists(3)], [true, false, true]);
+}
+
+#[test]
+fn the_unit_of_an_attempt_is_found_until_its_result_is_there() {
+    let (_dir, root, mut store) = fresh();
+    let attempts = vec![(ItemIx(0), 1), (ItemIx(1), 1)];
+    let unit = SentUnit { unit: UnitId(7), run: RunId(1), attempts };
+    let lease = LeaseId(1);
+    let leased = Change::LeaseGranted { lease, device: DeviceId(1) };
+    store.commit(&[created(1), leased, Change::Sent { lease, units: vec![unit] }]).unwrap();
+    let mut reader = Sqlite::open_to_read(&root).unwrap();
+    let mut find = |item, number| reader.find_unit(RunId(1), ItemIx(item), number).unwrap();
+    assert_eq!(
+        [find(0, 1), find(1, 1), find(1, 2), find(2, 1)],
+        [Some(UnitId(7)), Some(UnitId(7)), None, None]
+    );
+    store.commit(&[attempt(1, 0, 1, Outcome::Pass)]).unwrap();
+    assert_eq!([find(0, 1), find(1, 1)], [None, Some(UnitId(7))]);
+    store.commit(&[Change::LeaseEnded { lease }]).unwrap();
+    assert_eq!(find(1, 1), None);
 }
 
 /// As on a network file system.
