@@ -173,6 +173,8 @@ impl BatchTask {
         }
         self.job.ears().started(self.job.unit.id, attempt.attempt);
         let limit = self.job.hard_limit(attempt).map(|limit| self.job.now() + limit);
+        // The one before runs no more, even where its end is told only when the process ends.
+        self.running.clear();
         self.running.push((index, limit));
         self.tell_deadline();
     }
