@@ -41,6 +41,9 @@ use std::time::Duration;
 // Limit: an exchange repeats them all, so this bounds its size and the agent's memory.
 const SPOOL_BYTES_MAX: usize = 32 << 20;
 
+/// Exchanges whose time is remembered until they are answered; older ones renew nothing.
+const UNANSWERED_MAX: usize = 256;
+
 /// Something the agent is to do at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -97,6 +100,10 @@ pub struct Ledger {
     seq: u64,
     heard: u64,
     heard_at: Option<Time>,
+    /// When the exchanges that may still be answered were said, by rising number.
+    said_at: VecDeque<(u64, Time)>,
+    /// When the exchange was said that the last orders answer.
+    renewed_at: Option<Time>,
     /// Units in hand after the last orders: what "half of it is done" is measured by.
     given: usize,
     under_way: Option<UnderWay>,
@@ -163,6 +170,8 @@ impl Ledger {
             seq: 0,
             heard: 0,
             heard_at: None,
+            said_at: VecDeque::new(),
+            renewed_at: None,
             given: 0,
             under_way: None,
             news: News::default(),
@@ -183,6 +192,12 @@ impl Ledger {
         }
         self.heard = orders.seq;
         self.heard_at = Some(now);
+        while let Some((seq, said)) = self.said_at.front().copied().filter(|(seq, _)| *seq <= orders.seq) {
+            self.said_at.pop_front();
+            if seq == orders.seq {
+                self.renewed_at = Some(said);
+            }
+        }
         if orders.seq == self.seq {
             self.under_way = None;
         }
@@ -362,6 +377,10 @@ impl Ledger {
     pub fn exchange(&mut self, now: Time, gauges: Gauges) -> Exchange {
         self.seq += 1;
         self.under_way = Some(UnderWay { said: now, carries: self.spooled });
+        self.said_at.push_back((self.seq, now));
+        if self.said_at.len() > UNANSWERED_MAX {
+            self.said_at.pop_front();
+        }
         self.news = News::default();
         Exchange {
             agent: self.agent,
@@ -380,16 +399,18 @@ impl Ledger {
         }
     }
 
-    /// When the agent last heard orders that it took in; `None` before the first.
+    /// When the agent said the exchange that the last orders taken in answer; `None` before the first. The
+    /// lab counts a lease from when it hears an exchange, so no sooner than this. When its answer arrived
+    /// says nothing: it may have been long on its way.
     pub fn silent_since(&self) -> Option<Time> {
-        self.heard_at
+        self.renewed_at
     }
 
     /// Where the lab has been silent for `limit`, what is queued is dropped and what runs is stopped: the
     /// lab will take the agent for dead and give its units to others. The embedded agent needs no such
     /// limit, since its connection ends together with the lab.
     pub fn sweep_silence(&mut self, now: Time, limit: Duration) -> Vec<Effect> {
-        if self.heard_at.is_none_or(|heard| now.since(heard) < limit) {
+        if self.renewed_at.is_none_or(|said| now.since(said) < limit) {
             return Vec::new();
         }
         self.stop_all(false)

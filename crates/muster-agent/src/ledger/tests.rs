@@ -338,6 +338,25 @@ fn a_silent_lab_makes_the_agent_stop() {
 }
 
 #[test]
+fn orders_that_were_long_on_their_way_do_not_say_that_the_lab_still_counts_on_the_agent() {
+    let limit = Duration::from_secs(1);
+    let mut l = ledger(1);
+    given(&mut l, 1..3);
+    l.take(Time(0), 0).unwrap();
+    l.exchange(millis(100), Gauges::default());
+    let late = orders(2, 0, vec![wanted(1, 0), wanted(2, 0), wanted(3, 0)], vec![unit(3, 3..4)]);
+    l.receive_orders(millis(5000), late);
+    assert_eq!(l.silent_since(), Some(millis(100)));
+    let stop = Effect::Stop { unit: UnitId(1), device: 0, kill: false };
+    assert_eq!(l.sweep_silence(millis(5000), limit), [stop], "its lease may have ended long ago");
+    assert_eq!(l.load(), (1, 1, 0), "what came with them is not begun");
+    l.exchange(millis(5100), Gauges::default());
+    l.receive_orders(millis(5200), orders(3, 0, vec![], vec![]));
+    assert_eq!(l.sweep_silence(millis(6000), limit), []);
+    l.check();
+}
+
+#[test]
 fn contexts_do_not_pile_up_over_a_thousand_tests() {
     let mut l = ledger(1);
     for n in 1..1000u32 {
