@@ -6,7 +6,9 @@ use muster_agent::tasks::inherited;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let ended = socket_from_stdin().map_err(Into::into).and_then(|socket| run(socket, inherited(std::env::vars_os())));
+    let ended = socket_from_stdin()
+        .map_err(Into::into)
+        .and_then(|socket| run(socket, inherited(std::env::vars_os())));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,

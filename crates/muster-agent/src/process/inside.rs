@@ -19,7 +19,11 @@ use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use thiserror::Error;
+
+/// How long an agent that ends may take to remove what tests left in their working directories.
+const TIDY_MAX: Duration = Duration::from_secs(5);
 
 /// Why an agent ended otherwise than by the end of its connection.
 #[derive(Debug, Error)]
@@ -62,6 +66,9 @@ pub fn run(socket: OwnedFd, env: Env) -> Result<(), AgentError> {
         Ok((agent, engine, dial)) => {
             let result = agent.speak(&mut wire, &engine, dial);
             engine.kill_everything();
+            if let Some(host) = agent.host.get() {
+                host.finish(TIDY_MAX);
+            }
             result
         }
         Err(error) => {
@@ -188,7 +195,7 @@ impl Agent {
     }
 
     /// Waits for the shell, for news of an engine thread, or for this long.
-    fn sleep(&self, wire: &mut Wire, long: std::time::Duration) -> Result<(), AgentError> {
+    fn sleep(&self, wire: &mut Wire, long: Duration) -> Result<(), AgentError> {
         let mut wanted = PollFlags::IN;
         if wire.wants_write() {
             wanted |= PollFlags::OUT;

@@ -36,6 +36,7 @@ use prepared::Prepared;
 use scratch::Scratch;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Who is told what comes of the tasks. Called on engine threads.
 pub trait Ears: Send + Sync {
@@ -82,6 +83,11 @@ impl Host {
             muster_core::definition::Kind::Steps { .. } => steps::of_test(job),
             muster_core::definition::Kind::Suite(_) => batch::task(job),
         }
+    }
+
+    /// Puts the working directories away, when no task runs any more. Takes at most this long.
+    pub fn finish(&self, wait: Duration) {
+        self.scratch.finish(wait);
     }
 
     /// What is the same for all attempts of a test, made once.

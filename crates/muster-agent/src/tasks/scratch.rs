@@ -14,9 +14,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// Name of the file of measured values in the directory.
 pub(super) const MEASURES: &str = ".muster-measures";
@@ -30,10 +31,17 @@ const MEASURES_BYTES_MAX: u64 = 1 << 20;
 pub(super) struct Scratch {
     /// Directories nobody uses just now, by slot.
     idle: Mutex<Vec<Option<WorkDir>>>,
-    /// Directories to be removed.
-    remover: Mutex<Option<Sender<PathBuf>>>,
+    /// The thread that removes directories, once there was one to remove.
+    remover: Mutex<Option<Remover>>,
     /// How many were, for their names.
     removed: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Remover {
+    paths: Sender<PathBuf>,
+    /// Ends when the thread has.
+    done: Receiver<()>,
 }
 
 /// An empty directory for one attempt.
@@ -134,22 +142,43 @@ impl Scratch {
             moved => moved?,
         }
         let mut remover = self.remover.lock().unwrap_or_else(PoisonError::into_inner);
-        let sender = remover.get_or_insert_with(|| {
-            let (sender, paths) = mpsc::channel::<PathBuf>();
-            // Where no thread can be had, the directory stays until the run is removed.
-            let _detached = thread::Builder::new().name("muster-remove".to_owned()).spawn(move || {
-                for path in paths {
-                    remove_tree(&path);
-                }
-            });
-            sender
-        });
-        let _gone = sender.send(away);
+        let remover = remover.get_or_insert_with(Remover::start);
+        // Where no thread could be had, the directory stays until the run is removed.
+        let _gone = remover.paths.send(away);
         Ok(())
+    }
+
+    /// Removes the slots' empty directories, and waits for those on their way out, for this long at most.
+    pub(super) fn finish(&self, wait: Duration) {
+        for dir in self.lock_idle().iter_mut().filter_map(Option::take) {
+            // One that is not empty, or holds others, stays.
+            let _stays = fs::remove_dir(&dir.path);
+            let _stays = dir.path.parent().map(fs::remove_dir);
+        }
+        let remover = self.remover.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Remover { paths, done }) = remover {
+            drop(paths);
+            // The end of the channel is the end of the thread; a time limit leaves the rest where it is.
+            let _ended = done.recv_timeout(wait);
+        }
     }
 
     fn lock_idle(&self) -> MutexGuard<'_, Vec<Option<WorkDir>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Remover {
+    fn start() -> Self {
+        let (sender, paths) = mpsc::channel::<PathBuf>();
+        let (ends, done) = mpsc::channel();
+        let _detached = thread::Builder::new().name("muster-remove".to_owned()).spawn(move || {
+            for path in paths {
+                remove_tree(&path);
+            }
+            drop(ends);
+        });
+        Self { paths: sender, done }
     }
 }
 
@@ -253,6 +282,7 @@ pub(super) fn kept_name(test: &str, item: &str, attempt: u16, record: u32) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn scratch() -> (tempfile::TempDir, String, Scratch) {
         let dir = tempfile::tempdir().unwrap();
@@ -302,6 +332,21 @@ mod tests {
             assert_eq!(next.look().unwrap(), Left::default());
             scratch.give_back(0, next);
         }
+    }
+
+    #[test]
+    fn at_the_end_only_what_is_kept_remains() {
+        let (_dir, run_dir, scratch) = scratch();
+        for (slot, keep) in [(0, Some("kept")), (1, None)] {
+            let dir = scratch.take(&run_dir, slot).unwrap();
+            fs::create_dir_all(Path::new(dir.path()).join("a/b")).unwrap();
+            fs::set_permissions(Path::new(dir.path()).join("a"), fs::Permissions::from_mode(0o500)).unwrap();
+            let left = dir.look().unwrap();
+            scratch.leave(slot, dir, &left, keep).unwrap();
+        }
+        scratch.finish(Duration::from_secs(3600));
+        let names: Vec<_> = fs::read_dir(Path::new(&run_dir).join("work")).unwrap().flatten().collect();
+        assert_eq!(names.iter().map(fs::DirEntry::file_name).collect::<Vec<_>>(), ["kept"]);
     }
 
     #[test]

@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Units given out at once.
+const AHEAD: usize = 200;
+
 pub(crate) const RUN: RunId = RunId(1);
 
 /// An area's directory, its run's directory, and an agent.
@@ -32,6 +35,8 @@ pub(crate) struct Lab {
     pub(crate) ends: BTreeMap<AttemptRef, AttemptEnd>,
     pub(crate) last: Option<Exchange>,
     next_item: u32,
+    /// Units before this one have ended.
+    done: usize,
 }
 
 pub(crate) fn program() -> &'static Path {
@@ -101,6 +106,7 @@ impl Lab {
             ends: BTreeMap::new(),
             last: None,
             next_item: 0,
+            done: 0,
         }
     }
 
@@ -131,6 +137,15 @@ impl Lab {
         let test = TestIx(self.tests.len() as u32);
         self.tests.push(Arc::new(TestContext { run: RUN, test, def: Arc::new(def), groups: groups.into() }));
         self.add_unit(test, false, items)
+    }
+
+    /// A unit for each of these items of a test.
+    pub(crate) fn add_each(&mut self, def: TestDef, items: &[(&str, &str, u32)]) {
+        let test = TestIx(self.tests.len() as u32);
+        self.tests.push(Arc::new(TestContext { run: RUN, test, def: Arc::new(def), groups: [].into() }));
+        for item in items {
+            self.add_unit(test, false, std::slice::from_ref(item));
+        }
     }
 
     /// The question for a test's items.
@@ -170,11 +185,13 @@ impl Lab {
                     self.ends.insert(finished.attempt, finished.end.clone());
                 }
             }
-            let open = |u: &&Unit| {
+            let open = |u: &Unit| {
                 !self.dropped.contains(&u.id)
                     && u.attempts.iter().any(|a| !self.ends.contains_key(&a.attempt))
             };
-            let list: Vec<Unit> = self.units.iter().filter(open).cloned().collect();
+            self.done += self.units[self.done..].iter().take_while(|u| !open(u)).count();
+            let ahead = self.units[self.done..].iter().filter(|u| open(u)).take(AHEAD);
+            let list: Vec<Unit> = ahead.cloned().collect();
             let devices = exchange.devices.len() as u64;
             let known = |id: UnitId| exchange.holding.iter().any(|h| h.unit == id);
             let orders = Orders {

@@ -4,5 +4,6 @@
 
 mod lab;
 mod life;
+mod speed;
 mod steps;
 mod suites;
