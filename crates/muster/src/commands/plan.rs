@@ -36,7 +36,8 @@ pub(crate) fn run(args: PlanArgs, context: &Context) -> Result<ExitCode, anyhow:
     let mut store = plan_store(context, &area)?;
     let durations = Arc::new(store.list_durations(&def.name, &def.target)?);
     let selection = request::selection(&select, &area, store.as_mut())?;
-    let mut plan = request::make_plan(def, &area.loaded.facts, &selection, durations.as_ref(), &context.program())?;
+    let mut plan =
+        request::make_plan(def, &area.loaded.facts, &selection, durations.as_ref(), &context.program())?;
     let jobs = request::jobs(def, context);
     if discover {
         discovery::list_items(&mut plan, &area, &selection, context, jobs)?;
@@ -192,14 +193,19 @@ impl Listing {
                 )?;
             }
             if test.items.len() > ITEMS_SHOWN {
-                writeln!(out, "          and {} more (`--output json` lists all)", test.items.len() - ITEMS_SHOWN)?;
+                writeln!(
+                    out,
+                    "          and {} more (`--output json` lists all)",
+                    test.items.len() - ITEMS_SHOWN
+                )?;
             }
         }
         for NotRun { test, item, reason } in self.not_run.iter().take(ITEMS_SHOWN) {
             let slash = if item.is_empty() { "" } else { "/" };
             writeln!(out, "not run: {test}{slash}{item}: {reason}")?;
         }
-        let guess = if self.has_unknown { ", partly a guess: not everything has been run before" } else { "" };
+        let guess =
+            if self.has_unknown { ", partly a guess: not everything has been run before" } else { "" };
         writeln!(
             out,
             "{} tests, {total} items, {} at once, about {:.1}s{guess}",

@@ -50,7 +50,12 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
     let target = (!target.is_empty()).then(|| target.join("/"));
     let area = area::load(context, target.as_deref(), &request::flags(&exec))?;
     let changed = request::changed_definitions(&snapshot.record, &area);
-    let choice = again::Choice { patterns, failed: failed || !(flaky || stale), flaky, changed: stale.then_some(&changed) };
+    let choice = again::Choice {
+        patterns,
+        failed: failed || !(flaky || stale),
+        flaky,
+        changed: stale.then_some(&changed),
+    };
     let whole = store.load_run(view.id, ItemFilter::All)?;
     let items = again::choose(&choice, &whole, &snapshot)?;
     if items.is_empty() && snapshot.phase != RunPhase::Active {

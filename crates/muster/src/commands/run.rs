@@ -54,7 +54,8 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     let mut store = session::open_store(&area.dir)?;
     let durations = Arc::new(store.list_durations(&def.name, &def.target)?);
     let selection = request::selection(&select, &area, &mut store)?;
-    let plan = request::make_plan(def, &area.loaded.facts, &selection, durations.as_ref(), &context.program())?;
+    let plan =
+        request::make_plan(def, &area.loaded.facts, &selection, durations.as_ref(), &context.program())?;
     if plan.tests.is_empty() {
         let said = Complaint::new(ExitCode::NothingRan, "nothing to run: no test is selected");
         return Err(said.hint(format!("`{} plan` lists the tests", context.program())).into());

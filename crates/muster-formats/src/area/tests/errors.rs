@@ -787,7 +787,8 @@ fn a_status_file_that_is_wrong_is_told_where() {
          --> x.status:3:9
         3 |   'a': [FIAL],
           |         ^^^^
-    "#]].assert_eq(&told(&errors));
+    "#]]
+    .assert_eq(&told(&errors));
 }
 
 #[test]
@@ -979,7 +980,9 @@ fn a_snippet_is_fit_for_a_terminal() {
 
 #[test]
 fn a_text_cannot_hold_nul() {
-    check("[env]\nA = \"x\\u0000\"\n[test.t]\nrun = \"\\u0000\"\n", expect![[r#"
+    check(
+        "[env]\nA = \"x\\u0000\"\n[test.t]\nrun = \"\\u0000\"\n",
+        expect![[r#"
         error: a text cannot hold the character NUL
          --> muster.toml:2:5
         2 | A = "x\u0000"
@@ -989,5 +992,6 @@ fn a_text_cannot_hold_nul() {
          --> muster.toml:4:7
         4 | run = "\u0000"
           |       ^^^^^^^^
-    "#]]);
+    "#]],
+    );
 }
