@@ -111,7 +111,7 @@ pub fn forecast(
             // Nothing runs and nothing is given out: a pause, or a gate that never opens here.
             match lab.wake_at().filter(|t| *t > player.now && t.0 < u64::MAX / 2) {
                 Some(wake) if wake.since(player.begin) < Duration::from_secs(30 * 86_400) => {
-                    player.now = wake
+                    player.now = wake;
                 }
                 Some(_) | None => break,
             }

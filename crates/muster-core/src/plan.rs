@@ -314,12 +314,12 @@ impl<'a> Wants<'a> {
                 Some(items) => PlannedItems::Listed(
                     items
                         .filter(|item| want.all || want.items.contains(item.map_or("", |i| i.path.as_str())))
-                        .map(|item| listed_item(&test.name, item, &skip, &expecting, history))
+                        .map(|item| listed_item(&test.name, item, skip.as_ref(), &expecting, history))
                         .collect(),
                 ),
                 // A rule that skips the test spares the question for its items.
                 None if skip.is_some() => {
-                    PlannedItems::Listed(vec![listed_item(&test.name, None, &skip, &expecting, history)])
+                    PlannedItems::Listed(vec![listed_item(&test.name, None, skip.as_ref(), &expecting, history)])
                 }
                 None if want.all => PlannedItems::Found(Wanted::All),
                 None if want.selected && want.items.is_empty() => PlannedItems::Found(Wanted::Selected),
@@ -366,7 +366,7 @@ fn without_items(test: &TestDef) -> TestDef {
 fn listed_item(
     test: &str,
     item: Option<&ItemDef>,
-    skip: &Option<Arc<str>>,
+    skip: Option<&Arc<str>>,
     expecting: &Expecting<'_>,
     history: &dyn History,
 ) -> PlannedItem {
@@ -378,7 +378,7 @@ fn listed_item(
         selector: Arc::from(""),
         group: 0,
         timeout: None,
-        skip: skip.clone().or(not_run),
+        skip: skip.cloned().or(not_run),
         expected,
         micros: history.micros(test, path),
     }

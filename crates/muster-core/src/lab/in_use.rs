@@ -5,11 +5,11 @@ use crate::id::{DeviceId, TestIx};
 use std::collections::BTreeMap;
 
 /// What is out, by area.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct InUse(BTreeMap<String, AreaInUse>);
 
 /// What is out of an area's runs.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct AreaInUse {
     /// Units by group of the area's limits.
     groups: BTreeMap<String, u32>,

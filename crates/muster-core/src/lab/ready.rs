@@ -26,7 +26,7 @@ pub(super) struct Rank {
 }
 
 /// The ready items of a run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ready {
     classes: BTreeMap<Class, Members>,
     /// The first item of each class.
@@ -35,7 +35,7 @@ pub(super) struct Ready {
 }
 
 /// The ready items of a class, and what is known of how long they take.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Members {
     ranks: BTreeMap<Rank, Option<u32>>,
     known_micros: u64,

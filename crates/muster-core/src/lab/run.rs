@@ -3,6 +3,9 @@
 //! Durable: record, phase, expansions and item records. All else is derived from these by
 //! [`Run::derive`], so a restored run stands where the lost one stood.
 
+mod queue;
+mod waiting;
+
 use super::Rejected;
 use super::ready::{Class, Rank, Ready};
 use crate::change::{Change, Expansion, FoundAgain, ItemRecord, RunPhase, RunRecord, RunSnapshot};
@@ -22,7 +25,7 @@ use std::time::Duration;
 /// Expected of an item that nothing is known about, in microseconds.
 const UNKNOWN_MICROS: u64 = 1_000_000;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Run {
     record: Arc<RunRecord>,
     phase: RunPhase,
@@ -30,7 +33,7 @@ pub(super) struct Run {
     found_again: BTreeMap<TestIx, FoundAgain>,
     tests: Vec<Test>,
     items: Vec<Item>,
-    pub(super) selector: Selector,
+    pub(super) selector: Arc<Selector>,
     pub(super) history: Arc<dyn History + Send + Sync>,
     gates: Vec<GateDef>,
     /// The places of the gates.
@@ -81,7 +84,7 @@ impl GateDef {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Test {
     pub(super) def: Arc<TestDef>,
     pub(super) name: Arc<str>,
@@ -108,7 +111,7 @@ pub(super) struct Test {
     pub(super) told: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) test: TestIx,
     pub(super) record: ItemRecord,
@@ -195,7 +198,7 @@ impl Run {
             found_again: BTreeMap::new(),
             tests: Vec::with_capacity(record.plan.tests.len()),
             items: Vec::new(),
-            selector,
+            selector: Arc::new(selector),
             history,
             gates: Vec::new(),
             gate_of: BTreeMap::new(),
@@ -321,278 +324,6 @@ impl Run {
         for ix in ready {
             self.release_item(ix);
         }
-    }
-
-    /// Derives from records and units what waits for what. Returns what can never run any more.
-    pub(super) fn derive(&mut self) -> Vec<Doomed> {
-        self.ready.clear();
-        self.backoff.clear();
-        self.edges.clear();
-        for item in &mut self.items {
-            item.unmet = 0;
-            item.phase = match item.phase {
-                Phase::Out { unit } => Phase::Out { unit },
-                Phase::Blocked | Phase::Ready | Phase::Backoff { .. } | Phase::Ended => {
-                    if item.record.verdict.is_some() { Phase::Ended } else { Phase::Blocked }
-                }
-            };
-        }
-        let mut doomed = Vec::new();
-        for ix in 0..self.tests.len() {
-            self.tests[ix].unmet = 0;
-            self.tests[ix].told = self.tests[ix].open == 0;
-        }
-        for ix in 0..self.tests.len() {
-            let test = TestIx(u32::try_from(ix).expect("fewer than 2^32 tests"));
-            for (dependent, mode) in self.tests[ix].dependents.clone() {
-                match self.met(test, &mode) {
-                    Met::Yes => {}
-                    Met::NotYet => self.test_mut(dependent).unmet += 1,
-                    Met::Never(reason) => doomed.extend(self.doom(dependent, &reason)),
-                }
-            }
-        }
-        for ix in 0..self.tests.len() {
-            let test = TestIx(u32::try_from(ix).expect("fewer than 2^32 tests"));
-            doomed.extend(self.link_items(test, None));
-        }
-        for ix in 0..self.tests.len() {
-            self.release(TestIx(u32::try_from(ix).expect("fewer than 2^32 tests")));
-        }
-        doomed
-    }
-
-    /// Whether what a test is waited for has happened.
-    pub(super) fn met(&self, test: TestIx, mode: &AfterMode) -> Met {
-        let t = self.test(test);
-        let worst = t.counts.worst();
-        if matches!(mode, AfterMode::MatchingItem { .. }) {
-            // Item by item; only the list of the other's items is waited for here.
-            let unknown = t.discovery.is_some_and(|d| self.item(d).record.verdict.is_none());
-            return if unknown { Met::NotYet } else { Met::Yes };
-        }
-        if t.open > 0 {
-            return Met::NotYet;
-        }
-        match (mode, worst) {
-            (_, Some(Verdict::Abort)) => {
-                Met::Never(format!("`{}` asked to stop what comes after it", t.name))
-            }
-            // What was cancelled is run again when the run goes on, and what comes after it then follows.
-            (_, Some(Verdict::Cancelled)) => Met::NotYet,
-            (AfterMode::Passed, Some(v)) if !v.is_ok() => Met::Never(format!("`{}` came to `{v}`", t.name)),
-            (AfterMode::Ended, Some(_)) if t.counts.get(Verdict::Cancelled) > 0 => Met::NotYet,
-            _ => Met::Yes,
-        }
-    }
-
-    /// The items of a test that could still run and now cannot.
-    pub(super) fn doom(&self, test: TestIx, reason: &str) -> Vec<Doomed> {
-        self.items_of(test)
-            .filter(|ix| {
-                matches!(self.item(*ix).phase, Phase::Blocked | Phase::Ready | Phase::Backoff { .. })
-            })
-            .filter(|ix| self.item(*ix).record.verdict.is_none())
-            .map(|ix| (ix, Verdict::PrerequisiteFailed, reason.to_owned()))
-            .collect()
-    }
-
-    /// Makes the edges from this test's open items to the items they come after, of all tests or of one.
-    pub(super) fn link_items(&mut self, test: TestIx, only: Option<TestIx>) -> Vec<Doomed> {
-        let mut doomed = Vec::new();
-        for (other, map) in self.test(test).map_from.clone() {
-            if only.is_some_and(|only| only != other) {
-                continue;
-            }
-            let discovered =
-                self.test(other).discovery.is_some_and(|d| self.item(d).record.verdict.is_none());
-            if discovered {
-                continue;
-            }
-            // The question for the other's items was never answered.
-            let unasked =
-                self.test(other).discovery.and_then(|d| self.item(d).record.verdict).filter(|v| !v.is_ok());
-            let by_path: HashMap<Arc<str>, ItemIx> = self
-                .items_of(other)
-                .filter(|ix| !self.is_discovery(*ix))
-                .map(|ix| (Arc::clone(self.path(ix)), ix))
-                .collect();
-            for ix in self.items_of(test).collect::<Vec<_>>() {
-                if self.is_discovery(ix) || self.item(ix).record.verdict.is_some() {
-                    continue;
-                }
-                let wanted = map.apply(self.path(ix));
-                let name = Arc::clone(&self.test(other).name);
-                match by_path.get(wanted.as_str()) {
-                    None => {
-                        let reason = match unasked {
-                            Some(v) => format!("`{name}` came to `{v}`"),
-                            None if wanted.is_empty() => format!("`{name}` has no item without a path"),
-                            None => format!("`{name}` has no item `{wanted}` in this run"),
-                        };
-                        doomed.push((ix, Verdict::PrerequisiteFailed, reason));
-                    }
-                    Some(&prerequisite) => match self.item(prerequisite).record.verdict {
-                        None | Some(Verdict::Cancelled) => {
-                            self.edges.entry(prerequisite).or_default().push(ix);
-                            self.item_mut(ix).unmet += 1;
-                        }
-                        Some(v) if v.is_ok() => {}
-                        Some(v) => doomed.push((
-                            ix,
-                            Verdict::PrerequisiteFailed,
-                            format!("`{name}/{wanted}` came to `{v}`"),
-                        )),
-                    },
-                }
-            }
-        }
-        doomed
-    }
-
-    /// Items that waited for this one.
-    pub(super) fn take_edges(&mut self, item: ItemIx) -> Vec<ItemIx> {
-        self.edges.remove(&item).unwrap_or_default()
-    }
-
-    /// Makes ready what of a test waits for nothing any more.
-    pub(super) fn release(&mut self, test: TestIx) {
-        if self.test(test).unmet > 0 || self.stop.is_some() {
-            return;
-        }
-        for ix in self.items_of(test).collect::<Vec<_>>() {
-            self.release_item(ix);
-        }
-    }
-
-    pub(super) fn release_item(&mut self, ix: ItemIx) {
-        let item = self.item(ix);
-        let free = item.phase == Phase::Blocked
-            && item.unmet == 0
-            && item.record.verdict.is_none()
-            && self.stop.is_none()
-            && self.test(item.test).unmet == 0
-            && self.knows_items(item.test, ix)
-            // A planned skip never becomes ready: it gets its verdict when the run is settled.
-            && (self.is_discovery(ix) || self.planned(ix).skip.is_none());
-        if free {
-            self.item_mut(ix).phase = Phase::Ready;
-            let (class, rank) = self.place(ix);
-            let micros = if self.is_discovery(ix) { None } else { self.planned(ix).micros };
-            self.ready.insert(class, rank, micros);
-        }
-    }
-
-    /// Whether the question for a test's items is answered, or this is it.
-    fn knows_items(&self, test: TestIx, ix: ItemIx) -> bool {
-        self.test(test).discovery.is_none_or(|d| d == ix || self.item(d).record.verdict.is_some())
-    }
-
-    /// Takes an item out of whatever queue it is in.
-    pub(super) fn unqueue(&mut self, ix: ItemIx) {
-        match self.item(ix).phase {
-            Phase::Ready => {
-                let (class, rank) = self.place(ix);
-                self.ready.remove(class, rank);
-            }
-            Phase::Backoff { until } => {
-                self.backoff.remove(&(until, ix));
-            }
-            Phase::Blocked | Phase::Out { .. } | Phase::Ended => {}
-        }
-        self.item_mut(ix).phase = Phase::Blocked;
-    }
-
-    pub(super) fn set_backoff(&mut self, ix: ItemIx, until: Time) {
-        self.item_mut(ix).phase = Phase::Backoff { until };
-        self.backoff.insert((until, ix));
-    }
-
-    pub(super) fn release_backoff(&mut self, now: Time) {
-        while let Some(&(until, ix)) = self.backoff.first() {
-            if until > now {
-                break;
-            }
-            self.backoff.pop_first();
-            self.item_mut(ix).phase = Phase::Blocked;
-            self.release_item(ix);
-        }
-    }
-
-    fn place(&self, ix: ItemIx) -> (Class, Rank) {
-        let item = self.item(ix);
-        let test = self.test(item.test);
-        let discovery = self.is_discovery(ix);
-        let shared = match (&test.def.kind, discovery) {
-            (Kind::Suite(suite), false) if item.record.tries == 0 && suite.batch != Batch::Single => {
-                let group = self.planned(ix).group;
-                let several = test.groups.get(group as usize).is_some_and(|g| g.batch_max > 1);
-                several.then_some((item.test, group))
-            }
-            _ => None,
-        };
-        // Questions for items come first: everything of their test waits for the answer.
-        let micros = if discovery {
-            u64::MAX
-        } else {
-            let planned = self.planned(ix);
-            let known = planned.micros.map_or(UNKNOWN_MICROS, u64::from);
-            if planned.expected.slow { known.max(3_600_000_000) } else { known }
-        };
-        let rank = Rank { priority: Reverse(test.def.priority), micros: Reverse(micros), item: ix };
-        (Class { gate: test.gate, shared }, rank)
-    }
-
-    pub(super) fn expected_micros(&self, ix: ItemIx) -> u64 {
-        if self.is_discovery(ix) {
-            return UNKNOWN_MICROS;
-        }
-        if let Some(micros) = self.planned(ix).micros {
-            return u64::from(micros);
-        }
-        self.unknown_micros(self.item(ix).test)
-    }
-
-    /// Expected of an item of a test that nothing is known about itself.
-    pub(super) fn unknown_micros(&self, test: TestIx) -> u64 {
-        self.test(test).mean.get().or(self.mean.get()).unwrap_or(UNKNOWN_MICROS)
-    }
-
-    pub(super) fn learn(&mut self, ix: ItemIx, duration: Duration) {
-        let micros = crate::time::micros(duration);
-        let test = self.item(ix).test;
-        self.test_mut(test).mean.add(micros);
-        self.mean.add(micros);
-    }
-
-    /// Most items of one process, for a class whose items share one.
-    pub(super) fn batch_max(&self, test: TestIx, group: u32) -> usize {
-        let test = self.test(test);
-        let framework = test.groups.get(group as usize).map_or(1, |g| g.batch_max);
-        let asked = match &test.def.kind {
-            Kind::Suite(suite) => match suite.batch {
-                Batch::Auto => u32::MAX,
-                Batch::Single => 1,
-                Batch::Most(n) => n,
-            },
-            Kind::Steps { .. } => 1,
-        };
-        framework.min(asked).max(1) as usize
-    }
-
-    pub(super) fn set_out(&mut self, ix: ItemIx, unit: UnitId) {
-        self.unqueue(ix);
-        self.item_mut(ix).phase = Phase::Out { unit };
-        let test = self.item(ix).test;
-        self.test_mut(test).out += 1;
-        self.out += 1;
-    }
-
-    pub(super) fn set_back(&mut self, ix: ItemIx) {
-        self.item_mut(ix).phase = Phase::Blocked;
-        let test = self.item(ix).test;
-        self.test_mut(test).out -= 1;
-        self.out -= 1;
     }
 
     /// Puts an item's record in place and keeps all counts right.
@@ -806,32 +537,6 @@ impl Run {
         Arc::clone(t.context.get_or_insert_with(|| {
             Arc::new(TestContext { run, test, def: Arc::clone(def), groups: Arc::clone(groups) })
         }))
-    }
-
-    /// The tests and items an item that is not ready waits for, by name.
-    pub(super) fn waits_for(&self, ix: ItemIx) -> Vec<String> {
-        let test = self.item(ix).test;
-        let tests = self
-            .tests
-            .iter()
-            .filter(|t| t.open > 0)
-            .filter(|t| {
-                t.dependents
-                    .iter()
-                    .any(|(d, mode)| *d == test && !matches!(mode, AfterMode::MatchingItem { .. }))
-            })
-            .map(|t| format!("`{}`", t.name));
-        let items = self
-            .edges
-            .iter()
-            .filter(|(_, waiting)| waiting.contains(&ix))
-            .map(|(on, _)| format!("`{}/{}`", self.test(self.item(*on).test).name, self.path(*on)));
-        tests.chain(items).collect()
-    }
-
-    /// Ready items that rank before this one.
-    pub(super) fn ready_before(&self, ix: ItemIx) -> usize {
-        self.ready.before(self.place(ix).1)
     }
 
     pub(super) fn context(&self) -> &Arc<RunContext> {
