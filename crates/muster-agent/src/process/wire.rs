@@ -12,6 +12,9 @@ use thiserror::Error;
 // Limit: the spool's bound, several times over; a length beyond it is not ours.
 const FRAME_BYTES_MAX: usize = 512 << 20;
 
+/// Buffers larger than this are given back when they are empty: the agent is to stay small.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
 /// Most bytes taken from the socket at once.
 const READ_BYTES: usize = 256 << 10;
 
@@ -78,10 +81,12 @@ impl Wire {
     /// Takes in all that has arrived.
     pub(super) fn fill(&mut self) -> Result<(), FrameError> {
         loop {
-            if self.taken > 0 {
+            if self.taken == self.input.len() {
+                empty(&mut self.input);
+            } else {
                 self.input.drain(..self.taken);
-                self.taken = 0;
             }
+            self.taken = 0;
             self.input.reserve(READ_BYTES);
             let read = rustix::net::recv(
                 &self.socket,
@@ -158,7 +163,7 @@ impl Wire {
                 Err(e) => return Err(FrameError::Socket(e.into())),
             }
         }
-        self.output.clear();
+        empty(&mut self.output);
         self.sent = 0;
         Ok(())
     }
@@ -166,5 +171,88 @@ impl Wire {
     /// Whether something waits to be sent.
     pub(super) fn wants_write(&self) -> bool {
         self.sent < self.output.len()
+    }
+}
+
+fn empty(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > KEPT_BYTES_MAX {
+        *buffer = Vec::new();
+    } else {
+        buffer.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    fn pair() -> (Wire, OwnedFd) {
+        let (a, b) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        (Wire::new(a).unwrap(), b)
+    }
+
+    #[test]
+    fn both_sides_may_send_far_more_than_the_socket_holds_at_the_same_time() {
+        let (mut a, b) = pair();
+        let mut b = Wire::new(b).unwrap();
+        let (to_b, to_a) = (vec![1u8; 5 << 20], vec![2u8; 7 << 20]);
+        a.send("bytes", &to_b).unwrap();
+        a.send("bytes", &"second").unwrap();
+        b.send("bytes", &to_a).unwrap();
+        let (mut at_a, mut at_b): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
+        while at_a.is_none() || at_b.is_none() {
+            for (wire, got) in [(&mut a, &mut at_a), (&mut b, &mut at_b)] {
+                wire.flush().unwrap();
+                wire.fill().unwrap();
+                if got.is_none() {
+                    *got = wire.next("bytes").unwrap();
+                }
+            }
+        }
+        assert!(at_a.unwrap() == to_a && at_b.unwrap() == to_b);
+        b.fill().unwrap();
+        assert_eq!(b.next::<String>("text").unwrap().as_deref(), Some("second"));
+        assert!(!a.wants_write() && a.output.capacity() <= KEPT_BYTES_MAX);
+        b.fill().unwrap();
+        assert!(b.input.capacity() <= KEPT_BYTES_MAX, "large buffers are given back");
+    }
+
+    #[test]
+    fn a_message_may_come_byte_by_byte_and_end_in_the_middle() {
+        let (mut a, b) = pair();
+        let mut message = Vec::new();
+        for part in [&6u32.to_le_bytes()[..], b"\x05hello"] {
+            message.extend_from_slice(part);
+        }
+        for byte in &message[..9] {
+            rustix::io::write(&b, &[*byte]).unwrap();
+            a.fill().unwrap();
+            assert_eq!(a.next::<String>("text").unwrap(), None);
+        }
+        rustix::io::write(&b, &message[9..]).unwrap();
+        rustix::io::write(&b, &message[..5]).unwrap();
+        drop(b);
+        a.fill().unwrap();
+        assert_eq!(a.next::<String>("text").unwrap().as_deref(), Some("hello"));
+        a.fill().unwrap();
+        assert!(a.has_ended());
+        assert!(matches!(a.next::<String>("text"), Err(FrameError::Cut)));
+        a.send("text", &"into the void").unwrap();
+        assert!(!a.wants_write(), "what nobody hears is not kept");
+    }
+
+    #[test]
+    fn frames_that_are_not_ours_are_named() {
+        for (bytes, error) in [
+            (&b"GET / HTTP/1.1\r\n"[..], "a frame of 542393671 bytes was announced"),
+            (b"\x02\0\0\0\xff\xff", "text was expected, but the frame of 2 bytes is none"),
+        ] {
+            let (mut a, b) = pair();
+            rustix::io::write(&b, bytes).unwrap();
+            a.fill().unwrap();
+            let said = a.next::<String>("text").unwrap_err().to_string();
+            assert!(said.starts_with(error), "{said}");
+        }
     }
 }

@@ -162,3 +162,37 @@ fn span(address: &str) -> u64 {
 pub(super) fn stretched(limit: Option<Duration>, slow: bool) -> Option<Duration> {
     limit.map(|l| if slow { l.saturating_mul(2) } else { l })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    #[test]
+    fn what_another_runner_told_muster_is_not_inherited() {
+        let all = [
+            ("PATH", &b"/bin"[..]),
+            ("GTEST_TOTAL_SHARDS", b"4"),
+            ("MUSTER_ANYTHING", b"x"),
+            ("TRACEPARENT", b"00-1-2-01"),
+            ("BINARY", b"\xff\xfe"),
+            ("HOME", b"/root"),
+        ];
+        let all = all.map(|(name, value)| (OsString::from(name), OsString::from_vec(value.to_vec())));
+        let names: Vec<String> = inherited(all).into_vec().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["HOME", "PATH"]);
+    }
+
+    #[test]
+    fn variables_that_no_process_could_be_given_are_left_out() {
+        let mut env = Env::default();
+        env.set("", "x");
+        env.set("a=b", "x");
+        env.set("a\0", "x");
+        env.set("c", "x\0y");
+        env.set("d", "");
+        env.set("d", "last");
+        assert_eq!(env.into_vec(), [("d".to_owned(), "last".to_owned())]);
+    }
+}

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::exec::{Status, Task};
 use crate::ledger::Taken;
 use job::Job;
+use muster_core::definition::{Kind, TestDef};
 use muster_core::exchange::AttemptEnd;
 use muster_core::id::{AttemptRef, RunId, TestIx, UnitId};
 use muster_core::judge::Ended;
@@ -62,7 +63,7 @@ pub struct Host {
     slots: Vec<String>,
     inherited: Env,
     scratch: Scratch,
-    prepared: Mutex<HashMap<(RunId, TestIx), Arc<Prepared>>>,
+    prepared: Mutex<HashMap<(RunId, TestIx), Known>>,
 }
 
 impl Host {
@@ -80,8 +81,8 @@ impl Host {
             return discover::task(job);
         }
         match &job.test.def.kind {
-            muster_core::definition::Kind::Steps { .. } => steps::of_test(job),
-            muster_core::definition::Kind::Suite(_) => batch::task(job),
+            Kind::Steps { .. } => steps::of_test(job),
+            Kind::Suite(_) => batch::task(job),
         }
     }
 
@@ -95,17 +96,28 @@ impl Host {
         // Limit: each holds an environment of some kilobytes; a host rarely has more tests in hand.
         const PREPARED_MAX: usize = 256;
         let key = (taken.test.run, taken.test.test);
+        let def = &taken.test.def;
         let mut all = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(prepared) = all.get(&key) {
-            return Arc::clone(prepared);
-        }
-        if all.len() >= PREPARED_MAX {
+        if let Some(known) = all.get_mut(&key) {
+            if Arc::ptr_eq(&known.def, def) || known.def == *def {
+                known.def = Arc::clone(def);
+                return Arc::clone(&known.prepared);
+            }
+        } else if all.len() >= PREPARED_MAX {
             all.clear();
         }
-        let prepared = Arc::new(Prepared::new(&self.inherited, &taken.run, &taken.test.def));
-        all.insert(key, Arc::clone(&prepared));
+        let prepared = Arc::new(Prepared::new(&self.inherited, &taken.run, def));
+        all.insert(key, Known { def: Arc::clone(def), prepared: Arc::clone(&prepared) });
         prepared
     }
+}
+
+/// A test that has been prepared.
+struct Known {
+    /// What it was prepared from. The same definition comes anew with other orders, and a run may go on
+    /// with a changed one.
+    def: Arc<TestDef>,
+    prepared: Arc<Prepared>,
 }
 
 /// What a stop that the lab asked for is called.
