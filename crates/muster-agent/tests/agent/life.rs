@@ -130,7 +130,8 @@ fn in_own_process(test: &str) -> (Child, Vec<i32>) {
 
 fn print_pids(agent: u32, tests: &[i32]) {
     let tests: Vec<String> = tests.iter().map(i32::to_string).collect();
-    writeln!(std::io::stdout(), "\npids {agent} {}", tests.join(" ")).unwrap();
+    let line = format!("\npids {agent} {}\n", tests.join(" "));
+    std::io::stdout().write_all(line.as_bytes()).unwrap();
 }
 
 #[test]
