@@ -33,6 +33,8 @@ const LONG: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_millis(1);
 /// Looks in a row before the first such wait; what was a zombie already is gone with the first.
 const SWEEPS_AT_ONCE: u32 = 4;
+/// Limit: reads from one pipe before others have their turn.
+const READS_AT_ONCE: u32 = 8;
 /// Limit: reads from one pipe after the end: more than the largest pipe an ordinary user can make (1 MiB).
 const LAST_READS: usize = 17;
 
@@ -51,6 +53,8 @@ pub(super) struct Running {
     pub(super) child: Child,
     /// By [`Pipe`]; `None` once at its end.
     pub(super) pipes: [Option<OwnedFd>; 3],
+    /// By [`Pipe`]: there is more to read than was.
+    pub(super) has_more: [bool; 3],
     pub(super) mark: Mark,
     limits: Limits,
     log: Log,
@@ -111,6 +115,7 @@ impl Running {
         Self {
             child,
             pipes,
+            has_more: [false; 3],
             mark,
             limits,
             log,
@@ -149,9 +154,26 @@ impl Running {
         own.map_or(self.long_at, |own| own.min(self.long_at))
     }
 
-    /// One read from a pipe that is readable.
-    pub(super) fn on_readable(&mut self, pipe: Pipe, task: &mut dyn Task, around: &mut Around<'_>) -> Step {
-        self.read(pipe, task, around);
+    /// Something can be read from a pipe. It is read until the pipe is empty, which a short read tells, or
+    /// to its end if this is the `last` that will be told of it; after some reads it is others' turn, and
+    /// [`has_more`](Self::has_more) is set.
+    pub(super) fn on_readable(
+        &mut self,
+        pipe: Pipe,
+        last: bool,
+        task: &mut dyn Task,
+        around: &mut Around<'_>,
+    ) -> Step {
+        self.has_more[pipe as usize] = true;
+        for _ in 0..READS_AT_ONCE {
+            match self.read(pipe, task, around) {
+                Some(n) if n == super::READ_BYTES || last => {}
+                Some(_) | None => {
+                    self.has_more[pipe as usize] = false;
+                    break;
+                }
+            }
+        }
         match self.phase {
             Phase::Lingering { .. } if !self.is_held() => self.reap(task, around),
             _ => Step::Stay,
@@ -175,11 +197,6 @@ impl Running {
             }
             Phase::Lingering { .. } | Phase::Sweeping { .. } => Step::Stay,
         }
-    }
-
-    /// Whether the worker still wants to hear of the leader's end.
-    pub(super) fn awaits_end(&self) -> bool {
-        matches!(self.phase, Phase::Live | Phase::Grace { .. } | Phase::Killed)
     }
 
     /// Does what is due.
@@ -258,44 +275,41 @@ impl Running {
         ProcessEnd { status, started: self.started, duration, usage, leaked: killed, log }
     }
 
-    fn read(&mut self, pipe: Pipe, task: &mut dyn Task, around: &mut Around<'_>) -> bool {
-        let Some(fd) = &self.pipes[pipe as usize] else { return false };
-        match rustix::io::read(fd, &mut *around.buffer) {
-            Ok(0) => {
+    /// One read, and how much; `None` where there is nothing now, or never again.
+    fn read(&mut self, pipe: Pipe, task: &mut dyn Task, around: &mut Around<'_>) -> Option<usize> {
+        let fd = self.pipes[pipe as usize].as_ref()?;
+        let n = match rustix::io::retry_on_intr(|| rustix::io::read(fd, &mut *around.buffer)) {
+            Ok(n) if n > 0 => n,
+            Err(Errno::AGAIN) => return None,
+            // The end. No error but those above can come of a pipe of ours; it would be the end, too.
+            Ok(_) | Err(_) => {
                 self.pipes[pipe as usize] = None;
-                false
+                return None;
             }
-            Ok(n) => {
-                let bytes = &around.buffer[..n];
-                self.last_byte = around.now;
-                let at = around.now.saturating_duration_since(self.start);
-                let stream = match pipe {
-                    Pipe::Out => Stream::Stdout,
-                    Pipe::Err => Stream::Stderr,
-                    Pipe::Report => {
-                        task.report(at, bytes);
-                        return true;
-                    }
-                };
-                task.output(stream, at, bytes);
-                self.log.push(stream, millis(at), bytes);
-                if self.is_long {
-                    self.log.spill();
-                }
-                true
+        };
+        let bytes = &around.buffer[..n];
+        self.last_byte = around.now;
+        let at = around.now.saturating_duration_since(self.start);
+        let stream = match pipe {
+            Pipe::Out => Stream::Stdout,
+            Pipe::Err => Stream::Stderr,
+            Pipe::Report => {
+                task.report(at, bytes);
+                return Some(n);
             }
-            Err(Errno::AGAIN | Errno::INTR) => false,
-            Err(_) => {
-                self.pipes[pipe as usize] = None;
-                false
-            }
+        };
+        task.output(stream, at, bytes);
+        self.log.push(stream, millis(at), bytes);
+        if self.is_long {
+            self.log.spill();
         }
+        Some(n)
     }
 
     /// Reads all there is, within reason: somebody out of reach may write for ever.
     fn drain(&mut self, pipe: Pipe, task: &mut dyn Task, around: &mut Around<'_>) {
         for _ in 0..LAST_READS {
-            if !self.read(pipe, task, around) {
+            if self.read(pipe, task, around).is_none() {
                 break;
             }
         }

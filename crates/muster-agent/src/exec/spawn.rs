@@ -97,7 +97,8 @@ impl Spawner {
         }
     }
 
-    /// Starts the process of `image`. The calling thread must have all signals blocked.
+    /// Starts the process of `image`. The calling thread must have all signals blocked but
+    /// SIGCHLD, which no childless process gets.
     pub(super) fn spawn(&mut self, image: &mut Image, ends: &Ends<'_>) -> Result<Child, Failed> {
         let fd = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
         let mut plan = Plan {

@@ -117,13 +117,16 @@ pub(super) fn reset_signal(signal: c_int) {
     }
 }
 
-/// Blocks every signal in the calling thread, for good.
+/// Blocks every signal but SIGCHLD in the calling thread, for good. SIGCHLD's default is to be ignored, and
+/// where its thread does not block it the kernel drops it as it is sent; blocked, it would be queued, and
+/// wake another thread of this process for every process that ends.
 pub(super) fn block_signals() {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     #[expect(unsafe_code, reason = "std does not block signals")]
     // SAFETY: sigfillset makes the set valid before it is used.
     unsafe {
         libc::sigfillset(all.as_mut_ptr());
+        libc::sigdelset(all.as_mut_ptr(), libc::SIGCHLD);
         libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), ptr::null_mut());
     }
 }

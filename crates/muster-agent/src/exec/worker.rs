@@ -28,6 +28,9 @@ use std::time::{Duration, Instant, SystemTime};
 const WAKE: u64 = u64::MAX;
 /// The kind of event that is a process's end; smaller ones are pipes.
 const END: u64 = 3;
+/// Every event is told once only. A closed descriptor would otherwise be told again and again while a child
+/// that another thread is starting still holds a copy of it, and this thread would spin for that long.
+const WATCHED: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::ET);
 /// Tries at starting a program that is busy being written, or while the system is out of processes.
 const TRIES: u32 = 6;
 
@@ -112,7 +115,9 @@ impl Worker {
             for event in &events {
                 let data = event.data.u64();
                 if data != WAKE && data & 3 != END {
-                    self.receive_readable(data, now);
+                    let flags = event.flags;
+                    let last = flags.contains(epoll::EventFlags::HUP);
+                    self.receive_readable(data, last, now);
                 }
             }
             for event in &events {
@@ -140,21 +145,22 @@ impl Worker {
         left.try_into().ok()
     }
 
-    fn receive_readable(&mut self, data: u64, now: Instant) {
+    fn receive_readable(&mut self, data: u64, last: bool, now: Instant) {
         let pipe = PIPES[(data & 3) as usize];
-        self.with(data, now, |work, around| work.process.on_readable(pipe, &mut *work.task, around));
+        self.with(data, now, |work, around| work.process.on_readable(pipe, last, &mut *work.task, around));
+        let Some(slot) = self.slot_of(data) else { return };
+        if let Some(Work { process, .. }) = &self.slots[slot].work
+            && process.has_more[pipe as usize]
+            && let Some(fd) = &process.pipes[pipe as usize]
+        {
+            // Told once, it would not be told again of what is there already.
+            epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(data), WATCHED)
+                .expect("the pipe is being watched");
+        }
     }
 
     fn receive_end(&mut self, data: u64, now: Instant) {
-        let Some(slot) = self.slot_of(data) else { return };
         self.with(data, now, |work, around| work.process.on_end(&mut *work.task, around));
-        if let Some(work) = &self.slots[slot].work
-            && event(slot, &work.process, END) == data
-            && !work.process.awaits_end()
-        {
-            // It would be readable for ever. If this fails, it was removed before.
-            let _ = epoll::delete(&self.epoll, &work.process.child.pidfd);
-        }
     }
 
     fn receive_wake(&mut self, now: Instant) {
@@ -275,7 +281,7 @@ impl Worker {
             let data = epoll::EventData::new_u64(event(slot, &process, kind));
             // It fails where the system is out of memory for it (or a limit on watches is reached), and
             // then nothing this thread could do is right.
-            epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN).expect("room to watch a descriptor");
+            epoll::add(&self.epoll, fd, data, WATCHED).expect("room to watch a descriptor");
         };
         add(&process.child.pidfd, END);
         for pipe in PIPES {
