@@ -19,5 +19,4 @@ pub mod output;
 pub mod plan;
 pub mod select;
 pub mod time;
-pub mod util;
 pub mod view;

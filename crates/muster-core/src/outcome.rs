@@ -149,6 +149,12 @@ impl Verdict {
         self <= Self::NoItems
     }
 
+    /// What comes after it may go on. An unexpected pass is a pass: that the expectations are wrong is
+    /// no reason to keep others waiting.
+    pub fn lets_others_go_on(self) -> bool {
+        self.is_ok() || self == Self::UnexpectedPass
+    }
+
     /// The word printed, stored and read back.
     pub fn word(self) -> &'static str {
         match self {
@@ -232,6 +238,11 @@ impl Counts {
     /// Items whose verdict is not [`ok`](Verdict::is_ok).
     pub fn failed(&self) -> u32 {
         Verdict::ALL.into_iter().filter(|v| !v.is_ok()).map(|v| self.get(v)).sum()
+    }
+
+    /// The worst verdict that does not let others go on, if there is one.
+    pub fn worst_that_blocks(&self) -> Option<Verdict> {
+        Verdict::ALL.into_iter().rev().find(|v| !v.lets_others_go_on() && self.get(*v) > 0)
     }
 
     /// The worst verdict there is, `None` where nothing has ended.

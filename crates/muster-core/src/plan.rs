@@ -98,8 +98,20 @@ impl PlannedTest {
     pub fn redefine(&mut self, test: &TestDef) {
         let listed = matches!(self.items, PlannedItems::Listed(_));
         // A test that was skipped before its items were asked for is listed as itself.
-        if items_are_known(test) == listed {
-            self.def = Arc::new(without_items(test));
+        if items_are_known(test) != listed {
+            return;
+        }
+        self.def = Arc::new(without_items(test));
+        if let PlannedItems::Listed(items) = &mut self.items {
+            let expecting = Expecting::new(&test.expectations);
+            for item in items {
+                let (expected, not_run) = expecting.of(&item.path);
+                item.expected = expected;
+                // A rule of the test's own that skipped it was decided for this run and stays.
+                if test.skip_when.is_none() || not_run.is_some() {
+                    item.skip = not_run;
+                }
+            }
         }
     }
 }
@@ -582,12 +594,7 @@ fn topological(area: &AreaDef) -> Result<Vec<usize>, PlanError> {
 
 /// The name most like a misspelt one, if one is close.
 fn nearest(wrong: &str, names: &[&str]) -> Option<String> {
-    let mut best: Option<(usize, &str)> = None;
-    for name in names {
-        let far = crate::util::edit_distance(wrong, name);
-        if far <= wrong.len().div_ceil(3) && best.is_none_or(|(d, _)| far < d) {
-            best = Some((far, name));
-        }
-    }
-    best.map(|(_, name)| name.to_owned())
+    let far = |name: &&&str| strsim::damerau_levenshtein(wrong, name);
+    let best = names.iter().min_by_key(far)?;
+    (far(&best) <= wrong.len().div_ceil(3)).then(|| (*best).to_owned())
 }

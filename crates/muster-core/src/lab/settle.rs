@@ -92,7 +92,7 @@ impl Lab {
             let discovery = run.is_discovery(ix);
             let mut doomed: Vec<Doomed> = Vec::new();
             for waiting in run.take_edges(ix) {
-                if verdict.is_ok() {
+                if verdict.lets_others_go_on() {
                     run.item_mut(waiting).unmet -= 1;
                     run.release_item(waiting);
                 } else if verdict != Verdict::Cancelled {

@@ -40,12 +40,13 @@ fn a_pass_that_was_not_expected_is_told() {
     check(
         "a expect fail; b after a",
         expect![[r#"
-           0s run of 2
-           0s d1: a#1
-           1s     a = unexpected-pass (it passed although it is expected not to)
-           1s     b = prerequisite-failed (`a` came to `unexpected-pass`)
-           1s run ended: 1 prerequisite-failed, 1 unexpected-pass
-    "#]],
+            0s run of 2
+            0s d1: a#1
+            1s     a = unexpected-pass (it passed although it is expected not to)
+            1s d1: b#1
+            2s     b = pass
+            2s run ended: 1 pass, 1 unexpected-pass
+        "#]],
     );
 }
 

@@ -45,7 +45,7 @@ impl Run {
     /// Whether what a test is waited for has happened.
     pub(in crate::lab) fn met(&self, test: TestIx, mode: &AfterMode) -> Met {
         let t = self.test(test);
-        let worst = t.counts.worst();
+        let worst = t.counts.worst_that_blocks();
         if matches!(mode, AfterMode::MatchingItem { .. }) {
             // Item by item; only the list of the other's items is waited for here.
             let unknown = t.discovery.is_some_and(|d| self.item(d).record.verdict.is_none());
@@ -60,7 +60,7 @@ impl Run {
             }
             // What was cancelled is run again when the run goes on, and what comes after it then follows.
             (_, Some(Verdict::Cancelled)) => Met::NotYet,
-            (AfterMode::Passed, Some(v)) if !v.is_ok() => Met::Never(format!("`{}` came to `{v}`", t.name)),
+            (AfterMode::Passed, Some(v)) => Met::Never(format!("`{}` came to `{v}`", t.name)),
             (AfterMode::Ended, Some(_)) if t.counts.get(Verdict::Cancelled) > 0 => Met::NotYet,
             _ => Met::Yes,
         }
@@ -117,7 +117,7 @@ impl Run {
                             self.edges.entry(prerequisite).or_default().push(ix);
                             self.item_mut(ix).unmet += 1;
                         }
-                        Some(v) if v.is_ok() => {}
+                        Some(v) if v.lets_others_go_on() => {}
                         Some(v) => doomed.push((
                             ix,
                             Verdict::PrerequisiteFailed,
