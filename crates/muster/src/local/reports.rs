@@ -3,7 +3,7 @@
 use crate::error::Complaint;
 use muster_core::event::Told;
 use muster_core::view::RunView;
-use muster_formats::report::{Logs, Place, Spec, Writer};
+use muster_formats::report::{Format, Logs, Place, Spec, Writer};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ pub(crate) struct Reports {
 
 struct Report {
     writer: Writer,
+    is_github: bool,
     out: Out,
     /// Said once; the run goes on without it.
     failed: Option<io::Error>,
@@ -64,7 +65,7 @@ impl Reports {
                     (out, name)
                 }
             };
-            reports.push(Report { writer, out, failed: None, name });
+            reports.push(Report { writer, is_github: spec.format == Format::Github, out, failed: None, name });
         }
         Ok(Self { reports })
     }
@@ -117,6 +118,18 @@ impl Reports {
                 Out::Live(_) => Ok(()),
             };
             report.failed = written.err();
+        }
+        let github = self.reports.iter().any(|r| r.is_github);
+        if let (true, Some(path)) = (github, std::env::var_os("GITHUB_STEP_SUMMARY").filter(|p| !p.is_empty())) {
+            let summary = std::fs::OpenOptions::new().append(true).create(true).open(&path).and_then(|file| {
+                let mut out = BufWriter::new(file);
+                muster_formats::report::github::summary(run, &mut out)?;
+                out.flush()
+            });
+            if let Err(error) = summary {
+                let said = "the summary for GitHub could not be written";
+                return Err(Complaint::lab(said).because(error).into());
+            }
         }
         match self.reports.into_iter().find_map(|r| r.failed.map(|e| (r.name, e))) {
             Some((_, error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
