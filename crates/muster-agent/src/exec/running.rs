@@ -143,8 +143,8 @@ impl Running {
     pub(super) fn deadline(&self) -> Instant {
         let own = match &self.phase {
             Phase::Live => {
-                let hard = self.limits.timeout.map(|t| self.start + t);
-                let silence = self.limits.silence.map(|s| self.last_byte + s);
+                let hard = self.limits.timeout.map(|t| after(self.start, t));
+                let silence = self.limits.silence.map(|s| after(self.last_byte, s));
                 hard.into_iter().chain(silence).min()
             }
             Phase::Grace { until } | Phase::Lingering { until } => Some(*until),
@@ -211,11 +211,11 @@ impl Running {
         match self.phase {
             Phase::Live => {
                 if let Some(limit) = self.limits.timeout
-                    && now >= self.start + limit
+                    && now >= after(self.start, limit)
                 {
                     self.make_end(Status::HardLimit(limit), Stop::Grace, now);
                 } else if let Some(limit) = self.limits.silence
-                    && now >= self.last_byte + limit
+                    && now >= after(self.last_byte, limit)
                 {
                     self.make_end(Status::SilenceLimit(limit), Stop::Grace, now);
                 }
@@ -339,7 +339,7 @@ impl Running {
             self.signal(Signal::TERM);
             // One that was suspended could not even end.
             self.signal(Signal::CONT);
-            self.phase = Phase::Grace { until: now + self.limits.grace };
+            self.phase = Phase::Grace { until: after(now, self.limits.grace) };
         }
     }
 
@@ -423,6 +423,11 @@ impl Running {
         }
         Step::Ended { killed }
     }
+}
+
+/// A moment that may be as far as a limit says, or a century away.
+fn after(moment: Instant, limit: Duration) -> Instant {
+    moment.checked_add(limit).unwrap_or(moment + Duration::from_secs(100 * 365 * 86_400))
 }
 
 fn millis(d: Duration) -> u64 {

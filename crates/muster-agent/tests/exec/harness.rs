@@ -97,13 +97,16 @@ impl Source for Queue {
     }
 }
 
+/// What is printed, as it comes.
+type Live = (Sender<Vec<u8>>, Receiver<Vec<u8>>);
+
 /// An engine with a queue before it.
 pub(crate) struct Bench {
     pub(crate) engine: Engine,
     queue: Arc<Queue>,
     send: Sender<Done>,
     done: Receiver<Done>,
-    live: (Sender<Vec<u8>>, Receiver<Vec<u8>>),
+    live: Option<Live>,
 }
 
 impl Bench {
@@ -111,7 +114,12 @@ impl Bench {
         let queue = Arc::new(Queue::default());
         let engine = Engine::new(config, queue.clone()).unwrap();
         let (send, done) = channel();
-        Self { engine, queue, send, done, live: channel() }
+        Self { engine, queue, send, done, live: Some(channel()) }
+    }
+
+    /// One that does not keep what is printed.
+    pub(crate) fn quiet(config: EngineConfig) -> Self {
+        Self { live: None, ..Self::new(config) }
     }
 
     /// Has a task run these processes.
@@ -123,7 +131,7 @@ impl Bench {
             stdout: Vec::new(),
             stderr: Vec::new(),
             report: Vec::new(),
-            live: Some(self.live.0.clone()),
+            live: self.live.as_ref().map(|(send, _)| send.clone()),
         };
         self.queue.0.lock().unwrap().push_back(Box::new(script));
         self.engine.wake_all();
@@ -140,7 +148,8 @@ impl Bench {
 
     /// Waits until something is printed.
     pub(crate) fn printed(&self) -> String {
-        String::from_utf8(self.live.1.recv().unwrap()).unwrap()
+        let (_, live) = self.live.as_ref().unwrap();
+        String::from_utf8(live.recv().unwrap()).unwrap()
     }
 }
 

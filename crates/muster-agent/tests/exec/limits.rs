@@ -35,6 +35,25 @@ fn a_process_that_ignores_term_is_killed_after_its_grace_and_its_last_output_is_
 }
 
 #[test]
+fn limits_that_are_never_reached_change_nothing() {
+    for never in [Duration::MAX, FOREVER] {
+        let mut spec = sh("echo out; sleep 0.05; exit 3");
+        spec.limits.timeout = Some(never);
+        spec.limits.silence = Some(never);
+        spec.limits.grace = never;
+        let bench = Bench::new(EngineConfig::new(1));
+        bench.give(1, [spec.clone()]);
+        let done = bench.done();
+        assert_eq!((done.end.status, done.stdout), (Status::Exit(3), b"out\n".to_vec()));
+        spec.argv[2] = "echo ready; sleep 1000".to_owned();
+        bench.give(2, [spec]);
+        while !bench.printed().contains("ready") {}
+        bench.engine.stop(0, 2, Stop::Grace);
+        assert_eq!(bench.done().end.status, Status::Stopped);
+    }
+}
+
+#[test]
 fn without_grace_it_is_killed_at_once() {
     let mut spec = sh("trap '' TERM; sleep 1000");
     spec.limits.timeout = Some(SHORT);
