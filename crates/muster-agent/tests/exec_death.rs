@@ -8,7 +8,7 @@
 mod harness;
 
 use harness::{Bench, is_alive, sh, wait_until};
-use muster_agent::exec::{EngineConfig, become_subreaper, kill_abandoned, kill_descendants};
+use muster_agent::exec::{Cgroups, EngineConfig, become_subreaper, kill_abandoned, kill_descendants};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -22,7 +22,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 #[test]
 fn host() {
     let Ok(dir) = std::env::var(HOST) else { return };
-    let bench = Bench::new(EngineConfig::new(2));
+    let bench = Bench::new(EngineConfig { cgroups: Cgroups::Auto, ..EngineConfig::new(2) });
     let line = "setsid sh -c 'echo $$ > daemon.new; mv daemon.new daemon; exec sleep 1000' >/dev/null 2>&1 & \
                 sleep 1000 & echo $! > child.new; mv child.new child; \
                 echo $$ > leader.new; mv leader.new leader; wait";
@@ -76,4 +76,30 @@ fn what_nobody_was_left_to_kill_is_found_by_its_mark() {
     wait_until(|| !is_alive(&pids[0]));
     assert!(kill_abandoned() >= 2);
     wait_until(|| pids.iter().all(|pid| !is_alive(pid)));
+}
+
+#[test]
+fn the_control_groups_of_a_killed_engine_are_removed_by_the_next() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let config = EngineConfig { cgroups: Cgroups::Auto, ..EngineConfig::new(1) };
+    let root = |bench: &Bench| {
+        let (_, rest) = bench.engine.describe().split_once("per slot in ")?;
+        Some(Path::new(rest.split(';').next()?).to_path_buf())
+    };
+    let Some(parent) = root(&Bench::new(config)).map(|dir| dir.parent().unwrap().to_path_buf()) else {
+        // No control group is writable here.
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (mut host, pids) = start_host(dir.path());
+    let left = parent.join(format!("muster-{}-0", host.id()));
+    assert!(left.join("slot-1").exists());
+    host.kill().unwrap();
+    host.wait().unwrap();
+    kill_abandoned();
+    wait_until(|| pids.iter().all(|pid| !is_alive(pid)));
+    wait_until(|| {
+        drop(Bench::new(config));
+        !left.exists()
+    });
 }

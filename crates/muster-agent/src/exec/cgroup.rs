@@ -38,8 +38,10 @@ impl Root {
         let within = Path::new(own).strip_prefix(shown).ok()?;
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let leaf = format!("muster-{}-{count}", std::process::id());
-        let dir = Path::new(mount).join(within).join(&leaf);
+        let parent = Path::new(mount).join(within);
+        let dir = parent.join(&leaf);
         std::fs::create_dir(&dir).ok()?;
+        remove_abandoned(&parent);
         let root = Self { name: format!("{}/{leaf}", own.trim_end_matches('/')), dir };
         // Only a group that a process can be moved to is of use; the slots' groups find that out.
         root.slot(u32::MAX).map(|_| ()).map(|()| root)
@@ -105,6 +107,21 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         drop(std::fs::remove_dir(&self.dir));
+    }
+}
+
+/// Removes the groups of engines whose process is gone without having done so. The kernel refuses where a
+/// process is still inside.
+fn remove_abandoned(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|n| n.strip_prefix("muster-")?.split_once('-')).map(|(pid, _)| pid);
+        if pid.is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists()) {
+            for slot in std::fs::read_dir(entry.path()).into_iter().flatten().flatten() {
+                drop(std::fs::remove_dir(slot.path()));
+            }
+            drop(std::fs::remove_dir(entry.path()));
+        }
     }
 }
 

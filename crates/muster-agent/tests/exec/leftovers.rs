@@ -172,9 +172,9 @@ trait Scratch {
 }
 
 impl Scratch for muster_agent::exec::ProcessSpec {
-    /// In a new directory, which stays until the test's process ends.
+    /// In a new directory, which is left among what was built.
     fn in_scratch(mut self) -> Self {
-        self.dir = tempfile::tempdir().unwrap().keep();
+        self.dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
         self
     }
 }
