@@ -37,6 +37,8 @@ pub(crate) fn run(args: ResumeArgs, context: &Context) -> Result<ExitCode, anyho
     }
     let record = Arc::make_mut(&mut snapshot.record);
     again::apply_flags(Arc::make_mut(&mut record.spec), &exec);
+    // Where the run was killed together with its agent, something of it may still be there.
+    muster_agent::exec::kill_abandoned();
     let jobs = again::jobs(&record.spec, context);
     let agent = session::start_agent(&again::area_dir(context)?, jobs)?;
     let durations = Arc::new(store.list_durations(&record.spec.area, &record.spec.target)?);
