@@ -47,6 +47,9 @@ pub(crate) fn run(args: &BenchArgs, root: &Path) -> anyhow::Result<()> {
             let runners = bench.noop_runners(&noop, size)?;
             let per_test = |d: Duration| format!("{:.1} µs/test", d.as_secs_f64() * 1e6 / size as f64);
             compare(&format!("{size} no-op tests, -j{}", args.jobs), args.rounds, runners, &per_test)?;
+            say("\nthe executor alone, beside the floors (it keeps what is printed, and records nothing)");
+            let (size, rounds, jobs) = (size.to_string(), args.rounds.to_string(), args.jobs.to_string());
+            super::run(Command::new(&bench.floor).args([&size, &rounds, &jobs]))?;
         }
     }
     let millis = |d: Duration| format!("{:.1} ms", d.as_secs_f64() * 1e3);
@@ -123,17 +126,12 @@ impl Bench {
             c.args(args).current_dir(dir).stdout(Stdio::null()).stderr(Stdio::null());
             c
         };
-        let (muster, floor) = (self.muster.clone(), self.floor.clone());
+        let muster = self.muster.clone();
         let here = dir.clone();
         runners.push((
             "muster run",
             Box::new(move || ended(&mut quiet(&muster, &["run", "--progress", "quiet"], &here))),
         ));
-        let (n, noop_path, j) = (size.to_string(), noop.clone(), jobs.clone());
-        let here = dir.clone();
-        runners.push(("floor: bare clone, pidfd, epoll, pipes", {
-            Box::new(move || ended(&mut quiet(&floor, &["--bare", &noop_path, &n, &j], &here)))
-        }));
         self.peer(
             &mut runners,
             "make -j (records nothing)",
