@@ -330,9 +330,13 @@ impl<'a> Wants<'a> {
                         .collect(),
                 ),
                 // A rule that skips the test spares the question for its items.
-                None if skip.is_some() => {
-                    PlannedItems::Listed(vec![listed_item(&test.name, None, skip.as_ref(), &expecting, history)])
-                }
+                None if skip.is_some() => PlannedItems::Listed(vec![listed_item(
+                    &test.name,
+                    None,
+                    skip.as_ref(),
+                    &expecting,
+                    history,
+                )]),
                 None if want.all => PlannedItems::Found(Wanted::All),
                 None if want.selected && want.items.is_empty() => PlannedItems::Found(Wanted::Selected),
                 None => PlannedItems::Found(Wanted::SelectedAnd(want.items.iter().cloned().collect())),

@@ -185,5 +185,6 @@ fn an_item_is_where_the_table_says_after_everything_that_can_happen() {
             stop         it ended: skip (expected to be skipped (expectations:1))
             reopen       it ended: skip (expected to be skipped (expectations:1))
             restart      it ended: skip (expected to be skipped (expectations:1))
-    "#]].assert_eq(&table);
+    "#]]
+    .assert_eq(&table);
 }

@@ -65,7 +65,13 @@ impl Reports {
                     (out, name)
                 }
             };
-            reports.push(Report { writer, is_github: spec.format == Format::Github, out, failed: None, name });
+            reports.push(Report {
+                writer,
+                is_github: spec.format == Format::Github,
+                out,
+                failed: None,
+                name,
+            });
         }
         Ok(Self { reports })
     }
@@ -120,12 +126,15 @@ impl Reports {
             report.failed = written.err();
         }
         let github = self.reports.iter().any(|r| r.is_github);
-        if let (true, Some(path)) = (github, std::env::var_os("GITHUB_STEP_SUMMARY").filter(|p| !p.is_empty())) {
-            let summary = std::fs::OpenOptions::new().append(true).create(true).open(&path).and_then(|file| {
-                let mut out = BufWriter::new(file);
-                muster_formats::report::github::summary(run, &mut out)?;
-                out.flush()
-            });
+        if let (true, Some(path)) =
+            (github, std::env::var_os("GITHUB_STEP_SUMMARY").filter(|p| !p.is_empty()))
+        {
+            let summary =
+                std::fs::OpenOptions::new().append(true).create(true).open(&path).and_then(|file| {
+                    let mut out = BufWriter::new(file);
+                    muster_formats::report::github::summary(run, &mut out)?;
+                    out.flush()
+                });
             if let Err(error) = summary {
                 let said = "the summary for GitHub could not be written";
                 return Err(Complaint::lab(said).because(error).into());
