@@ -107,7 +107,9 @@ pub enum Mistake {
 pub enum Input {
     /// Everything that had happened has been taken in: sweep what is overdue, give out work.
     Tick,
-    /// A run is asked for.
+    /// A run is asked for. Whoever asks again after a lost answer looks into the store first: a lab that was
+    /// restored knows only runs that are active, and would make one that is over a second time, which the
+    /// store refuses.
     CreateRun {
         /// It, with its plan.
         record: Arc<RunRecord>,
@@ -191,7 +193,7 @@ impl Rejected {
 }
 
 /// The lab.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lab {
     policy: Policy,
     runs: BTreeMap<RunId, Run>,
@@ -205,7 +207,7 @@ pub struct Lab {
 }
 
 /// What the lab knows of an agent. Durable: session, host, devices.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Agent {
     session: SessionId,
     host: String,
@@ -235,7 +237,7 @@ enum Presence {
     Over,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Said {
     seq: u64,
     at: Time,
@@ -244,7 +246,7 @@ struct Said {
     kill: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     seq: u64,
     /// The last orders the agent had heard when it spoke.
@@ -257,7 +259,7 @@ struct Pending {
 }
 
 /// Something tests run on. Durable: id, name, lease.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Device {
     name: Arc<str>,
     agent: AgentId,
@@ -272,7 +274,7 @@ struct Device {
 }
 
 /// A unit that is out. Durable: run, lease, what is left of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct UnitState {
     run: RunId,
     test: TestIx,
@@ -522,6 +524,12 @@ impl Lab {
         let doomed = run.derive();
         let started = run.started_event();
         self.runs.insert(id, run);
+        // What was to be stopped and has not ended goes on; an agent that dropped it gets it again.
+        for unit in self.units.values_mut().filter(|u| u.run == id) {
+            if let Wish::Stop { .. } = unit.wish {
+                unit.wish = Wish::Run;
+            }
+        }
         self.keep_apart();
         for change in changes {
             self.save(change);
