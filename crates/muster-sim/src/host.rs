@@ -66,11 +66,12 @@ pub struct Due {
 
 /// What really happened on a host.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "few of them live at a time")]
 pub enum Fact {
     /// A unit's process started.
     Started {
         /// The unit, with all it needs.
-        taken: Box<Taken>,
+        taken: Taken,
         /// The device.
         device: u32,
     },
@@ -210,7 +211,7 @@ impl Host {
         let first = &taken.unit.attempts[0];
         let takes = truth.takes(&taken.test.def.name, &first.path, first.attempt.attempt);
         self.doings += 1;
-        facts.push(Fact::Started { taken: Box::new(taken.clone()), device });
+        facts.push(Fact::Started { taken: taken.clone(), device });
         self.devices[device as usize] =
             Some(Running { taken, at: 0, since: now, stopping: false, doing: self.doings });
         Some(Due { at: now + takes, device, doing: self.doings })
