@@ -410,7 +410,7 @@ impl Explorer {
                     return Err(format!("after {path:?} nothing can happen and the run is not over: {why}"));
                 }
             }
-            for step in must.into_iter().chain(may) {
+            for step in may.into_iter().chain(must) {
                 let mut next = small.clone();
                 let mut path = path.clone();
                 path.push(step);
@@ -445,7 +445,6 @@ fn whole(scenario: &str, kinds: Kinds, states_min: usize) {
         Ok((states, finished)) => {
             assert!(states >= states_min, "only {states} states");
             assert!(finished > 0);
-            eprintln!("{scenario} {kinds:?}: {states} states, {finished} ends");
         }
         Err(broken) => panic!("{broken}"),
     }
