@@ -410,7 +410,7 @@ impl Explorer {
                     return Err(format!("after {path:?} nothing can happen and the run is not over: {why}"));
                 }
             }
-            for step in may.into_iter().chain(must) {
+            for step in must.into_iter().chain(may) {
                 let mut next = small.clone();
                 let mut path = path.clone();
                 path.push(step);
@@ -428,13 +428,17 @@ impl Explorer {
     }
 }
 
-fn explore(scenario: &str, kinds: Kinds, mistake: Mistake) -> Result<(usize, usize), String> {
+fn explorer(scenario: &str, kinds: Kinds, mistake: Mistake) -> Explorer {
     let policy = Policy { mistake, ..Policy::default() };
     let scenario = Scenario::new(scenario);
     let spec = build::spec(&scenario.area, scenario.selection.clone());
     let record = build::run_record(&scenario.area, 1, BEGIN, spec, &scenario.behaviour);
     let record = Arc::new(record.expect("it can be planned"));
-    let mut explorer = Explorer { scenario, record, policy, kinds, seen: HashSet::new(), finished: 0 };
+    Explorer { scenario, record, policy, kinds, seen: HashSet::new(), finished: 0 }
+}
+
+fn explore(scenario: &str, kinds: Kinds, mistake: Mistake) -> Result<(usize, usize), String> {
+    let mut explorer = explorer(scenario, kinds, mistake);
     explorer.explore()?;
     Ok((explorer.seen.len(), explorer.finished))
 }
@@ -511,6 +515,38 @@ fn two_lost_messages_or_dead_agents() {
 
 #[test]
 fn what_is_taken_back_before_the_agent_has_heard_so_runs_in_two_places() {
+    use Step::{Deliver, End, Overtake, Speak};
+    // The second agent has both tests on their way to it when the first asks for one of them, and the lab
+    // hears twice more from the second before that hears from the lab. Found by the search below.
+    let path = [
+        Speak(1),
+        Overtake(1),
+        Overtake(1),
+        Deliver(0),
+        Deliver(2),
+        End(1),
+        Speak(0),
+        Deliver(2),
+        Deliver(0),
+        Deliver(1),
+        Deliver(0),
+        Deliver(0),
+    ];
+    let walk = |mistake| {
+        let explorer = explorer(GIVEN_BACK, OVERTAKE, mistake);
+        let mut small = explorer.begin();
+        for step in path {
+            explorer.step(&mut small, step);
+        }
+    };
+    walk(Mistake::None);
+    let broken = std::panic::catch_unwind(|| walk(Mistake::TakeBackUnheard));
+    assert!(broken.is_err(), "the mistake goes unnoticed");
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn the_search_finds_what_is_taken_back_unheard() {
     let broken = explore(GIVEN_BACK, OVERTAKE, Mistake::TakeBackUnheard);
     assert!(broken.is_err(), "the mistake goes unnoticed");
 }
