@@ -75,11 +75,10 @@ fn main() {
 
 /// A static program that prints a line, or else `/bin/echo`.
 fn test_program(dir: &Path) -> PathBuf {
-    let (source, program) = (dir.join("noop.c"), dir.join("noop"));
-    let text = "#include <unistd.h>\nint main(void) { return write(1, \"hello\\n\", 6) != 6; }\n";
-    std::fs::write(&source, text).unwrap();
-    let made =
-        std::process::Command::new("cc").args(["-static", "-O2", "-o"]).arg(&program).arg(&source).status();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../benches/noop.c");
+    let program = dir.join("noop");
+    let mut cc = std::process::Command::new("cc");
+    let made = cc.args(["-O2", "-static", "-nostdlib", "-o"]).arg(&program).arg(source).status();
     if made.is_ok_and(|s| s.success()) { program } else { PathBuf::from("/bin/echo") }
 }
 

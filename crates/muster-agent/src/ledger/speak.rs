@@ -8,7 +8,8 @@ use std::time::Duration;
 /// The waiting times of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// A first result waits this long for others to go with it.
+    /// A first result waits this long for others to go with it, while every device has work: a commit costs
+    /// the same for one as for a hundred, and nobody waits for it.
     pub gather: Duration,
     /// News without results (an attempt started) waits this long: what ends sooner is never told of.
     pub news: Duration,
@@ -21,7 +22,7 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            gather: Duration::from_millis(3),
+            gather: Duration::from_millis(10),
             news: Duration::from_millis(50),
             answer: Duration::from_secs(10),
             heartbeat: Duration::from_secs(2),

@@ -86,7 +86,8 @@ fn passed() -> AttemptEnd {
 
 fn ledger(devices: usize) -> Ledger {
     let names = (0..devices).map(|d| format!("slot-{d}")).collect();
-    Ledger::new(AgentId(1), SessionId(1), "host".into(), names)
+    let gather = Duration::from_millis(3);
+    Ledger::new(AgentId(1), SessionId(1), "host".into(), names).with_pace(Pace { gather, ..Pace::default() })
 }
 
 fn wanted(unit: u64, device: u32) -> Wanted {

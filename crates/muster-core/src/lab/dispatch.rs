@@ -12,8 +12,10 @@ use crate::id::{DeviceId, ItemIx, LeaseId, RunId, UnitId};
 use crate::time::micros;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Shortest work worth a process of its own when items share one, in microseconds.
-const BATCH_MICROS_MIN: u64 = 5_000;
+/// Shortest work worth a process of its own when items share one, in microseconds. What a process costs
+/// shows in the time of its first item (a debug build reads its symbols at the first panic, say), so with
+/// less than this each batch would make one more item look slow, and the next run's batches smaller still.
+const BATCH_MICROS_MIN: u64 = 250_000;
 /// Longest work put into one process when items share one: failures are seen by then.
 const BATCH_MICROS_MAX: u64 = 2_000_000;
 /// Each device should get this many processes out of a group of items, so that none ends up alone at the end.
