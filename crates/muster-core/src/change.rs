@@ -2,6 +2,7 @@
 //! and a [`Snapshot`] is what all saved changes amount to. Nothing else of the lab is durable.
 
 use crate::attempt::AttemptResult;
+use crate::digest::Digest;
 use crate::exchange::Group;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
 use crate::outcome::Verdict;
@@ -143,6 +144,18 @@ pub struct RunSpec {
     pub failures_max: Option<u32>,
     /// 32 hexadecimal digits, for `TRACEPARENT`.
     pub trace_id: String,
+    /// Where it may run. Recorded and sent beside the rest, which is older than this.
+    #[serde(skip)]
+    pub placement: Placement,
+}
+
+/// Where a run may run, and where its area is found there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// CEL over a device's labels (`labels.os == "linux"`, `name`, `host`). Empty: any device.
+    pub selector: String,
+    /// The packed area, which agents unpack. `None`: every device's host has the area's directory.
+    pub source: Option<Digest>,
 }
 
 /// Where a run stands, durably.

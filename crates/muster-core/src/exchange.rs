@@ -12,9 +12,11 @@
 
 use crate::attempt::AttemptResult;
 use crate::definition::TestDef;
+use crate::digest::Digest;
 use crate::id::{AgentId, AttemptRef, LeaseId, RunId, SessionId, TestIx, UnitId};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +33,8 @@ pub struct Exchange {
     pub heard: u64,
     /// The agent's host, for labels and records.
     pub host: String,
-    /// Names of the devices it owns, in a fixed order; orders speak of a device by its place here.
-    pub devices: Vec<String>,
+    /// The devices it owns, in a fixed order; orders speak of a device by its place here.
+    pub devices: Vec<DeviceOffer>,
     /// Every unit it holds that has not ended.
     pub holding: Vec<Held>,
     /// Every result that has not been acknowledged, by rising spool number.
@@ -40,6 +42,25 @@ pub struct Exchange {
     /// What the gates are decided by.
     pub gauges: Gauges,
 }
+
+/// A device as its agent offers it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceOffer {
+    /// Its name, unique on its agent.
+    pub name: String,
+    /// What selectors look at: `os`, `kind`, whatever the agent was told.
+    pub labels: Labels,
+}
+
+impl DeviceOffer {
+    /// A device without labels.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), labels: Labels::new() }
+    }
+}
+
+/// Facts about a device, by name.
+pub type Labels = BTreeMap<String, String>;
 
 /// What a host reports of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -227,6 +248,8 @@ pub struct RunContext {
     pub area_dir: String,
     /// Where the run's large outputs and working directories go.
     pub run_dir: String,
+    /// The packed area to unpack before anything of the run starts; `None` where `area_dir` is there already.
+    pub source: Option<Digest>,
     /// Area environment and target keys.
     pub env: Vec<(String, String)>,
     /// `TRACEPARENT`'s trace id: 32 hexadecimal digits.

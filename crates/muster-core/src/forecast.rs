@@ -6,7 +6,8 @@
 use crate::attempt::{AttemptResult, Cause, Output, Usage};
 use crate::change::RunRecord;
 use crate::exchange::{
-    AttemptEnd, Exchange, Finished, Found, FoundItem, Gauges, Group, Held, HeldPhase, Orders, Unit,
+    AttemptEnd, DeviceOffer, Exchange, Finished, Found, FoundItem, Gauges, Group, Held, HeldPhase, Orders,
+    Unit,
 };
 use crate::id::{AgentId, SessionId, UnitId};
 use crate::lab::{Effect, Input, Lab, Policy, Rejected};
@@ -151,7 +152,7 @@ impl Player {
             seq,
             heard,
             host: String::new(),
-            devices: (0..self.slots.len()).map(|n| n.to_string()).collect(),
+            devices: (0..self.slots.len()).map(|n| DeviceOffer::named(n.to_string())).collect(),
             holding,
             finished: self.finished.clone(),
             gauges: Gauges { load_per_core: 0.0, disk_free_bytes: u64::MAX },
@@ -161,11 +162,11 @@ impl Player {
     fn receive(&mut self, orders: Orders) {
         self.finished.retain(|f| f.spool > orders.acked);
         let mut leases: BTreeMap<UnitId, (usize, crate::id::LeaseId)> = BTreeMap::new();
-        for slot in &mut self.slots {
-            slot.queue.retain(|u| orders.units.iter().any(|w| w.unit == *u && !w.give_back));
-        }
-        for wanted in &orders.units {
+        for wanted in orders.units.iter().filter(|w| !w.give_back) {
             leases.insert(wanted.unit, (wanted.device as usize, wanted.lease));
+        }
+        for slot in &mut self.slots {
+            slot.queue.retain(|u| leases.contains_key(u));
         }
         for unit in orders.new {
             let Some(&(slot, lease)) = leases.get(&unit.id) else { continue };

@@ -21,6 +21,7 @@ mod dispatch;
 mod explain;
 mod in_use;
 mod orders;
+mod reach;
 mod ready;
 mod run;
 mod settle;
@@ -33,7 +34,8 @@ use crate::change::{
     AgentRecord, Change, LeaseRecord, RunPhase, RunRecord, RunSnapshot, SentUnit, Snapshot, Used,
 };
 use crate::event::{Event, Told};
-use crate::exchange::{Exchange, Gauges, Orders};
+use crate::exchange::{Exchange, Gauges, Labels, Orders};
+use crate::expr::ExprError;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
 use crate::plan::{History, PlanError};
 use crate::time::Time;
@@ -170,6 +172,14 @@ pub enum Rejected {
     /// The run's plan cannot be used.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The run's selector is none.
+    #[error("the selector `{selector}` cannot be used: {error}")]
+    Selector {
+        /// As it was given.
+        selector: String,
+        /// What is wrong with it.
+        error: ExprError,
+    },
     /// An exchange of a session that is over, or one older than what was heard since.
     #[error("stale exchange {seq} of session `{session}`")]
     Stale {
@@ -187,6 +197,7 @@ impl Rejected {
             Self::NoSuchRun(_) => "no-such-run",
             Self::RunExists(_) => "run-exists",
             Self::Plan(_) => "bad-plan",
+            Self::Selector { .. } => "bad-selector",
             Self::Stale { .. } => "stale-exchange",
         }
     }
@@ -262,6 +273,8 @@ struct Pending {
 #[derive(Clone, Debug)]
 struct Device {
     name: Arc<str>,
+    /// What selectors look at. Not durable: the agent repeats it.
+    labels: Labels,
     agent: AgentId,
     /// Its place in the agent's list.
     place: u32,
@@ -369,6 +382,7 @@ impl Lab {
             }
             run.derive();
             lab.runs.insert(id, run);
+            lab.reach_from(id);
         }
         for unit in lab.units.values_mut() {
             let run = lab.runs.get(&unit.run).expect("units are of active runs");
@@ -481,6 +495,7 @@ impl Lab {
         let doomed = run.derive();
         let started = run.started_event();
         self.runs.insert(id, run);
+        self.reach_from(id);
         self.keep_apart();
         self.save(Change::RunCreated(record));
         self.tell(now, id, started);
@@ -524,6 +539,7 @@ impl Lab {
         let doomed = run.derive();
         let started = run.started_event();
         self.runs.insert(id, run);
+        self.reach_from(id);
         // What was to be stopped and has not ended goes on; an agent that dropped it gets it again.
         for unit in self.units.values_mut().filter(|u| u.run == id) {
             if let Wish::Stop { .. } = unit.wish {

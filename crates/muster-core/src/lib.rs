@@ -7,6 +7,7 @@ pub mod address;
 pub mod attempt;
 pub mod change;
 pub mod definition;
+pub mod digest;
 pub mod event;
 pub mod exchange;
 pub mod expr;

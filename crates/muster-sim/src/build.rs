@@ -3,7 +3,7 @@
 //! Everything returned is plain data with public fields; what a test is about it sets itself.
 
 use muster_core::attempt::{AttemptResult, Cause, Output, Usage};
-use muster_core::change::{RunRecord, RunSpec};
+use muster_core::change::{Placement, RunRecord, RunSpec};
 use muster_core::definition::{
     AreaDef, Command, ItemDef, Items, Kind, Limits, Line, Needs, PassRule, Proceed, Retries, Step, TestDef,
 };
@@ -74,6 +74,7 @@ pub fn spec(area: &AreaDef, selection: Selection) -> RunSpec {
         selection,
         failures_max: None,
         trace_id: "0".repeat(32),
+        placement: Placement::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::area::Truth;
 use crate::rng::Rng;
 use muster_agent::ledger::{Effect, Ledger, Pace, Taken};
 use muster_core::attempt::AttemptResult;
-use muster_core::exchange::{AttemptEnd, Gauges, Orders};
+use muster_core::exchange::{AttemptEnd, DeviceOffer, Gauges, Orders};
 use muster_core::id::{AgentId, AttemptRef, SessionId, UnitId};
 use muster_core::outcome::Outcome;
 use muster_core::time::Time;
@@ -121,7 +121,10 @@ impl Host {
             self.session = SessionId(self.session.0 + 1);
         }
         let host = format!("h{}", self.id.0);
-        self.ledger = Some(Ledger::new(self.id, self.session, host, self.names.clone()).with_pace(self.pace));
+        self.ledger = Some(
+            Ledger::new(self.id, self.session, host, self.names.iter().map(DeviceOffer::named).collect())
+                .with_pace(self.pace),
+        );
     }
 
     /// The agent dies, and all it runs with it.

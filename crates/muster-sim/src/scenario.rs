@@ -8,6 +8,7 @@
 //!
 //! * `devices N` (one agent), `agents N M` (devices of each), `jobs N`, `group G N`, `load-max F`,
 //!   `disk-min N`, `timeout D`, `fail-fast N`, `select PATTERN`, `shard I/N`, `unexpected-pass-is-fine`;
+//! * `label DEVICE KEY=VALUE …` (devices are called d1, d2, …) and `on SELECTOR`: which devices the run may have;
 //! * `at D WORDS`: something that happens then, see [`Happening`];
 //! * a test: `NAME`, `NAME*N` (items 1 to N), `NAME/x,y` (these items), `NAME?x,y` (found by a command when
 //!   its prerequisites have ended), `NAME!x,y` (a suite), then any of `after T`, `after-end T`,
@@ -25,7 +26,7 @@ use muster_core::definition::{
     After, AfterMode, AreaDef, Batch, Expectation, FlakyPolicy, Framework, ItemMap, ItemMatch, Items, Kind,
     Line, SuiteDef, TestDef, UnexpectedPass,
 };
-use muster_core::exchange::{Found, FoundItem, Group};
+use muster_core::exchange::{Found, FoundItem, Group, Labels};
 use muster_core::outcome::Outcome;
 use muster_core::plan::History;
 use muster_core::select::{Selection, Shard};
@@ -44,6 +45,10 @@ pub struct Scenario {
     pub failures_max: Option<u32>,
     /// Devices of each agent.
     pub agents: Vec<usize>,
+    /// What devices are like, by name.
+    pub labels: BTreeMap<String, Labels>,
+    /// Which of them the run may have.
+    pub on: String,
     /// What the tests do.
     pub behaviour: Behaviour,
     /// What happens when, by time.
@@ -159,6 +164,8 @@ impl Scenario {
             selection: Selection::default(),
             failures_max: None,
             agents: vec![1],
+            labels: BTreeMap::new(),
+            on: String::new(),
             behaviour: Behaviour::default(),
             happenings: Vec::new(),
         };
@@ -175,6 +182,12 @@ impl Scenario {
         match words {
             ["devices", n] => self.agents = vec![number(n)],
             ["agents", each @ ..] => self.agents = each.iter().map(|n| number(n)).collect(),
+            ["label", device, labels @ ..] => {
+                let known = self.labels.entry((*device).to_owned()).or_default();
+                let pairs = labels.iter().map(|l| l.split_once('=').expect("KEY=VALUE"));
+                known.extend(pairs.map(|(k, v)| (k.to_owned(), v.to_owned())));
+            }
+            ["on", selector @ ..] => self.on = selector.join(" "),
             ["jobs", n] => limits.jobs = Some(number(n)),
             ["group", g, n] => drop(limits.groups.insert((*g).to_owned(), number(n))),
             ["load-max", f] => limits.load_max = Some(number(f)),

@@ -383,7 +383,9 @@ impl World {
         for (place, rejected) in &turn.rejected {
             match rejected {
                 Rejected::Stale { .. } | Rejected::NoSuchRun(_) | Rejected::RunExists(_) => {}
-                Rejected::Plan(error) => panic!("input {place} was planned well, but {error}"),
+                Rejected::Plan(_) | Rejected::Selector { .. } => {
+                    panic!("input {place} was made well, but {rejected}")
+                }
             }
         }
         for wish in std::mem::take(&mut self.wishes) {

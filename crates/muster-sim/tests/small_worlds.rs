@@ -6,7 +6,7 @@
 
 use muster_agent::ledger::{Effect, Ledger, Taken};
 use muster_core::change::{Change, ItemRecord, RunPhase, RunRecord, RunSnapshot};
-use muster_core::exchange::{AttemptEnd, Exchange, Gauges, Orders};
+use muster_core::exchange::{AttemptEnd, DeviceOffer, Exchange, Gauges, Orders};
 use muster_core::id::{AgentId, AttemptRef, ItemIx, RunId, SessionId, UnitId};
 use muster_core::lab::{self, Input, Lab, Mistake, Policy};
 use muster_core::outcome::Outcome;
@@ -128,7 +128,12 @@ impl Explorer {
         lab.apply(now, Input::CreateRun { record, history: Arc::new(self.scenario.behaviour.clone()) })
             .expect("it is new");
         let agent = |n: u64| Agent {
-            ledger: Ledger::new(AgentId(n), SessionId(1), "h".to_owned(), vec![format!("d{n}")]),
+            ledger: Ledger::new(
+                AgentId(n),
+                SessionId(1),
+                "h".to_owned(),
+                vec![DeviceOffer::named(format!("d{n}"))],
+            ),
             session: 1,
             running: None,
             said: None,
@@ -250,7 +255,8 @@ impl Explorer {
                 let agent = &mut small.agents[n];
                 agent.session += 1;
                 let (id, name) = (AgentId(n as u64 + 1), format!("d{}", n + 1));
-                agent.ledger = Ledger::new(id, SessionId(agent.session), "h".to_owned(), vec![name]);
+                agent.ledger =
+                    Ledger::new(id, SessionId(agent.session), "h".to_owned(), vec![DeviceOffer::named(name)]);
                 (agent.running, agent.said, agent.line_open, agent.too_old) = (None, None, false, 0);
             }
             Step::CutOff(n) => {

@@ -28,7 +28,8 @@ pub use speak::{Pace, Speak};
 
 use muster_core::attempt::{AttemptResult, Output};
 use muster_core::exchange::{
-    AttemptEnd, Exchange, Finished, Gauges, Held, HeldPhase, Orders, RunContext, TestContext, Unit,
+    AttemptEnd, DeviceOffer, Exchange, Finished, Gauges, Held, HeldPhase, Orders, RunContext, TestContext,
+    Unit,
 };
 use muster_core::id::{AgentId, AttemptRef, LeaseId, RunId, SessionId, TestIx, UnitId};
 use muster_core::time::Time;
@@ -113,7 +114,7 @@ pub struct Ledger {
 /// A device and what it is at.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Device {
-    name: String,
+    offer: DeviceOffer,
     /// Units to run, in order. Each is `Queued` in `units`.
     queue: VecDeque<UnitId>,
     running: Option<UnitId>,
@@ -153,13 +154,13 @@ enum StopSent {
 
 impl Ledger {
     /// An agent that holds nothing and has not spoken.
-    pub fn new(agent: AgentId, session: SessionId, host: String, devices: Vec<String>) -> Self {
+    pub fn new(agent: AgentId, session: SessionId, host: String, devices: Vec<DeviceOffer>) -> Self {
         Self {
             agent,
             session,
             host,
             pace: Pace::default(),
-            devices: devices.into_iter().map(|name| Device { name, ..Device::default() }).collect(),
+            devices: devices.into_iter().map(|offer| Device { offer, ..Device::default() }).collect(),
             units: BTreeMap::new(),
             ended: BTreeMap::new(),
             spool: VecDeque::new(),
@@ -388,7 +389,7 @@ impl Ledger {
             seq: self.seq,
             heard: self.heard,
             host: self.host.clone(),
-            devices: self.devices.iter().map(|d| d.name.clone()).collect(),
+            devices: self.devices.iter().map(|d| d.offer.clone()).collect(),
             holding: self
                 .units
                 .iter()

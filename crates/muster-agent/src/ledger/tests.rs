@@ -3,7 +3,7 @@
 use super::*;
 use muster_core::attempt::{AttemptResult, Cause, Output, Usage};
 use muster_core::definition::{Items, Kind, Limits, Needs, PassRule, Retries, TestDef};
-use muster_core::exchange::{UnitAttempt, Wanted};
+use muster_core::exchange::{DeviceOffer, UnitAttempt, Wanted};
 use muster_core::id::ItemIx;
 use muster_core::outcome::Outcome;
 use proptest::prelude::*;
@@ -44,6 +44,7 @@ fn run_context() -> Arc<RunContext> {
         run_dir: "/".into(),
         env: vec![],
         trace_id: "0".repeat(32),
+        source: None,
     })
 }
 
@@ -85,9 +86,9 @@ fn passed() -> AttemptEnd {
 }
 
 fn ledger(devices: usize) -> Ledger {
-    let names = (0..devices).map(|d| format!("slot-{d}")).collect();
+    let offers = (0..devices).map(|d| DeviceOffer::named(format!("slot-{d}"))).collect();
     let gather = Duration::from_millis(3);
-    Ledger::new(AgentId(1), SessionId(1), "host".into(), names).with_pace(Pace { gather, ..Pace::default() })
+    Ledger::new(AgentId(1), SessionId(1), "host".into(), offers).with_pace(Pace { gather, ..Pace::default() })
 }
 
 fn wanted(unit: u64, device: u32) -> Wanted {

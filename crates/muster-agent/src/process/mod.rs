@@ -21,7 +21,7 @@ pub use child::{AgentProcess, ChildError};
 pub use inside::{AgentError, run, socket_from_stdin};
 pub use wire::FrameError;
 
-use muster_core::exchange::{Exchange, Orders};
+use muster_core::exchange::{DeviceOffer, Exchange, Orders};
 use muster_core::id::{AgentId, SessionId};
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +34,8 @@ pub struct Setup {
     pub session: SessionId,
     /// The host's name.
     pub host: String,
-    /// Names of its devices: as many tasks run at once.
-    pub devices: Vec<String>,
+    /// Its devices: as many tasks run at once.
+    pub devices: Vec<DeviceOffer>,
     /// Threads the devices are spread over; `None`: as many as cores.
     pub threads: Option<u32>,
     /// Use control groups where the machine allows.

@@ -3,9 +3,12 @@
 //! Later layers win: the agent's own environment, the area's, the test's, the command's, the item's, and
 //! last the variables of the contract, which nothing may replace.
 
-use muster_core::exchange::{RunContext, TestContext, Unit, UnitAttempt};
+use muster_core::exchange::{DeviceOffer, RunContext, TestContext, Unit, UnitAttempt};
 use muster_core::time::Time;
 use std::time::Duration;
+
+/// The label that says how a device is spoken with, where it is not the host itself.
+const ADDRESS: &str = "address";
 
 /// Variables of the agent's own environment that tests do not inherit: what another runner told *us* about
 /// our part of its work would be taken by the frameworks as told to them.
@@ -83,8 +86,8 @@ pub(super) struct Contract<'a> {
     pub(super) run: &'a RunContext,
     pub(super) test: &'a TestContext,
     pub(super) unit: &'a Unit,
-    /// The name of the device.
-    pub(super) slot: &'a str,
+    /// The device.
+    pub(super) device: Option<&'a DeviceOffer>,
     /// The step's name; empty for suites.
     pub(super) step: &'a str,
     /// The directory made for the attempt.
@@ -96,7 +99,7 @@ pub(super) struct Contract<'a> {
 impl Contract<'_> {
     /// Adds the item's variables and the contract's.
     pub(super) fn apply(&self, env: &mut Env) {
-        let Self { run, test, unit, slot, step, work_dir, deadline } = self;
+        let Self { run, test, unit, device, step, work_dir, deadline } = self;
         // Several items of one process share its environment, so what is one item's is not set.
         let alone = match unit.attempts.as_slice() {
             [one] => Some(one),
@@ -111,7 +114,10 @@ impl Contract<'_> {
         env.set("MUSTER_RUN", run.number.to_string());
         env.set("MUSTER_TEST", test.def.name.as_str());
         env.set("MUSTER_AREA_DIR", run.area_dir.as_str());
-        env.set("MUSTER_SLOT", *slot);
+        env.set("MUSTER_SLOT", device.map_or("", |d| d.name.as_str()));
+        if let Some(address) = device.and_then(|d| d.labels.get(ADDRESS)) {
+            env.set("MUSTER_DEVICE_ADDRESS", address.as_str());
+        }
         env.set("MUSTER_WORK_DIR", *work_dir);
         match alone {
             Some(one) => {

@@ -96,7 +96,7 @@ impl Job {
             run: &self.run,
             test: &self.test,
             unit: &self.unit,
-            slot: self.host.slots.get(self.slot as usize).map_or("", String::as_str),
+            device: self.host.slots.get(self.slot as usize),
             step: &plan.name,
             work_dir: self.work_dir.as_ref().map_or("", WorkDir::path),
             deadline: manner.deadline,

@@ -28,7 +28,7 @@ use crate::exec::{Status, Task};
 use crate::ledger::Taken;
 use job::Job;
 use muster_core::definition::{Kind, TestDef};
-use muster_core::exchange::AttemptEnd;
+use muster_core::exchange::{AttemptEnd, DeviceOffer};
 use muster_core::id::{AttemptRef, RunId, TestIx, UnitId};
 use muster_core::judge::Ended;
 use muster_core::time::Time;
@@ -59,16 +59,16 @@ pub trait Ears: Send + Sync {
 pub struct Host {
     ears: Arc<dyn Ears>,
     clock: Clock,
-    /// Names of the devices.
-    slots: Vec<String>,
+    /// The devices.
+    slots: Vec<DeviceOffer>,
     inherited: Env,
     scratch: Scratch,
     prepared: Mutex<HashMap<(RunId, TestIx), Known>>,
 }
 
 impl Host {
-    /// What tasks need of the host they run on. `slots`: the names of the devices, in the exchange's order.
-    pub fn new(ears: Arc<dyn Ears>, clock: Clock, slots: Vec<String>, inherited: Env) -> Self {
+    /// What tasks need of the host they run on. `slots`: the devices, in the exchange's order.
+    pub fn new(ears: Arc<dyn Ears>, clock: Clock, slots: Vec<DeviceOffer>, inherited: Env) -> Self {
         let scratch = Scratch::new(slots.len());
         Self { ears, clock, slots, inherited, scratch, prepared: Mutex::new(HashMap::new()) }
     }

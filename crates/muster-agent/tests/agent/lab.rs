@@ -6,7 +6,8 @@ use muster_core::definition::{
     Command, Items, Kind, Limits, Line, Needs, PassRule, Proceed, Retries, Step, SuiteDef, TestDef,
 };
 use muster_core::exchange::{
-    AttemptEnd, Exchange, Group, HeldPhase, Orders, RunContext, TestContext, Unit, UnitAttempt, Wanted,
+    AttemptEnd, DeviceOffer, Exchange, Group, HeldPhase, Orders, RunContext, TestContext, Unit, UnitAttempt,
+    Wanted,
 };
 use muster_core::id::{AgentId, AttemptRef, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
 use muster_core::output::{Stream, text};
@@ -48,7 +49,7 @@ pub(crate) fn setup(area_dir: &Path, slots: u32) -> Setup {
         agent: AgentId(1),
         session: SessionId(7),
         host: "here".into(),
-        devices: (1..=slots).map(|n| format!("here-{n}")).collect(),
+        devices: (1..=slots).map(|n| DeviceOffer::named(format!("here-{n}"))).collect(),
         threads: Some(2),
         cgroups: false,
         area_dir: area_dir.to_str().unwrap().into(),
@@ -129,6 +130,7 @@ impl Lab {
             run_dir: self.run_dir().to_str().unwrap().into(),
             env: vec![("AREA_VAR".into(), "from the area".into())],
             trace_id: "0123456789abcdef0123456789abcdef".into(),
+            source: None,
         })
     }
 

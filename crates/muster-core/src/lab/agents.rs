@@ -3,7 +3,7 @@
 use super::{Agent, Device, Lab, Mistake, Pending, Presence, Rejected, Said, Wish};
 use crate::change::Change;
 use crate::event::Event;
-use crate::exchange::{AttemptEnd, Exchange, Finished, Held, HeldPhase};
+use crate::exchange::{AttemptEnd, DeviceOffer, Exchange, Finished, Held, HeldPhase, Labels};
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, SessionId, UnitId};
 use crate::time::Time;
 use std::collections::BTreeSet;
@@ -23,9 +23,11 @@ impl Lab {
             }
             Some(_) | None => {
                 self.lose_agent(now, id);
-                self.welcome_agent(id, session, host, devices, now);
+                let names = devices.iter().map(|d| d.name.clone()).collect();
+                self.welcome_agent(id, session, host, names, now);
             }
         }
+        self.receive_labels(id, devices);
         let early = self.policy.mistake == Mistake::ExpireEarly;
         let lease_until = now + if early { self.policy.lease / 8 } else { self.policy.lease };
         let agent = self.agents.get_mut(&id).expect("known or just welcomed");
@@ -73,6 +75,7 @@ impl Lab {
         }
         for (_, gone) in before.iter().filter(|(_, d)| !devices.iter().any(|(id, _)| id == d)) {
             self.devices.remove(gone);
+            self.reach_to(*gone);
         }
         self.save(Change::AgentSeen { agent: id, session, host: host.clone(), devices: devices.clone() });
         self.enter_agent(id, session, host, devices, now);
@@ -91,6 +94,7 @@ impl Lab {
                 *device,
                 Device {
                     name: name.as_str().into(),
+                    labels: Labels::new(),
                     agent: id,
                     place,
                     lease: None,
@@ -114,6 +118,21 @@ impl Lab {
                 said: Said::default(),
             },
         );
+        for device in self.agents[&id].devices.clone() {
+            self.reach_to(device);
+        }
+    }
+
+    /// What the agent says its devices are like. The number of devices is the session's: more are not known.
+    fn receive_labels(&mut self, agent: AgentId, offers: Vec<DeviceOffer>) {
+        for (id, offer) in self.agents[&agent].devices.clone().into_iter().zip(offers) {
+            let device = self.devices.get_mut(&id).expect("agents' devices are known");
+            let DeviceOffer { name: _, labels } = offer;
+            if device.labels != labels {
+                device.labels = labels;
+                self.reach_to(id);
+            }
+        }
     }
 
     fn receive_finished(&mut self, now: Time, agent_id: AgentId, finished: Finished) {

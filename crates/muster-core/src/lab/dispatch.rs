@@ -5,7 +5,7 @@
 
 use super::ready::{Class, Rank};
 use super::run::Run;
-use super::{Agent, Lab, Mistake, Presence, UnitState, Wish};
+use super::{Agent, Device, Lab, Mistake, Presence, UnitState, Wish};
 use crate::change::{Change, RunPhase, SentUnit};
 use crate::exchange::Gauges;
 use crate::id::{DeviceId, ItemIx, LeaseId, RunId, UnitId};
@@ -83,7 +83,8 @@ impl Lab {
         let idle = self.devices[&device].units.is_empty();
         let gauges = self.agents[&self.devices[&device].agent].gauges;
         let mut best: Option<(Rank, RunId, Class)> = None;
-        for run in self.runs.values().filter(|r| *r.phase() == RunPhase::Active) {
+        let may = |r: &&Run| *r.phase() == RunPhase::Active && r.reach.has(device);
+        for run in self.runs.values().filter(may) {
             for (rank, class) in run.ready().heads() {
                 if best.is_some_and(|(b, ..)| (b.priority, b.micros) <= (rank.priority, rank.micros)) {
                     break;
@@ -138,7 +139,10 @@ impl Lab {
     /// What holds a ready item up on every device; `None` where one would take it.
     pub(super) fn held_up_everywhere(&self, run: &Run, ix: ItemIx) -> Option<Held> {
         let gate = run.test(run.item(ix).test).gate();
-        let there = || self.devices.iter().filter(|(_, d)| self.agents[&d.agent].is_there());
+        let there = || {
+            let may = |id: &DeviceId, d: &Device| self.agents[&d.agent].is_there() && run.reach.has(*id);
+            self.devices.iter().filter(move |(id, d)| may(id, d))
+        };
         // Where a device has nothing to do, what holds it up there is the reason; else that all are busy
         // is, unless it would be held up on every one of them.
         let idle = there().any(|(_, d)| d.units.is_empty());

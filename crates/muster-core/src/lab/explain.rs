@@ -3,7 +3,7 @@
 use super::Lab;
 use super::dispatch::Held;
 use super::run::Phase;
-use crate::id::{ItemIx, RunId};
+use crate::id::{DeviceId, ItemIx, RunId};
 use crate::outcome::Verdict;
 use crate::time::Time;
 use std::fmt;
@@ -51,6 +51,13 @@ pub enum Explanation {
     },
     /// No agent is there.
     NoAgent,
+    /// No device that is there matches the run's selector.
+    NoDevice {
+        /// The selector.
+        selector: String,
+        /// Devices that are there.
+        there: usize,
+    },
 }
 
 /// What keeps an item that could start from starting.
@@ -99,6 +106,11 @@ impl From<Held> for Gate {
 }
 
 impl Lab {
+    /// Devices of agents that are there.
+    fn devices_there(&self) -> impl Iterator<Item = DeviceId> {
+        self.agents.values().filter(|a| a.is_there()).flat_map(|a| a.devices.iter().copied())
+    }
+
     /// Why an item is not running, or that it is.
     pub fn explain(&self, run: RunId, item: ItemIx) -> Explanation {
         let Some(run) = self.runs.get(&run) else { return Explanation::Unknown };
@@ -125,6 +137,10 @@ impl Lab {
             }
             Phase::Blocked => Explanation::After(run.waits_for(item)),
             Phase::Ready if !self.agents.values().any(super::Agent::is_there) => Explanation::NoAgent,
+            Phase::Ready if !self.devices_there().any(|d| run.reach.has(d)) => Explanation::NoDevice {
+                selector: run.reach.text().to_owned(),
+                there: self.devices_there().count(),
+            },
             Phase::Ready => match self.held_up_everywhere(run, item) {
                 Some(held) => Explanation::Held(held.into()),
                 None => Explanation::Queued { before: run.ready_before(item) },
@@ -149,6 +165,9 @@ impl fmt::Display for Explanation {
             Self::Queued { before: 1 } => f.write_str("every device is busy, and one item is before it"),
             Self::Queued { before } => write!(f, "every device is busy, and {before} items are before it"),
             Self::NoAgent => f.write_str("no agent is there to run it"),
+            Self::NoDevice { selector, there } => {
+                write!(f, "none of the {there} devices that are there matches `{selector}`")
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ mod queue;
 mod waiting;
 
 use super::Rejected;
+use super::reach::Reach;
 use super::ready::{Class, Rank, Ready};
 use crate::change::{Change, Expansion, FoundAgain, ItemRecord, RunPhase, RunRecord, RunSnapshot};
 use crate::definition::{AfterMode, Batch, Kind, Needs, TestDef, UnexpectedPass};
@@ -35,6 +36,8 @@ pub(super) struct Run {
     tests: Vec<Test>,
     items: Vec<Item>,
     pub(super) selector: Arc<Selector>,
+    /// The devices it may have.
+    pub(super) reach: Reach,
     pub(super) history: Arc<dyn History + Send + Sync>,
     gates: Vec<GateDef>,
     /// The places of the gates.
@@ -181,6 +184,7 @@ impl Run {
         let RunSnapshot { record, phase, expansions, found_again, items } = snapshot;
         let spec = &record.spec;
         let selector = Selector::new(&spec.selection).map_err(crate::plan::PlanError::from)?;
+        let reach = Reach::new(&spec.placement.selector)?;
         let mut env = spec.env.clone();
         env.extend(spec.target.iter().map(|(k, v)| (k.clone(), v.clone())));
         let context = Arc::new(RunContext {
@@ -191,6 +195,7 @@ impl Run {
             run_dir: format!("{}/.muster/runs/{}", spec.area_dir, record.number),
             env,
             trace_id: spec.trace_id.clone(),
+            source: spec.placement.source,
         });
         let deadline = spec.limits.run_timeout.map(|t| record.created + t);
         let mut run = Self {
@@ -200,6 +205,7 @@ impl Run {
             tests: Vec::with_capacity(record.plan.tests.len()),
             items: Vec::new(),
             selector: Arc::new(selector),
+            reach,
             history,
             gates: Vec::new(),
             gate_of: BTreeMap::new(),
@@ -640,6 +646,7 @@ impl fmt::Debug for Run {
             tests,
             items,
             selector: _,
+            reach,
             history: _,
             gates: _,
             gate_of: _,
@@ -658,6 +665,7 @@ impl fmt::Debug for Run {
         f.debug_struct("Run")
             .field("id", &record.id)
             .field("phase", phase)
+            .field("reach", reach)
             .field("expansions", expansions)
             .field("found_again", found_again)
             .field("tests", tests)

@@ -3,7 +3,7 @@
 use crate::build;
 use crate::kit::{World, exchange, held, results_of};
 use muster_core::change::{Change, RunPhase};
-use muster_core::exchange::{AttemptEnd, Exchange, Finished, Found, FoundItem, Orders};
+use muster_core::exchange::{AttemptEnd, DeviceOffer, Exchange, Finished, Found, FoundItem, Orders};
 use muster_core::id::{AgentId, AttemptRef, ItemIx, LeaseId, RunId, SessionId, UnitId};
 use muster_core::lab::{Input, Rejected};
 use muster_core::outcome::Outcome;
@@ -284,7 +284,7 @@ fn unknown_runs_cannot_be_stopped_and_known_ones_not_made_twice() {
 fn a_device_that_its_agent_has_no_more_is_forgotten_and_others_keep_their_names() {
     let (mut world, _) = begun("a*2");
     let say = |session, devices: &[&str]| Exchange {
-        devices: devices.iter().map(|d| (*d).to_owned()).collect(),
+        devices: devices.iter().map(|d| DeviceOffer::named(*d)).collect(),
         ..exchange(1, session, 1, 0)
     };
     world.hears(say(2, &["d1", "d2"]));

@@ -15,6 +15,7 @@ mod expectations;
 mod gates;
 mod order;
 mod prerequisites;
+mod reach;
 mod rerun;
 mod retries;
 mod stop;

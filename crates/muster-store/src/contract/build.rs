@@ -1,11 +1,12 @@
 //! Small runs to record.
 
 use muster_core::attempt::{AttemptResult, Cause, Measured, Output, StepResult, Usage};
-use muster_core::change::{Change, Expansion, ItemRecord, RunRecord, RunSpec};
+use muster_core::change::{Change, Expansion, ItemRecord, Placement, RunRecord, RunSpec};
 use muster_core::definition::{
     AreaLimits, Batch, Command, Framework, Items, Kind, Limits, Line, Needs, PassRule, Proceed, Retries,
     Step, SuiteDef, TestDef, UnexpectedPass,
 };
+use muster_core::digest::Digest;
 use muster_core::exchange::Group;
 use muster_core::id::{AttemptRef, ItemIx, RunId, TestIx, UnitId};
 use muster_core::outcome::{Outcome, Verdict};
@@ -30,6 +31,7 @@ pub fn record(id: u128, area: &str, number: u32) -> Arc<RunRecord> {
         selection: Selection { patterns: vec!["*".to_owned()], ..Selection::default() },
         failures_max: Some(7),
         trace_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        placement: Placement { selector: "labels.os == \"linux\"".to_owned(), source: Some(Digest([7; 32])) },
     };
     let plan = Plan {
         tests: vec![

@@ -11,7 +11,7 @@ use crate::segment::Segment;
 use crate::types::LabKey;
 use muster_core::attempt::{AttemptResult, Output};
 use muster_core::change::{
-    Change, Expansion, FoundAgain, ItemRecord, RunPhase, RunRecord, RunSpec, SentUnit, Used,
+    Change, Expansion, FoundAgain, ItemRecord, Placement, RunPhase, RunRecord, RunSpec, SentUnit, Used,
 };
 use muster_core::id::{AttemptRef, ItemIx, LeaseId, RunId};
 use muster_core::plan::Plan;
@@ -235,7 +235,7 @@ impl Writer<'_> {
             }
             _ => writing(self.db)(e),
         })?;
-        let sql = "INSERT INTO plans (rid, spec, plan, outline) VALUES (?1, ?2, ?3, ?4)";
+        let sql = "INSERT INTO plans (rid, spec, plan, outline, placement) VALUES (?1, ?2, ?3, ?4, ?5)";
         self.plan(sql, live.rid, spec, plan, &outline)?;
         self.cache.runs.insert(*id, live);
         self.touched.push(*id);
@@ -286,7 +286,7 @@ impl Writer<'_> {
             "UPDATE runs SET name = ?2, target = ?3, host = ?4, unexpected_pass = ?5 WHERE rid = ?1",
             params![rid, spec.name, &*self.buf, spec.host, rows::unexpected_code(spec.unexpected_pass)],
         )?;
-        let sql = "UPDATE plans SET spec = ?2, plan = ?3, outline = ?4 WHERE rid = ?1";
+        let sql = "UPDATE plans SET spec = ?2, plan = ?3, outline = ?4, placement = ?5 WHERE rid = ?1";
         self.plan(sql, rid, spec, plan, &outline(record, &[]))
     }
 
@@ -298,12 +298,17 @@ impl Writer<'_> {
         plan: &Plan,
         outline: &Outline<'_>,
     ) -> Result<(), StoreError> {
+        let mut placement = None;
+        if spec.placement != Placement::default() {
+            encode(self.buf, "a placement", &spec.placement)?;
+            placement = Some(std::mem::take(self.buf));
+        }
         encode(self.buf, "a run's spec", spec)?;
         let spec = std::mem::take(self.buf);
         encode(self.buf, "a plan", plan)?;
         let plan = std::mem::take(self.buf);
         encode(self.buf, "an outline", &outline.tests)?;
-        self.execute(sql, params![rid, spec, plan, &*self.buf])
+        self.execute(sql, params![rid, spec, plan, &*self.buf, placement])
     }
 
     /// Appends a row for an item.

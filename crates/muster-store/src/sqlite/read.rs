@@ -8,7 +8,8 @@ use crate::layout::{Layout, Outline, Place, outline};
 use crate::parts::{is_wanted, view};
 use crate::types::{FailedItem, ItemFilter, LabKey, LateEvidence};
 use muster_core::change::{
-    AgentRecord, Expansion, FoundAgain, ItemRecord, LeaseRecord, RunPhase, RunRecord, RunSnapshot, Snapshot,
+    AgentRecord, Expansion, FoundAgain, ItemRecord, LeaseRecord, RunPhase, RunRecord, RunSnapshot, RunSpec,
+    Snapshot,
 };
 use muster_core::exchange::Group;
 use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx};
@@ -109,7 +110,7 @@ impl Reader<'_> {
         let mut found = self
             .conn
             .prepare_cached(
-                "SELECT rid, lab, number, created, state, ended, reason, spec, plan
+                "SELECT rid, lab, number, created, state, ended, reason, spec, plan, placement
                  FROM runs JOIN plans USING (rid) WHERE id = ?1",
             )
             .map_err(&get)?;
@@ -117,13 +118,16 @@ impl Reader<'_> {
         let Some(row) = list.next().map_err(&get)? else {
             return Err(StoreError::UnknownRun { run });
         };
-        let spec = decode(self.db, "a run's spec", self.blob(row, 7)?)?;
+        let mut spec: RunSpec = decode(self.db, "a run's spec", self.blob(row, 7)?)?;
+        if row.get_ref(9).map_err(&get)? != rusqlite::types::ValueRef::Null {
+            spec.placement = decode(self.db, "a placement", self.blob(row, 9)?)?;
+        }
         let plan = decode(self.db, "a plan", self.blob(row, 8)?)?;
         let record = RunRecord {
             id: run,
             number: row.get(2).map_err(&get)?,
             created: rows::time(row.get(3).map_err(&get)?),
-            spec,
+            spec: Arc::new(spec),
             plan,
         };
         Ok(Loaded {

@@ -5,7 +5,7 @@ use super::changed;
 use crate::commands::typed::{ExecArgs, SelectArgs};
 use crate::context::Context;
 use crate::error::Complaint;
-use muster_core::change::{RunRecord, RunSpec};
+use muster_core::change::{Placement, RunRecord, RunSpec};
 use muster_core::definition::AreaDef;
 use muster_core::expr::{Expr, ExprError, Facts};
 use muster_core::id::RunId;
@@ -149,6 +149,7 @@ pub(crate) fn run_record(
             selection,
             failures_max,
             trace_id: uuid::Uuid::now_v7().simple().to_string(),
+            placement: Placement::default(),
         }),
         plan: Arc::new(plan),
     }

@@ -13,6 +13,7 @@ use crate::error::Complaint;
 use crate::terminal::{Interrupt, Watcher, watcher};
 use muster_agent::process::{AgentProcess, Setup};
 use muster_core::change::{RunPhase, RunRecord, RunSnapshot};
+use muster_core::exchange::DeviceOffer;
 use muster_core::id::{AgentId, ItemIx, RunId, SessionId};
 use muster_core::lab::{Input, Policy};
 use muster_core::outcome::{Counts, ExitCode, Verdict};
@@ -70,7 +71,7 @@ pub(crate) fn start_agent(area_dir: &Path, jobs: u32) -> Result<AgentProcess, an
         agent: AGENT,
         session: SessionId(now().0),
         host: hostname(),
-        devices: (1..=jobs).map(|n| format!("slot-{n}")).collect(),
+        devices: (1..=jobs).map(|n| DeviceOffer::named(format!("slot-{n}"))).collect(),
         threads: None,
         cgroups: true,
         area_dir: area_dir.to_string_lossy().into_owned(),

@@ -1,7 +1,7 @@
 //! A place to call the program in, that nothing outside can change.
 
 use muster_core::attempt::{AttemptResult, Cause, Measured, Output, StepResult, Usage};
-use muster_core::change::{Change, ItemRecord, RunPhase, RunRecord, RunSpec};
+use muster_core::change::{Change, ItemRecord, Placement, RunPhase, RunRecord, RunSpec};
 use muster_core::definition::{
     After, AfterMode, AreaLimits, FlakyPolicy, ItemDef, Items, Kind, Limits, Needs, PassRule, Retries, Step,
     TestDef, UnexpectedPass,
@@ -176,6 +176,7 @@ fn run_record(number: u32, name: &str) -> RunRecord {
         selection: Selection::default(),
         failures_max: None,
         trace_id: "0".repeat(32),
+        placement: Placement::default(),
     };
     RunRecord {
         id: RunId(0x0190_0000_0000_7000_8000_0000_0000_0000 + u128::from(number)),

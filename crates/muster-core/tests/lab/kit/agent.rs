@@ -4,7 +4,7 @@
 use crate::scenario::Behaviour;
 use muster_core::attempt::{AttemptResult, Cause};
 use muster_core::exchange::{
-    AttemptEnd, Exchange, Finished, Gauges, Held, HeldPhase, Orders, TestContext, Unit,
+    AttemptEnd, DeviceOffer, Exchange, Finished, Gauges, Held, HeldPhase, Orders, TestContext, Unit,
 };
 use muster_core::id::{AgentId, AttemptRef, LeaseId, SessionId, TestIx};
 use muster_core::outcome::Outcome;
@@ -33,7 +33,7 @@ pub(crate) struct Agent {
 
 #[derive(Default)]
 struct Slot {
-    name: String,
+    offer: DeviceOffer,
     queue: VecDeque<(Unit, LeaseId)>,
     running: Option<Running>,
 }
@@ -48,13 +48,13 @@ struct Running {
 }
 
 impl Agent {
-    pub(crate) fn new(id: AgentId, devices: Vec<String>) -> Self {
+    pub(crate) fn new(id: AgentId, devices: Vec<DeviceOffer>) -> Self {
         Self {
             id,
             session: SessionId(1),
             seq: 0,
             heard: 0,
-            devices: devices.into_iter().map(|name| Slot { name, ..Slot::default() }).collect(),
+            devices: devices.into_iter().map(|offer| Slot { offer, ..Slot::default() }).collect(),
             tests: BTreeMap::new(),
             spool: Vec::new(),
             spooled: 0,
@@ -66,8 +66,8 @@ impl Agent {
     }
 
     pub(crate) fn begin_session(&mut self) {
-        let names = self.devices.iter().map(|d| d.name.clone()).collect();
-        *self = Self { session: SessionId(self.session.0 + 1), ..Self::new(self.id, names) };
+        let offers = self.devices.iter().map(|d| d.offer.clone()).collect();
+        *self = Self { session: SessionId(self.session.0 + 1), ..Self::new(self.id, offers) };
     }
 
     pub(crate) fn hears(&self) -> bool {
@@ -86,7 +86,7 @@ impl Agent {
             seq,
             heard: self.heard,
             host: "host".to_owned(),
-            devices: self.devices.iter().map(|d| d.name.clone()).collect(),
+            devices: self.devices.iter().map(|d| d.offer.clone()).collect(),
             holding: Vec::new(),
             finished: Vec::new(),
             gauges: self.gauges,

@@ -9,9 +9,9 @@ use crate::build;
 use crate::scenario::{Happening, Scenario};
 pub(crate) use agent::Agent;
 use expect_test::Expect;
-use muster_core::change::{Change, RunRecord};
+use muster_core::change::{Change, Placement, RunRecord};
 use muster_core::event::Told;
-use muster_core::exchange::{AttemptEnd, Exchange, Finished, Held, HeldPhase, Orders};
+use muster_core::exchange::{AttemptEnd, DeviceOffer, Exchange, Finished, Held, HeldPhase, Orders};
 use muster_core::id::{AgentId, ItemIx, RunId};
 use muster_core::lab::{Effect, Explanation, Input, Lab, Policy, Rejected};
 use muster_core::outcome::Outcome;
@@ -50,15 +50,21 @@ impl World {
         let policy = Policy::default();
         let spec = muster_core::change::RunSpec {
             failures_max: scenario.failures_max,
+            placement: Placement { selector: scenario.on.clone(), source: None },
             ..build::spec(&scenario.area, scenario.selection.clone())
         };
         let record =
             build::run_record(&scenario.area, 1, Time::default(), spec, &scenario.behaviour).expect("a plan");
         let mut devices = 0;
         let agents = (1u64..).zip(&scenario.agents).map(|(id, n)| {
-            let names = (devices + 1..=devices + n).map(|d| format!("d{d}")).collect();
+            let offer = |d: usize| {
+                let name = format!("d{d}");
+                let labels = scenario.labels.get(&name).cloned().unwrap_or_default();
+                DeviceOffer { name, labels }
+            };
+            let offers = (devices + 1..=devices + n).map(offer).collect();
             devices += n;
-            Agent::new(AgentId(id), names)
+            Agent::new(AgentId(id), offers)
         });
         Self {
             now: Time::default(),
@@ -325,7 +331,8 @@ impl World {
 
 /// An exchange as an agent of one device would say it, for tests that speak for the agent.
 pub(crate) fn exchange(agent: u64, session: u64, seq: u64, heard: u64) -> Exchange {
-    let exchange = Agent::new(AgentId(agent), vec![format!("d{agent}")]).say(session, seq);
+    let exchange =
+        Agent::new(AgentId(agent), vec![DeviceOffer::named(format!("d{agent}"))]).say(session, seq);
     Exchange { heard, ..exchange }
 }
 

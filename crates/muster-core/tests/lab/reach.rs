@@ -1,0 +1,74 @@
+//! Which devices a run may have: selectors over labels.
+
+use crate::kit::{World, check, exchange};
+use expect_test::expect;
+use muster_core::exchange::{DeviceOffer, Exchange};
+use muster_core::lab::Input;
+use std::sync::Arc;
+
+#[test]
+fn a_run_gets_only_devices_its_selector_matches() {
+    check(
+        "agents 2 1; label d2 os=linux; label d3 os=linux kind=board; on labels.os == 'linux' && has(labels.kind); a*2",
+        expect![[r#"
+            0s run of 2
+            0s d3: a/1#1
+            1s     a/1 = pass
+            1s d3: a/2#1
+            2s     a/2 = pass
+            2s     a: pass of 2 pass
+            2s run ended: 2 pass
+        "#]],
+    );
+}
+
+#[test]
+fn a_selector_may_name_a_device() {
+    check(
+        "devices 3; on name == 'd2'; a",
+        expect![[r#"
+        0s run of 1
+        0s d2: a#1
+        1s     a = pass
+        1s run ended: 1 pass
+    "#]],
+    );
+}
+
+#[test]
+fn why_no_device_is_good_enough() {
+    check(
+        "devices 2; label d1 os=mac; on labels.os == 'linux'; a; at 1s why a; at 2s stop",
+        expect![[r#"
+            0s run of 1
+            1s why a? none of the 2 devices that are there matches `labels.os == 'linux'`
+            2s STOP
+            2s run stopped: 
+        "#]],
+    );
+}
+
+#[test]
+fn a_selector_with_a_mistake_is_refused_and_one_that_no_label_fits_yet_is_not() {
+    for (selector, code) in [
+        ("label.os == 'linux'", Some("bad-selector")),
+        ("labels.os = 'linux'", Some("bad-selector")),
+        ("labels.nobody_has_this == 'x'", None),
+    ] {
+        let mut world = World::new(&format!("on {selector}; a"));
+        let record = Arc::clone(&world.record);
+        let asked = world.apply(Input::CreateRun { record, history: Arc::new(()) });
+        assert_eq!(asked.err().map(|e| e.code()), code, "{selector}");
+    }
+}
+
+#[test]
+fn a_device_that_gets_the_label_gets_the_work() {
+    let mut world = World::new("on labels.os == 'linux'; a");
+    world.create();
+    assert_eq!(world.hears(exchange(1, 1, 1, 0)), None, "no label yet");
+    let mut offer = DeviceOffer::named("d1");
+    offer.labels.insert("os".into(), "linux".into());
+    let orders = world.hears(Exchange { devices: vec![offer], ..exchange(1, 1, 2, 0) });
+    assert_eq!(orders.map(|o| o.new.len()), Some(1));
+}
