@@ -115,37 +115,37 @@ fn suite_items_share_processes_but_leave_enough_for_every_device() {
 #[test]
 fn known_short_items_share_a_process_up_to_a_share_of_the_whole() {
     check(
-        "devices 2; s!1,2,3,4,5,6,7,8,9,a,b,c batch 100 takes 1ms known 1ms",
+        "devices 2; s!1,2,3,4,5,6,7,8,9,a,b,c batch 100 takes 100ms known 100ms",
         expect![[r#"
             0s run of 0, and 1 to ask
             0s d1: s#1
-            0.001s s has 12
-            0.001s d1: s/1#1
-            0.001s d2: s/6#1
-            0.002s     s/1 = pass
-            0.002s     s/6 = pass
-            0.002s d1: s/2#1
-            0.002s d2: s/7#1
-            0.003s     s/2 = pass
-            0.003s     s/7 = pass
-            0.003s d1: s/3#1
-            0.003s d2: s/8#1
-            0.004s     s/3 = pass
-            0.004s     s/8 = pass
-            0.004s d1: s/4#1
-            0.004s d2: s/9#1
-            0.005s     s/4 = pass
-            0.005s     s/9 = pass
-            0.005s d1: s/5#1
-            0.005s d2: s/a#1
-            0.006s     s/5 = pass
-            0.006s     s/a = pass
-            0.006s d1: s/b#1
-            0.007s     s/b = pass
-            0.007s d1: s/c#1
-            0.008s     s/c = pass
-            0.008s     s: pass of 12 pass
-            0.008s run ended: 12 pass
+            0.1s s has 12
+            0.1s d1: s/1#1
+            0.1s d2: s/3#1
+            0.2s     s/1 = pass
+            0.2s     s/3 = pass
+            0.2s d1: s/2#1
+            0.2s d2: s/4#1
+            0.3s     s/2 = pass
+            0.3s     s/4 = pass
+            0.3s d1: s/5#1
+            0.3s d2: s/7#1
+            0.4s     s/5 = pass
+            0.4s     s/7 = pass
+            0.4s d1: s/6#1
+            0.4s d2: s/8#1
+            0.5s     s/6 = pass
+            0.5s     s/8 = pass
+            0.5s d1: s/9#1
+            0.5s d2: s/b#1
+            0.6s     s/9 = pass
+            0.6s     s/b = pass
+            0.6s d1: s/a#1
+            0.6s d2: s/c#1
+            0.7s     s/a = pass
+            0.7s     s/c = pass
+            0.7s     s: pass of 12 pass
+            0.7s run ended: 12 pass
         "#]],
     );
 }
@@ -202,12 +202,12 @@ fn a_crash_in_a_batch_fails_one_item_and_the_rest_is_given_out_again() {
             0.003s     s/2 = pass
             0.003s d1: s/3#1
             0.004s     s/3 = crash
-            0.004s d1: s/6#1
-            0.005s     s/6 = pass
-            0.005s d1: s/4#1
-            0.006s     s/4 = pass
-            0.006s d1: s/5#1
-            0.007s     s/5 = pass
+            0.004s d1: s/4#1
+            0.005s     s/4 = pass
+            0.005s d1: s/5#1
+            0.006s     s/5 = pass
+            0.006s d1: s/6#1
+            0.007s     s/6 = pass
             0.007s     s: crash of 5 pass, 1 crash
             0.007s run ended: 5 pass, 1 crash
         "#]],
