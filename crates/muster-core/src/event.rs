@@ -7,10 +7,11 @@ use crate::attempt::AttemptResult;
 use crate::id::RunId;
 use crate::outcome::{Counts, Verdict};
 use crate::time::Time;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Something that happened in a run, with when.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Told {
     /// When the lab decided or learned it.
     pub at: Time,
@@ -21,7 +22,7 @@ pub struct Told {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// The run's plan is recorded.
     RunStarted {

@@ -27,7 +27,7 @@ mod run;
 mod settle;
 mod stop;
 
-pub use explain::{Explanation, Gate};
+pub use explain::{Explanation, Gate, Outlook};
 pub use stop::RUN_TIME_LIMIT;
 
 use crate::change::{
@@ -472,6 +472,11 @@ impl Lab {
     /// Whether a run has nothing out and nothing more to do: it ended, or it was stopped.
     pub fn is_over(&self, run: RunId) -> bool {
         self.runs.get(&run).is_none_or(|r| *r.phase() != RunPhase::Active)
+    }
+
+    /// The runs it has in hand, those that are over and not forgotten included.
+    pub fn runs(&self) -> impl Iterator<Item = RunId> {
+        self.runs.keys().copied()
     }
 
     /// Forgets a run that is over; its record is the store's.

@@ -1,7 +1,21 @@
-//! The shell round the lab: take in what has happened, commit once, act.
+//! The shell round the lab, and the server that opens it to agents and people.
 //!
 //! The lab decides, the store remembers; this crate joins them. It starts no process and prints nothing.
+//!
+//! ```text
+//! agents, people ─► http/ ─► Desk ─► lab thread: drain, Shell::turn (one commit), act
+//!                    ▲  ▲                 │ orders: to the exchange that waits for them
+//!                    │  └─────────────────┤
+//!                    └─ Hub ◄─────────────┘ news: to those who watch
+//! ```
 
+mod blobs;
+mod desk;
+mod http;
+mod hub;
+mod serve;
 mod shell;
 
+pub use blobs::{BlobError, Blobs};
+pub use serve::{Server, ServerConfig, ServerError};
 pub use shell::{Shell, ShellError, Turn};

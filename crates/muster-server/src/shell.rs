@@ -90,6 +90,11 @@ impl<S: Store> Shell<S> {
         self.lab.explain(run, item)
     }
 
+    /// A run that is over needs no memory any more; its record is the store's.
+    pub fn forget_run(&mut self, run: RunId) {
+        self.lab.forget_run(run);
+    }
+
     /// The lab, to look at.
     pub fn lab(&self) -> &Lab {
         &self.lab

@@ -93,6 +93,17 @@ pub enum Gate {
     },
 }
 
+/// When a run that was just asked for may start.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outlook {
+    /// Something of it has been given to a device.
+    Now,
+    /// Later, and why.
+    Later(Explanation),
+    /// Not as the lab is, and why.
+    Never(Explanation),
+}
+
 impl From<Held> for Gate {
     fn from(held: Held) -> Self {
         match held {
@@ -106,6 +117,21 @@ impl From<Held> for Gate {
 }
 
 impl Lab {
+    /// When a run may start.
+    pub fn outlook(&self, run: RunId) -> Outlook {
+        let Some(of) = self.runs.get(&run) else { return Outlook::Later(Explanation::Unknown) };
+        if of.out() > 0 || self.is_over(run) {
+            return Outlook::Now;
+        }
+        let ready =
+            of.items().iter().position(|i| i.phase == Phase::Ready).and_then(|ix| u32::try_from(ix).ok());
+        let why = ready.map_or(Explanation::Unknown, |ix| self.explain(run, ItemIx(ix)));
+        match why {
+            Explanation::NoDevice { .. } => Outlook::Never(why),
+            _ => Outlook::Later(why),
+        }
+    }
+
     /// Devices of agents that are there.
     fn devices_there(&self) -> impl Iterator<Item = DeviceId> {
         self.agents.values().filter(|a| a.is_there()).flat_map(|a| a.devices.iter().copied())

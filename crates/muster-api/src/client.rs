@@ -1,0 +1,301 @@
+//! The client of a server: one call for each thing that can be asked. Blocks.
+
+use crate::{Accepted, CBOR, PREFIX, Problem, Seen, Stop, Submit, ViewOf, from_cbor, to_cbor};
+use muster_core::attempt::Output;
+use muster_core::digest::Digest;
+use muster_core::exchange::{Exchange, Orders};
+use muster_core::id::{AgentId, RunId, SessionId};
+use muster_core::view::RunView;
+use serde::de::DeserializeOwned;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::time::Duration;
+use thiserror::Error;
+use ureq::http::{Response, StatusCode};
+use ureq::{Agent, Body, SendBody};
+
+/// How long a server may take to take a connection up.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long it may take to answer what it need not wait for.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// How long it may hold an exchange open; it answers sooner, by its own limit.
+const EXCHANGE_MAX: Duration = Duration::from_secs(45);
+/// Longest answer that is held in memory.
+// Limit: a view of a hundred thousand items with their attempts is some 50 MB.
+const ANSWER_BYTES_MAX: u64 = 1 << 30;
+
+/// Why a question has no answer.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// There is no connection, or it broke: whether the question arrived is not known.
+    #[error("the server at {server} cannot be reached: {source}")]
+    Unreachable {
+        /// Where it was looked for.
+        server: String,
+        /// What happened.
+        source: io::Error,
+    },
+    /// The server says no.
+    #[error("{}", .0.detail)]
+    Refused(Box<Problem>),
+    /// What came is no answer.
+    #[error("what {server} answers cannot be understood: {why}")]
+    NotUnderstood {
+        /// Who answered.
+        server: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl ClientError {
+    /// Whether it may be different at the next try: the network, or a server that is busy or coming up.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused(problem) => problem.status == 429 || problem.status >= 500,
+            Self::NotUnderstood { .. } => false,
+        }
+    }
+
+    /// The code of a refusal.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused(problem) => Some(&problem.code),
+            Self::Unreachable { .. } | Self::NotUnderstood { .. } => None,
+        }
+    }
+}
+
+/// A server, as seen by those who ask it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: Agent,
+    /// `http://HOST:PORT`, without a slash at its end.
+    server: String,
+}
+
+impl Client {
+    /// For the server at `http://HOST:PORT`. Asks nothing yet.
+    ///
+    /// # Errors
+    /// The address is none that this client can ask.
+    pub fn new(server: &str) -> Result<Self, String> {
+        let server = server.trim_end_matches('/');
+        let Some(place) = server.strip_prefix("http://") else {
+            return Err(format!("`{server}` is not an address of the form `http://HOST:PORT`"));
+        };
+        if place.is_empty() || place.contains(['/', '?', '#', '@']) {
+            return Err(format!("`{server}` is not an address of the form `http://HOST:PORT`"));
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT_MAX))
+            .max_redirects(0)
+            // A lab is reached directly; a proxy for the world outside would not find it.
+            .proxy(None)
+            .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self { http: config.new_agent(), server: server.to_owned() })
+    }
+
+    /// Where it asks.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// An agent's exchange. `None`: there was nothing to say for as long as the server holds it open.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the exchange may have been heard all the same.
+    pub fn exchange(&self, exchange: &Exchange) -> Result<Option<Orders>, ClientError> {
+        let url = self.url(&format!("/agents/{}/exchange", exchange.agent.0));
+        let request = self.http.post(url).header("content-type", CBOR).config();
+        let sent = request.timeout_recv_response(Some(EXCHANGE_MAX)).build().send(&to_cbor(exchange)[..]);
+        let answer = self.heard(sent)?;
+        if answer.status() == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        self.read(answer).map(Some)
+    }
+
+    /// A session of an agent is over, and nothing it was given runs any more.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn say_goodbye(&self, agent: AgentId, session: SessionId) -> Result<(), ClientError> {
+        let url = self.url(&format!("/agents/{}/sessions/{}", agent.0, session.0));
+        let sent = self.http.delete(url).config().timeout_global(Some(ANSWER_MAX)).build().call();
+        self.heard(sent).map(drop)
+    }
+
+    /// Asks for a run under this id. Asking again with the same id gives the same answer.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn submit(&self, run: RunId, submit: &Submit) -> Result<Accepted, ClientError> {
+        let request = self.http.put(self.run_url(run, "")).header("content-type", CBOR).config();
+        let sent = request.timeout_recv_response(Some(ANSWER_MAX)).build().send(&to_cbor(submit)[..]);
+        self.read(self.heard(sent)?)
+    }
+
+    /// Asks that nothing more of a run be started.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn stop(&self, run: RunId, stop: &Stop) -> Result<(), ClientError> {
+        let request = self.http.post(self.run_url(run, "/stop")).header("content-type", CBOR).config();
+        let sent = request.timeout_global(Some(ANSWER_MAX)).build().send(&to_cbor(stop)[..]);
+        self.heard(sent).map(drop)
+    }
+
+    /// A run with the items that are wanted.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn view(&self, run: RunId, of: ViewOf) -> Result<RunView, ClientError> {
+        let of = match of {
+            ViewOf::Head => "head",
+            ViewOf::Failed => "failed",
+            ViewOf::All => "all",
+        };
+        let url = self.run_url(run, &format!("/view?of={of}"));
+        let sent = self.http.get(url).config().timeout_recv_response(Some(ANSWER_MAX)).build().call();
+        self.read(self.heard(sent)?)
+    }
+
+    /// The frames of an output, as it was given in a result of this run.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn output(&self, run: RunId, output: &Output) -> Result<Vec<u8>, ClientError> {
+        let request = self.http.post(self.run_url(run, "/output")).header("content-type", CBOR).config();
+        let sent = request.timeout_recv_response(Some(ANSWER_MAX)).build().send(&to_cbor(output)[..]);
+        let mut answer = self.heard(sent)?;
+        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        body.map_err(|e| self.broken(e))
+    }
+
+    /// Watches a run from behind the number `after` (0: from its beginning).
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn watch(&self, run: RunId, after: u64) -> Result<Watch, ClientError> {
+        let url = self.run_url(run, &format!("/watch?after={after}"));
+        let request = self.http.get(url).config().timeout_recv_response(Some(ANSWER_MAX));
+        let sent = request.timeout_recv_body(None).build().call();
+        let answer = self.heard(sent)?;
+        let body = answer.into_body().into_with_config().limit(u64::MAX).reader();
+        Ok(Watch { body: BufReader::new(Box::new(body)), server: self.server.clone() })
+    }
+
+    /// Whether the server has a blob.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn has_blob(&self, blob: Digest) -> Result<bool, ClientError> {
+        let url = self.url(&format!("/blobs/{blob}"));
+        let sent = self.http.head(url).config().timeout_global(Some(ANSWER_MAX)).build().call();
+        let answer = sent.map_err(|e| self.broken(e))?;
+        match answer.status() {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            status => Err(ClientError::NotUnderstood {
+                server: self.server.clone(),
+                why: format!("status {status}"),
+            }),
+        }
+    }
+
+    /// Gives the server a blob. It checks the digest.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn put_blob(&self, blob: Digest, mut file: &File, bytes: u64) -> Result<(), ClientError> {
+        let request = self.http.put(self.url(&format!("/blobs/{blob}"))).header("content-length", bytes);
+        self.heard(request.send(SendBody::from_reader(&mut file))).map(drop)
+    }
+
+    /// Reads a blob. The reader's bytes are not checked against the digest.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn get_blob(&self, blob: Digest) -> Result<impl Read + use<>, ClientError> {
+        let url = self.url(&format!("/blobs/{blob}"));
+        let sent = self.http.get(url).config().timeout_recv_response(Some(ANSWER_MAX)).build().call();
+        Ok(self.heard(sent)?.into_body().into_with_config().limit(u64::MAX).reader())
+    }
+
+    /// Gives the server the file of a long output; its place is relative to the run's directory.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn put_output(
+        &self,
+        run: RunId,
+        place: &str,
+        mut file: &File,
+        bytes: u64,
+    ) -> Result<(), ClientError> {
+        let request = self.http.put(self.run_url(run, &format!("/outputs/{place}")));
+        self.heard(request.header("content-length", bytes).send(SendBody::from_reader(&mut file))).map(drop)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{PREFIX}{path}", self.server)
+    }
+
+    fn run_url(&self, run: RunId, rest: &str) -> String {
+        self.url(&format!("/runs/{:032x}{rest}", run.0))
+    }
+
+    /// An answer that is no refusal.
+    fn heard(&self, sent: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, ClientError> {
+        let mut answer = sent.map_err(|e| self.broken(e))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status().as_u16();
+        let text = answer.body_mut().read_to_string().unwrap_or_default();
+        let problem = serde_json::from_str(&text).unwrap_or_else(|_| {
+            let said = text.lines().next().unwrap_or_default();
+            Problem::new(status, "unknown", format!("{} answers {status}: {said}", self.server))
+                .next("is this the address of a Muster server?")
+        });
+        Err(ClientError::Refused(Box::new(problem)))
+    }
+
+    fn read<T: DeserializeOwned>(&self, mut answer: Response<Body>) -> Result<T, ClientError> {
+        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let not_understood = |why| ClientError::NotUnderstood { server: self.server.clone(), why };
+        from_cbor(&body.map_err(|e| self.broken(e))?).map_err(not_understood)
+    }
+
+    fn broken(&self, error: ureq::Error) -> ClientError {
+        ClientError::Unreachable { server: self.server.clone(), source: error.into_io() }
+    }
+}
+
+/// What happens in a run, as it happens.
+pub struct Watch {
+    body: BufReader<Box<dyn Read + Send>>,
+    server: String,
+}
+
+/// Waits for what happens next, to the end of the connection.
+impl Iterator for Watch {
+    type Item = Result<Seen, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let server = self.server.clone();
+        match self.body.fill_buf() {
+            Ok([]) => return None,
+            Ok(_) => {}
+            Err(source) => return Some(Err(ClientError::Unreachable { server, source })),
+        }
+        Some(ciborium::from_reader(&mut self.body).map_err(|e| match e {
+            ciborium::de::Error::Io(source) => ClientError::Unreachable { server, source },
+            e => ClientError::NotUnderstood { server, why: e.to_string() },
+        }))
+    }
+}

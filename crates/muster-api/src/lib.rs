@@ -1,0 +1,42 @@
+//! What goes over the wire between command line, server and agents, and the client that sends it.
+//!
+//! Two languages. *JSON* for people and other programs: what a path under [`PREFIX`] answers, problem
+//! documents, events. *CBOR* (RFC 8949) between Muster's own parts: the exchange, plans, the watch of a run;
+//! it names its fields as JSON does, so that both sides may know more than the other, and holds bytes as they
+//! are. A change that the other side of two versions ago cannot read gets another path.
+
+mod client;
+mod problem;
+mod run;
+
+pub use client::{Client, ClientError, Watch};
+pub use problem::Problem;
+pub use run::{Accepted, Outlook, Seen, SeenWhat, Stop, Submit, ViewOf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Where the interface begins.
+pub const PREFIX: &str = "/api/v1";
+/// What CBOR is called in headers.
+pub const CBOR: &str = "application/cbor";
+/// A sequence of CBOR items (RFC 8742).
+pub const CBOR_SEQ: &str = "application/cbor-seq";
+/// Where a server listens, and a client asks, if they are not told otherwise.
+pub const DEFAULT_PORT: u16 = 7117;
+
+/// Writes a message.
+pub fn to_cbor<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).expect("memory takes all, and our types have a form in CBOR");
+    bytes
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// It is no such message.
+pub fn from_cbor<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    // Limit: depth, against a message that only nests.
+    ciborium::de::from_reader_with_recursion_limit(bytes, 64).map_err(|e| e.to_string())
+}

@@ -1,0 +1,86 @@
+//! Asking for a run, and watching it.
+
+use muster_core::change::{Placement, RunSpec};
+use muster_core::event::Told;
+use muster_core::plan::Plan;
+use muster_core::time::Time;
+use serde::{Deserialize, Serialize};
+
+/// What is asked for; its id is in the path, chosen by whoever asks, so that asking again does no harm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Submit {
+    /// What was asked for.
+    pub spec: RunSpec,
+    /// Where it may run.
+    pub placement: Placement,
+    /// What that comes to.
+    pub plan: Plan,
+}
+
+/// The run is recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The number it got in its area.
+    pub number: u32,
+    /// When it was accepted, by the server's clock.
+    pub created: Time,
+    /// When it may start.
+    pub outlook: Outlook,
+}
+
+/// When something that was asked for may start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outlook {
+    /// A device that may run it is there and free.
+    Now,
+    /// Later, and why.
+    Later(String),
+    /// Not as the lab is: no device that it knows could run it.
+    Never(String),
+}
+
+/// Asks that nothing more of a run be started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Why, for people.
+    pub reason: String,
+    /// Without grace.
+    #[serde(default)]
+    pub kill: bool,
+}
+
+/// One thing of a watch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its number in the watch's run. Given as `after`, the watch goes on behind it.
+    pub id: u64,
+    /// What.
+    pub what: SeenWhat,
+}
+
+/// What a watch shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SeenWhat {
+    /// Something happened.
+    Told(Box<Told>),
+    /// Nothing did for a while; the connection lives.
+    Quiet,
+    /// The server does not remember what happened after the number that was asked for (it was restarted):
+    /// what comes now is all that is recorded, from the beginning.
+    Again,
+    /// The run is over; nothing more comes. Holds why it was stopped, if it was.
+    Over(Option<String>),
+}
+
+/// Which items of a run are wanted in a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ViewOf {
+    /// None.
+    Head,
+    /// Those that are not fine.
+    Failed,
+    /// All.
+    All,
+}

@@ -1,0 +1,352 @@
+//! The lab's thread: what was asked is drained, one turn is made and committed, then everybody is answered.
+//!
+//! ```text
+//!   asks ──► drain ──► Shell::turn ──► answers, orders to exchanges that wait, news to the hub
+//!     ▲                    │ store fails, or a bug
+//!     └── later ◄── Down: everybody is told so; the lab is restored from its record
+//! ```
+
+use crate::hub::Hub;
+use crate::shell::{Shell, ShellError, Turn};
+use muster_api::{Accepted, Outlook, Problem, Stop, Submit};
+use muster_core::change::{RunPhase, RunRecord};
+use muster_core::exchange::{Exchange, Orders};
+use muster_core::id::{AgentId, RunId, SessionId};
+use muster_core::lab::{Input, Policy, Rejected};
+use muster_core::plan::{History, PlannedItems};
+use muster_core::time::Time;
+use muster_store::{LabKey, Sqlite, Store as _, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::oneshot;
+
+/// The lab of a server's records; there is one.
+pub(crate) const LAB: LabKey = LabKey(1);
+/// How long the lab waits with nothing to do before it looks round.
+const IDLE_MAX: Duration = Duration::from_secs(1);
+/// How long the lab rests after its record failed.
+const REST: Duration = Duration::from_secs(1);
+/// Asks taken into one turn.
+// Limit: the others wait for its commit no longer than it takes.
+const TURN_ASKS_MAX: usize = 4_096;
+
+type Answer<T> = oneshot::Sender<Result<T, Problem>>;
+
+/// What the lab can be asked.
+pub(crate) enum Ask {
+    /// An agent's exchange. Answered when there are orders; dropped when a newer one takes its place.
+    Exchange(Box<Exchange>, Answer<Orders>),
+    /// A session of an agent is over.
+    Goodbye(AgentId, SessionId, Answer<()>),
+    /// A run is asked for.
+    Submit(RunId, Box<Submit>, Answer<Accepted>),
+    /// A run is to be stopped.
+    Stop(RunId, Stop, Answer<()>),
+    /// The server ends.
+    End,
+}
+
+/// Where the lab is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Desk {
+    asks: Sender<Ask>,
+}
+
+impl Desk {
+    /// Asks, and waits for the answer.
+    pub(crate) async fn ask<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Option<Result<T, Problem>> {
+        let (answer, answered) = oneshot::channel();
+        if self.asks.send(ask(answer)).is_err() {
+            return Some(Err(Problem::new(503, "shutting-down", "the server is ending")));
+        }
+        answered.await.ok()
+    }
+
+    /// Ends the lab's thread after what has been asked.
+    pub(crate) fn end(&self) {
+        // It may have ended.
+        let _ended = self.asks.send(Ask::End);
+    }
+}
+
+/// How the lab is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Keeping {
+    pub(crate) root: PathBuf,
+    pub(crate) policy: Policy,
+}
+
+/// Starts the lab's thread. The records must be usable now; should they fail later, they are waited for.
+///
+/// # Errors
+/// The records cannot be used, or no thread can be started.
+pub(crate) fn start(keeping: Keeping, hub: Arc<Hub>) -> Result<(Desk, JoinHandle<()>), ShellError> {
+    let shell = keeping.restore()?;
+    let root = keeping.root.clone();
+    let (asks, inbox) = channel();
+    let lab = LabThread { keeping, hub, shell: Some(shell), inbox, waiting: BTreeMap::new() };
+    let thread =
+        std::thread::Builder::new().name("lab".into()).spawn(move || lab.run()).map_err(|source| {
+            ShellError::Store(StoreError::Io { doing: "start the thread of", path: root, source })
+        })?;
+    Ok((Desk { asks }, thread))
+}
+
+impl Keeping {
+    fn restore(&self) -> Result<Shell<Sqlite>, ShellError> {
+        let store = Sqlite::open(&self.root, LAB)?;
+        let mut reader = Sqlite::open_to_read(&self.root)?;
+        let known = |record: &RunRecord| -> Arc<dyn History + Send + Sync> {
+            match reader_durations(&mut reader, &record.spec.area, &record.spec.target) {
+                Ok(durations) => durations,
+                // What is not known takes as long as it takes.
+                Err(_) => Arc::new(()),
+            }
+        };
+        let known = std::cell::RefCell::new(known);
+        Shell::restore(store, self.policy, now(), &|record| (known.borrow_mut())(record))
+    }
+}
+
+fn reader_durations(
+    store: &mut Sqlite,
+    area: &str,
+    target: &[(String, String)],
+) -> Result<Arc<dyn History + Send + Sync>, StoreError> {
+    Ok(Arc::new(store.list_durations(area, target)?))
+}
+
+struct LabThread {
+    keeping: Keeping,
+    hub: Arc<Hub>,
+    /// `None` while its record cannot be used.
+    shell: Option<Shell<Sqlite>>,
+    inbox: Receiver<Ask>,
+    /// Exchanges that are held open.
+    waiting: BTreeMap<AgentId, Answer<Orders>>,
+}
+
+/// What is to be answered once a turn is committed.
+enum Owed {
+    Exchange(AgentId, Answer<Orders>),
+    Plain(Answer<()>),
+    Submit(RunId, u32, Time, Answer<Accepted>),
+}
+
+impl LabThread {
+    fn run(mut self) {
+        loop {
+            let wait = match &self.shell {
+                Some(shell) => shell.wake_at().map_or(IDLE_MAX, |at| at.since(now()).min(IDLE_MAX)),
+                None => REST,
+            };
+            let first = match self.inbox.recv_timeout(wait) {
+                Ok(ask) => Some(ask),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let asks: Vec<Ask> = first.into_iter().chain(self.inbox.try_iter().take(TURN_ASKS_MAX)).collect();
+            let ends = asks.iter().any(|a| matches!(a, Ask::End));
+            if self.shell.is_none() {
+                match self.keeping.restore() {
+                    Ok(shell) => self.shell = Some(shell),
+                    Err(error) => asks.into_iter().for_each(|ask| ask.refuse(&down(&error))),
+                }
+            } else {
+                // What a bug breaks is restored from the record like what a full disk does.
+                match catch_unwind(AssertUnwindSafe(|| self.turn(asks))) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) | Err(_) => {
+                        self.shell = None;
+                        self.waiting.clear();
+                    }
+                }
+            }
+            if ends {
+                return;
+            }
+        }
+    }
+
+    fn turn(&mut self, asks: Vec<Ask>) -> Result<(), ShellError> {
+        let at = now();
+        let mut inputs = Vec::with_capacity(asks.len());
+        let mut owed: BTreeMap<usize, Owed> = BTreeMap::new();
+        for ask in asks {
+            let place = inputs.len();
+            match ask {
+                Ask::Exchange(exchange, answer) => {
+                    owed.insert(place, Owed::Exchange(exchange.agent, answer));
+                    inputs.push(Input::Exchange(exchange));
+                }
+                Ask::Goodbye(agent, session, answer) => {
+                    owed.insert(place, Owed::Plain(answer));
+                    inputs.push(Input::AgentGone { agent, session });
+                }
+                Ask::Stop(run, Stop { reason, kill }, answer) => {
+                    owed.insert(place, Owed::Plain(answer));
+                    inputs.push(Input::StopRun { run, reason, kill });
+                }
+                Ask::Submit(run, submit, answer) => match self.admit(at, run, *submit) {
+                    Ok(Admitted::Known(accepted)) => drop(answer.send(Ok(accepted))),
+                    Ok(Admitted::New(record, history)) => {
+                        owed.insert(place, Owed::Submit(run, record.number, record.created, answer));
+                        inputs.push(Input::CreateRun { record, history });
+                    }
+                    Err(problem) => drop(answer.send(Err(problem))),
+                },
+                Ask::End => {}
+            }
+        }
+        let runs = self.active();
+        let done = self.shell.as_mut().expect("the caller has looked").turn(at, inputs);
+        match done {
+            Ok(turn) => {
+                self.act(turn, owed, runs);
+                Ok(())
+            }
+            Err(error) => {
+                for owed in owed.into_values() {
+                    owed.refuse(&down(&error));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs that are under way.
+    fn active(&self) -> BTreeSet<RunId> {
+        self.shell.as_ref().map(|s| s.lab().runs().collect()).unwrap_or_default()
+    }
+
+    fn act(&mut self, turn: Turn, mut owed: BTreeMap<usize, Owed>, before: BTreeSet<RunId>) {
+        let Turn { orders, told, rejected } = turn;
+        for (place, rejected) in rejected {
+            if let Some(owed) = owed.remove(&place) {
+                owed.refuse(&problem_of(&rejected));
+            }
+        }
+        self.hub.tell(told);
+        for owed in owed.into_values() {
+            match owed {
+                // A newer exchange takes the place of an older one, which is dropped.
+                Owed::Exchange(agent, answer) => drop(self.waiting.insert(agent, answer)),
+                Owed::Plain(answer) => drop(answer.send(Ok(()))),
+                Owed::Submit(run, number, created, answer) => {
+                    let shell = self.shell.as_ref().expect("it has just made a turn");
+                    let outlook = match shell.lab().outlook(run) {
+                        muster_core::lab::Outlook::Now => Outlook::Now,
+                        muster_core::lab::Outlook::Later(why) => Outlook::Later(why.to_string()),
+                        muster_core::lab::Outlook::Never(why) => Outlook::Never(why.to_string()),
+                    };
+                    drop(answer.send(Ok(Accepted { number, created, outlook })));
+                }
+            }
+        }
+        for (agent, orders) in orders {
+            // Nobody there: the next exchange heals it.
+            if let Some(answer) = self.waiting.remove(&agent) {
+                drop(answer.send(Ok(*orders)));
+            }
+        }
+        self.waiting.retain(|_, answer| !answer.is_closed());
+        let shell = self.shell.as_mut().expect("it has just made a turn");
+        let known: BTreeSet<RunId> = shell.lab().runs().collect();
+        for run in before.union(&known) {
+            if shell.is_over(*run) {
+                let stopped = shell.store().load_run_snapshot(*run).ok().and_then(|s| match s.phase {
+                    RunPhase::Stopped { reason, .. } => Some(reason),
+                    RunPhase::Active | RunPhase::Ended { .. } => None,
+                });
+                shell.forget_run(*run);
+                self.hub.end(*run, stopped);
+            }
+        }
+    }
+
+    /// Makes the record of a run that is asked for, unless there is one.
+    fn admit(&mut self, at: Time, run: RunId, submit: Submit) -> Result<Admitted, Problem> {
+        let store = self.shell.as_mut().expect("the caller has looked").store();
+        match store.load_run_snapshot(run) {
+            Ok(known) => {
+                let RunRecord { number, created, .. } = *known.record;
+                return Ok(Admitted::Known(Accepted { number, created, outlook: Outlook::Now }));
+            }
+            Err(StoreError::UnknownRun { .. }) => {}
+            Err(e) => return Err(down(&e)),
+        }
+        let Submit { mut spec, placement, mut plan } = submit;
+        let durations = store.list_durations(&spec.area, &spec.target).map_err(|e| down(&e))?;
+        for test in &mut plan.tests {
+            if let PlannedItems::Listed(items) = &mut test.items {
+                for item in items {
+                    item.micros = durations.micros(&test.def.name, &item.path);
+                }
+            }
+        }
+        let number = store.reserve_number(&spec.area).map_err(|e| down(&e))?;
+        spec.placement = placement;
+        let record = RunRecord { id: run, number, created: at, spec: Arc::new(spec), plan: Arc::new(plan) };
+        Ok(Admitted::New(Arc::new(record), Arc::new(durations)))
+    }
+}
+
+enum Admitted {
+    /// It was asked for before.
+    Known(Accepted),
+    New(Arc<RunRecord>, Arc<dyn History + Send + Sync>),
+}
+
+impl Ask {
+    fn refuse(self, problem: &Problem) {
+        match self {
+            Self::Exchange(_, answer) => drop(answer.send(Err(problem.clone()))),
+            Self::Submit(.., answer) => drop(answer.send(Err(problem.clone()))),
+            Self::Goodbye(.., answer) | Self::Stop(.., answer) => drop(answer.send(Err(problem.clone()))),
+            Self::End => {}
+        }
+    }
+}
+
+impl Owed {
+    fn refuse(self, problem: &Problem) {
+        match self {
+            Self::Exchange(_, answer) => drop(answer.send(Err(problem.clone()))),
+            Self::Plain(answer) => drop(answer.send(Err(problem.clone()))),
+            Self::Submit(.., answer) => drop(answer.send(Err(problem.clone()))),
+        }
+    }
+}
+
+/// The record cannot be used just now.
+pub(crate) fn down(error: &(dyn std::error::Error + 'static)) -> Problem {
+    let mut detail = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        detail = format!("{detail}: {error}");
+        cause = error.source();
+    }
+    Problem::new(503, "record-unavailable", detail)
+        .next("nothing of this was done; the server tries again each second, and so may you")
+}
+
+fn problem_of(rejected: &Rejected) -> Problem {
+    let (status, next) = match rejected {
+        Rejected::NoSuchRun(_) => (404, "it may be over: look at its results"),
+        Rejected::RunExists(_) => (409, ""),
+        Rejected::Plan(_) | Rejected::Selector { .. } => (422, "mend it and ask again, under a new id"),
+        Rejected::Stale { .. } => (409, "another life of this agent has spoken: end this one"),
+    };
+    Problem::new(status, rejected.code(), rejected.to_string()).next(next)
+}
+
+/// The time, for the lab.
+pub(crate) fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(muster_core::time::micros(since))
+}

@@ -1,0 +1,55 @@
+//! What agents say.
+
+use super::State;
+use super::answer::{Cbor, Refusal, read};
+use crate::desk::Ask;
+use axum::body::Bytes;
+use axum::extract::{self, Path};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use muster_api::Problem;
+use muster_core::exchange::Exchange;
+use muster_core::id::{AgentId, SessionId};
+use std::time::Duration;
+
+/// How long an exchange is held open.
+const HOLD: Duration = Duration::from_secs(25);
+
+/// An exchange: answered with orders when there are any, with nothing after a while.
+pub(super) async fn exchange(
+    extract::State(state): extract::State<State>,
+    Path(agent): Path<u64>,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let exchange: Exchange = read("an exchange", &body)?;
+    if exchange.agent != AgentId(agent) {
+        let said = format!("the path names agent {agent}, the exchange agent {}", exchange.agent.0);
+        return Err(Problem::new(400, "not-understood", said).into());
+    }
+    let mut ended = state.ended.clone();
+    let asked = state.desk.ask(|answer| Ask::Exchange(Box::new(exchange), answer));
+    let answered = tokio::select! {
+        answered = tokio::time::timeout(HOLD, asked) => answered.ok().flatten(),
+        _ending = ended.wait_for(|ended| *ended) => None,
+    };
+    match answered {
+        Some(orders) => Ok(Cbor(orders?).into_response()),
+        None => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
+}
+
+/// A session is over.
+pub(super) async fn goodbye(
+    extract::State(state): extract::State<State>,
+    Path((agent, session)): Path<(u64, u64)>,
+) -> Result<StatusCode, Refusal> {
+    let over = state.desk.ask(|answer| Ask::Goodbye(AgentId(agent), SessionId(session), answer)).await;
+    over.unwrap_or_else(|| Err(gone()))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The lab has dropped the question: it is being restored.
+pub(super) fn gone() -> Problem {
+    Problem::new(503, "record-unavailable", "the lab is being restored from its record")
+        .next("ask again in a second")
+}

@@ -1,0 +1,196 @@
+//! Runs: asked for, stopped, looked at; their outputs.
+
+use super::State;
+use super::agents::gone;
+use super::answer::{Cbor, Refusal, read, run_id};
+use crate::blobs::sync_dir;
+use crate::desk::{Ask, down};
+use axum::body::{Body, Bytes};
+use axum::extract::{self, Path, Query};
+use axum::http::StatusCode;
+use futures_util::StreamExt as _;
+use muster_api::{Accepted, Problem, Stop, Submit, ViewOf};
+use muster_core::attempt::Output;
+use muster_core::view::RunView;
+use muster_store::{ItemFilter, Store as _, StoreError};
+use serde::Deserialize;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+/// Longest output that is taken.
+// Limit: tests have output quotas; this is for those that have a generous one.
+const OUTPUT_BYTES_MAX: u64 = 8 << 30;
+
+/// A run is asked for. When this is answered the run is recorded.
+pub(super) async fn submit(
+    extract::State(state): extract::State<State>,
+    Path(run): Path<String>,
+    body: Bytes,
+) -> Result<Cbor<Accepted>, Refusal> {
+    let run = run_id(&run)?;
+    let submit: Submit = read("a run", &body)?;
+    if let Some(source) = submit.placement.source
+        && state.blobs.find(source).map_err(|e| down(&e))?.is_none()
+    {
+        return Err(Problem::new(409, "no-such-blob", format!("the packed area {source} is not here"))
+            .next("put the blob first, then ask again with the same id")
+            .into());
+    }
+    let accepted = state.desk.ask(|answer| Ask::Submit(run, Box::new(submit), answer)).await;
+    Ok(Cbor(accepted.unwrap_or_else(|| Err(gone()))?))
+}
+
+/// A run is to be stopped.
+pub(super) async fn stop(
+    extract::State(state): extract::State<State>,
+    Path(run): Path<String>,
+    body: Bytes,
+) -> Result<StatusCode, Refusal> {
+    let run = run_id(&run)?;
+    let stop: Stop = read("a stop", &body)?;
+    let stopped = state.desk.ask(|answer| Ask::Stop(run, stop, answer)).await;
+    stopped.unwrap_or_else(|| Err(gone()))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+pub(super) struct Of {
+    of: ViewOf,
+}
+
+/// A run as it stands.
+pub(super) async fn view(
+    extract::State(state): extract::State<State>,
+    Path(run): Path<String>,
+    Query(Of { of }): Query<Of>,
+) -> Result<Cbor<RunView>, Refusal> {
+    let run = run_id(&run)?;
+    let view = state.read(move |store| {
+        let filter = match of {
+            ViewOf::Head => {
+                let mut view = store.load_run(run, ItemFilter::Test(""))?;
+                view.tests.clear();
+                return Ok(view);
+            }
+            ViewOf::Failed => ItemFilter::Failed,
+            ViewOf::All => ItemFilter::All,
+        };
+        store.load_run(run, filter)
+    });
+    Ok(Cbor(view.await?))
+}
+
+/// The frames of an output.
+pub(super) async fn output(
+    extract::State(state): extract::State<State>,
+    Path(run): Path<String>,
+    body: Bytes,
+) -> Result<Vec<u8>, Refusal> {
+    let run = run_id(&run)?;
+    let output: Output = read("an output", &body)?;
+    if let Output::File { path, .. } = &output {
+        checked(path)?;
+    }
+    match state.read(move |store| store.read_output(run, &output).map(Ok).or_else(absent)).await? {
+        Ok(frames) => Ok(frames),
+        Err(why) => Err(Problem::new(404, "no-such-output", why).into()),
+    }
+}
+
+fn absent(error: StoreError) -> Result<Result<Vec<u8>, String>, StoreError> {
+    match error {
+        StoreError::OutputGone { .. } | StoreError::OutputOutside { .. } => Ok(Err(error.to_string())),
+        error => Err(error),
+    }
+}
+
+/// An agent brings the file of a long output. When this is answered it survives a power cut.
+pub(super) async fn put_output(
+    extract::State(state): extract::State<State>,
+    Path((run, place)): Path<(String, String)>,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let run = run_id(&run)?;
+    checked(&place)?;
+    let number = state.read(move |store| Ok(store.load_run_snapshot(run)?.record.number)).await?;
+    let path = state.records.join("runs").join(number.to_string()).join(&place);
+    let io =
+        |e: io::Error| Refusal::from(Problem::new(503, "no-room", format!("`{place}` cannot be kept: {e}")));
+    let dir = path.parent().expect("a checked place has a directory").to_owned();
+    fs::create_dir_all(&dir).map_err(io)?;
+    let partial = Partial(path.with_extension(format!("{:x}.partial", crate::desk::now().0)));
+    let mut file = File::create_new(&partial.0).map_err(io)?;
+    let (mut stream, mut len) = (body.into_data_stream(), 0u64);
+    while let Some(chunk) = stream.next().await {
+        let broken =
+            |e: axum::Error| Problem::new(400, "cut-off", format!("the output ended in the middle: {e}"));
+        let chunk = chunk.map_err(broken)?;
+        len += chunk.len() as u64;
+        if len > OUTPUT_BYTES_MAX {
+            return Err(Problem::new(
+                413,
+                "too-long",
+                format!("an output has at most {OUTPUT_BYTES_MAX} bytes"),
+            )
+            .into());
+        }
+        tokio::task::block_in_place(|| file.write_all(&chunk)).map_err(io)?;
+    }
+    let keep = || {
+        file.sync_all()?;
+        fs::rename(&partial.0, &path)?;
+        sync_dir(&dir)
+    };
+    tokio::task::block_in_place(keep).map_err(io)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A file on its way, removed where it did not arrive.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // It has another name once it is whole.
+        let _gone = fs::remove_file(&self.0);
+    }
+}
+
+/// Whether this is the place of an output, as agents name them: `out/N/UNIT-PART.frames`, and nothing else.
+fn checked(place: &str) -> Result<(), Refusal> {
+    let number =
+        |text: &str| !text.is_empty() && text.len() <= 20 && text.bytes().all(|b| b.is_ascii_digit());
+    let good = place
+        .strip_prefix("out/")
+        .and_then(|rest| rest.strip_suffix(".frames"))
+        .and_then(|rest| rest.split_once('/'))
+        .and_then(|(group, name)| Some((group, name.split_once('-')?)))
+        .is_some_and(|(group, (unit, part))| number(group) && number(unit) && number(part));
+    if good {
+        return Ok(());
+    }
+    Err(Problem::new(400, "bad-place", format!("`{place}` is not the place of an output")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_can_be_nowhere_but_where_outputs_are() {
+        checked("out/4/4711-0.frames").unwrap();
+        for bad in [
+            "",
+            "out/4/4711-0.frame",
+            "out/../4711-0.frames",
+            "/out/4/4711-0.frames",
+            "out/4/../../x-0.frames",
+            "out/4/4711-0/../x.frames",
+            "out//1-0.frames",
+            "segment",
+            "out/4/1-0.frames/out/4/1-0.frames",
+        ] {
+            assert!(checked(bad).is_err(), "{bad}");
+        }
+    }
+}
