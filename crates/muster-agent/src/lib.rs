@@ -4,6 +4,7 @@ mod clock;
 pub mod exec;
 pub mod ledger;
 pub mod process;
+pub mod remote;
 pub mod tasks;
 
 pub use clock::Clock;

@@ -185,6 +185,10 @@ pub struct Orders {
     pub tests: Vec<Arc<TestContext>>,
     /// Running units are to be killed without grace.
     pub kill: bool,
+    /// How long the lab waits to hear from the agent before it gives its devices to others. Zero: it does
+    /// not say.
+    #[serde(default)]
+    pub lease: Duration,
 }
 
 /// A unit to hold.
@@ -254,6 +258,10 @@ pub struct RunContext {
     pub env: Vec<(String, String)>,
     /// `TRACEPARENT`'s trace id: 32 hexadecimal digits.
     pub trace_id: String,
+    /// Why nothing of the run can be started on this host. The lab does not say this; the agent does, to
+    /// itself, where the packed area cannot be had.
+    #[serde(default)]
+    pub unusable: Option<String>,
 }
 
 /// What all units of a test share.

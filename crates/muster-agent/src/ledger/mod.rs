@@ -105,6 +105,8 @@ pub struct Ledger {
     said_at: VecDeque<(u64, Time)>,
     /// When the exchange was said that the last orders answer.
     renewed_at: Option<Time>,
+    /// How long the lab waits to hear from the agent, as it last said.
+    lease: Option<Duration>,
     /// Units in hand after the last orders: what "half of it is done" is measured by.
     given: usize,
     under_way: Option<UnderWay>,
@@ -173,6 +175,7 @@ impl Ledger {
             heard_at: None,
             said_at: VecDeque::new(),
             renewed_at: None,
+            lease: None,
             given: 0,
             under_way: None,
             news: News::default(),
@@ -193,6 +196,7 @@ impl Ledger {
         }
         self.heard = orders.seq;
         self.heard_at = Some(now);
+        self.lease = Some(orders.lease).filter(|lease| !lease.is_zero());
         while let Some((seq, said)) = self.said_at.front().copied().filter(|(seq, _)| *seq <= orders.seq) {
             self.said_at.pop_front();
             if seq == orders.seq {
@@ -405,6 +409,18 @@ impl Ledger {
     /// says nothing: it may have been long on its way.
     pub fn silent_since(&self) -> Option<Time> {
         self.renewed_at
+    }
+
+    /// Speaks at the next chance, whatever there is to say.
+    pub fn speak_soon(&mut self, now: Time) {
+        self.news.returned(now);
+    }
+
+    /// When everything must be stopped unless the lab is heard before, some time before the lease ends:
+    /// clocks differ, and what runs needs a while to end. `None` while nothing is held or no lease known.
+    pub fn must_hear_by(&self) -> Option<Time> {
+        let (said, lease) = (self.renewed_at?, self.lease?);
+        (!self.units.is_empty()).then(|| said + (lease - lease / 10))
     }
 
     /// Where the lab has been silent for `limit`, what is queued is dropped and what runs is stopped: the

@@ -45,6 +45,7 @@ fn run_context() -> Arc<RunContext> {
         env: vec![],
         trace_id: "0".repeat(32),
         source: None,
+        unusable: None,
     })
 }
 
@@ -105,6 +106,7 @@ fn orders(seq: u64, acked: u64, units: Vec<Wanted>, new: Vec<Unit>) -> Orders {
         runs: vec![run_context()],
         tests: vec![test_context()],
         kill: false,
+        lease: Duration::ZERO,
     }
 }
 

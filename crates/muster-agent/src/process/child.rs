@@ -120,6 +120,15 @@ impl AgentProcess {
         Ok(wire.send("orders", &ToAgent::Orders(orders))?)
     }
 
+    /// Makes the agent say what it has; does not wait.
+    ///
+    /// # Errors
+    /// As for [`AgentProcess::send`].
+    pub fn ask(&mut self) -> Result<(), ChildError> {
+        let Some(wire) = &mut self.wire else { return Ok(()) };
+        Ok(wire.send("a question", &ToAgent::Speak)?)
+    }
+
     /// Sends what waits to be sent; does not wait.
     ///
     /// # Errors

@@ -25,6 +25,9 @@ use thiserror::Error;
 /// How long an agent that ends may take to remove what tests left in their working directories.
 const TIDY_MAX: Duration = Duration::from_secs(5);
 
+/// A moment that does not come.
+const NEVER: Time = Time(u64::MAX);
+
 /// Why an agent ended otherwise than by the end of its connection.
 #[derive(Debug, Error)]
 pub enum AgentError {
@@ -90,12 +93,23 @@ fn ignore_signals() {
     }
 }
 
+fn carry_out(effects: Vec<Effect>, engine: &Engine) {
+    for effect in effects {
+        match effect {
+            Effect::Wake { device } => engine.wake(device),
+            Effect::Stop { unit, device, kill } => {
+                engine.stop(device, unit.0, if kill { Stop::Kill } else { Stop::Grace });
+            }
+        }
+    }
+}
+
 /// Waits for the first message. `None`: the connection ended before.
 fn hear_setup(wire: &mut Wire) -> Result<Option<Setup>, AgentError> {
     loop {
         match wire.next::<ToAgent>("how to set up")? {
             Some(ToAgent::Setup(setup)) => return Ok(Some(setup)),
-            Some(ToAgent::Orders(_)) => return Err(AgentError::NotSetUp),
+            Some(ToAgent::Orders(_) | ToAgent::Speak) => return Err(AgentError::NotSetUp),
             None if wire.has_ended() => return Ok(None),
             None => {
                 let socket = wire.fd();
@@ -113,6 +127,7 @@ fn hear_setup(wire: &mut Wire) -> Result<Option<Setup>, AgentError> {
 /// What the threads of an agent share.
 struct Agent {
     clock: Clock,
+    minds_lease: bool,
     /// Set right after the agent, which its host holds as its ears.
     host: OnceLock<Arc<Host>>,
     state: Mutex<State>,
@@ -130,10 +145,11 @@ struct State {
 
 impl Agent {
     fn start(setup: Setup, env: Env) -> io::Result<(Arc<Self>, Engine, Dial)> {
-        let Setup { agent, session, host, devices, threads, cgroups, area_dir } = setup;
+        let Setup { agent, session, host, devices, threads, cgroups, area_dir, minds_lease } = setup;
         let slots = u32::try_from(devices.len()).unwrap_or(u32::MAX);
         let agent = Arc::new(Self {
             clock: Clock::start(),
+            minds_lease,
             host: OnceLock::new(),
             state: Mutex::new(State {
                 ledger: Ledger::new(agent, session, host, devices.clone()),
@@ -155,16 +171,16 @@ impl Agent {
     fn speak(&self, wire: &mut Wire, engine: &Engine, mut dial: Dial) -> Result<(), AgentError> {
         loop {
             while let Some(message) = wire.next::<ToAgent>("orders")? {
-                let ToAgent::Orders(orders) = message else { return Err(AgentError::SetUpTwice) };
-                let effects = self.lock().ledger.receive_orders(self.clock.now(), orders);
-                for effect in effects {
-                    match effect {
-                        Effect::Wake { device } => engine.wake(device),
-                        Effect::Stop { unit, device, kill } => {
-                            engine.stop(device, unit.0, if kill { Stop::Kill } else { Stop::Grace });
-                        }
+                let now = self.clock.now();
+                let effects = match message {
+                    ToAgent::Orders(orders) => self.lock().ledger.receive_orders(now, orders),
+                    ToAgent::Speak => {
+                        self.lock().ledger.speak_soon(now);
+                        Vec::new()
                     }
-                }
+                    ToAgent::Setup(_) => return Err(AgentError::SetUpTwice),
+                };
+                carry_out(effects, engine);
             }
             if wire.has_ended() {
                 return Ok(());
@@ -174,8 +190,13 @@ impl Agent {
             for (slot, unit) in state.over(now) {
                 engine.stop(slot, unit.0, Stop::Grace);
             }
+            let must_hear_by = state.ledger.must_hear_by().filter(|_| self.minds_lease);
+            if must_hear_by.is_some_and(|by| now >= by) {
+                // The lab gives it all to others soon, if it has not done so.
+                carry_out(state.ledger.stop_all(false), engine);
+            }
             // Another exchange while one is not even out would only be longer.
-            let mut until = state.next_deadline();
+            let mut until = state.next_deadline().min(must_hear_by.filter(|by| now < *by).unwrap_or(NEVER));
             if !wire.wants_write() {
                 match state.ledger.wants_to_speak(now) {
                     Speak::Now => {
@@ -248,7 +269,7 @@ impl Agent {
 
 impl State {
     fn next_deadline(&self) -> Time {
-        self.deadlines.iter().flatten().map(|(_, at)| *at).min().unwrap_or(Time(u64::MAX))
+        self.deadlines.iter().flatten().map(|(_, at)| *at).min().unwrap_or(NEVER)
     }
 
     /// Units whose deadline has passed, each once.

@@ -42,6 +42,9 @@ pub struct Setup {
     pub cgroups: bool,
     /// The directory whose file system the gauges tell of.
     pub area_dir: String,
+    /// The lab is elsewhere: where it is not heard for as long as a lease lasts, everything is stopped. Where
+    /// the shell is the lab, its end is the end of the connection.
+    pub minds_lease: bool,
 }
 
 /// Shell to agent.
@@ -49,6 +52,8 @@ pub struct Setup {
 enum ToAgent {
     Setup(Setup),
     Orders(Orders),
+    /// Say what you have, even if nothing is new.
+    Speak,
 }
 
 /// Agent to shell.

@@ -3,6 +3,7 @@
 //! ```text
 //! Taken ─► Host::task ─► StepsTask     a command or steps; also a suite's item that is judged by its process
 //!                        BatchTask     items of a suite that a framework reports on
+//!                        Unusable      a unit whose run cannot be started on this host
 //!                        DiscoverTask  the question for a suite's or test's items
 //! ```
 //!
@@ -20,6 +21,7 @@ mod prepared;
 mod scratch;
 mod shell;
 mod steps;
+mod unusable;
 
 pub use environment::{Env, inherited};
 
@@ -77,6 +79,9 @@ impl Host {
     pub fn task(self: &Arc<Self>, slot: u32, taken: Taken) -> Box<dyn Task> {
         let prepared = self.prepared(&taken);
         let job = Job::new(Arc::clone(self), slot, taken, prepared);
+        if job.run.unusable.is_some() {
+            return unusable::task(job);
+        }
         if job.unit.discovery {
             return discover::task(job);
         }

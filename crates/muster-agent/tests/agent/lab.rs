@@ -51,6 +51,7 @@ pub(crate) fn setup(area_dir: &Path, slots: u32) -> Setup {
         host: "here".into(),
         devices: (1..=slots).map(|n| DeviceOffer::named(format!("here-{n}"))).collect(),
         threads: Some(2),
+        minds_lease: false,
         cgroups: false,
         area_dir: area_dir.to_str().unwrap().into(),
     }
@@ -131,6 +132,7 @@ impl Lab {
             env: vec![("AREA_VAR".into(), "from the area".into())],
             trace_id: "0123456789abcdef0123456789abcdef".into(),
             source: None,
+            unusable: None,
         })
     }
 
@@ -213,6 +215,7 @@ impl Lab {
                 runs: vec![self.run_context()],
                 tests: self.tests.clone(),
                 kill: self.kill,
+                lease: Duration::ZERO,
             };
             self.last = Some(exchange);
             self.agent.send(orders).unwrap();

@@ -20,7 +20,8 @@ impl Lab {
     }
 
     fn orders_for(&mut self, now: Time, id: AgentId) -> Option<Orders> {
-        let renewal = self.policy.lease / 4;
+        let lease = self.policy.lease;
+        let renewal = lease / 4;
         let agent = self.agents.get_mut(&id)?;
         let pending = agent.pending.take()?;
         let unheard = |said: Option<u64>| said.is_none_or(|s| pending.heard < s);
@@ -140,6 +141,7 @@ impl Lab {
             runs: runs.into_values().collect(),
             tests: tests.into_values().collect(),
             kill,
+            lease,
         })
     }
 }

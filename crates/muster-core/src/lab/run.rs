@@ -196,6 +196,7 @@ impl Run {
             env,
             trace_id: spec.trace_id.clone(),
             source: spec.placement.source,
+            unusable: None,
         });
         let deadline = spec.limits.run_timeout.map(|t| record.created + t);
         let mut run = Self {

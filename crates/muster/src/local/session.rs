@@ -75,6 +75,7 @@ pub(crate) fn start_agent(area_dir: &Path, jobs: u32) -> Result<AgentProcess, an
         threads: None,
         cgroups: true,
         area_dir: area_dir.to_string_lossy().into_owned(),
+        minds_lease: false,
     };
     AgentProcess::spawn(&exe, &[AGENT_COMMAND], setup)
         .map_err(|e| Complaint::lab("cannot start the agent process").because(e).into())

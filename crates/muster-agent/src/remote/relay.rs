@@ -1,0 +1,272 @@
+//! What passes between the agent process and the server is changed in two places.
+//!
+//! * A run whose area is packed needs it unpacked first. Until that is done its units are held here: the
+//!   server is told that they are held, the agent process does not know of them. Then they are let go, the
+//!   server sees that nobody holds them and sends them again, and they pass.
+//! * Directories are this host's: the lab knows where an area was packed, not where it was unpacked.
+//!
+//! A value: fetching is somebody else's.
+
+use super::sender::OutputFile;
+use muster_core::attempt::Output;
+use muster_core::digest::Digest;
+use muster_core::exchange::{AttemptEnd, Exchange, Held, HeldPhase, Orders, RunContext};
+use muster_core::id::{LeaseId, RunId, UnitId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Runs whose unpacked area is kept although nothing of them is held.
+// Limit: disk; a run that comes back after others have pushed it out is fetched again.
+const IDLE_MAX: usize = 4;
+
+pub(super) struct Relay {
+    /// Where runs have their directories.
+    root: PathBuf,
+    runs: BTreeMap<RunId, Area>,
+    /// Units the server has given and the agent process has not.
+    kept: BTreeMap<UnitId, (LeaseId, RunId)>,
+    /// The run of each unit that was let through and is still held.
+    passed: BTreeMap<UnitId, RunId>,
+    /// Grows with each order, for knowing which area was used last.
+    clock: u64,
+}
+
+struct Area {
+    state: State,
+    used: u64,
+}
+
+enum State {
+    Fetching,
+    Ready,
+    Failed(String),
+}
+
+impl Relay {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, runs: BTreeMap::new(), kept: BTreeMap::new(), passed: BTreeMap::new(), clock: 0 }
+    }
+
+    /// Where a run's area is unpacked.
+    pub(super) fn area_dir(&self, run: RunId) -> PathBuf {
+        self.run_dir(run).join("area")
+    }
+
+    fn run_dir(&self, run: RunId) -> PathBuf {
+        self.root.join(format!("{:032x}", run.0))
+    }
+
+    /// From the agent process to the server; with the files that must be there before.
+    pub(super) fn outward(&mut self, mut exchange: Exchange) -> (Exchange, Vec<OutputFile>) {
+        let holds: BTreeSet<UnitId> = exchange.holding.iter().map(|h| h.unit).collect();
+        self.passed.retain(|unit, _| holds.contains(unit));
+        let queued = |(unit, (lease, _)): (&UnitId, &(LeaseId, RunId))| Held {
+            unit: *unit,
+            lease: *lease,
+            phase: HeldPhase::Queued,
+        };
+        exchange.holding.extend(self.kept.iter().map(queued));
+        exchange.holding.sort_by_key(|h| h.unit);
+        let mut outputs = Vec::new();
+        for finished in &exchange.finished {
+            let result = match &finished.end {
+                AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) => result,
+                AttemptEnd::NotReached => continue,
+            };
+            if let Output::File { path: place, .. } = &result.output {
+                let run = finished.attempt.run;
+                outputs.push(OutputFile { run, place: place.clone(), path: self.run_dir(run).join(place) });
+            }
+        }
+        (exchange, outputs)
+    }
+
+    /// From the server to the agent process; with the areas that are to be fetched.
+    pub(super) fn inward(&mut self, mut orders: Orders) -> (Orders, Vec<(RunId, Digest)>) {
+        self.clock += 1;
+        let mut wanted = Vec::new();
+        for context in &mut orders.runs {
+            let Some(source) = context.source else { continue };
+            let clock = self.clock;
+            let area = self.runs.entry(context.run).or_insert_with(|| {
+                wanted.push((context.run, source));
+                Area { state: State::Fetching, used: clock }
+            });
+            area.used = clock;
+            let unusable = match &area.state {
+                State::Failed(why) => Some(why.clone()),
+                State::Fetching | State::Ready => None,
+            };
+            *context = Arc::new(self.local(context, unusable));
+        }
+        // A failure was told with these units; the next time it is tried again.
+        let told: BTreeSet<RunId> =
+            orders.runs.iter().filter(|c| c.unusable.is_some()).map(|c| c.run).collect();
+        let leases: BTreeMap<UnitId, (LeaseId, bool)> =
+            orders.units.iter().map(|w| (w.unit, (w.lease, w.give_back))).collect();
+        self.kept.retain(|unit, (lease, _)| leases.get(unit) == Some(&(*lease, false)));
+        let (runs, kept, passed) = (&self.runs, &mut self.kept, &mut self.passed);
+        orders.new.retain(|unit| {
+            let fetching = runs.get(&unit.run).is_some_and(|a| matches!(a.state, State::Fetching));
+            if !fetching {
+                passed.insert(unit.id, unit.run);
+            } else if let Some((lease, false)) = leases.get(&unit.id) {
+                kept.insert(unit.id, (*lease, unit.run));
+            }
+            !fetching
+        });
+        orders.units.retain(|w| !kept.contains_key(&w.unit));
+        self.runs.retain(|run, _| !told.contains(run));
+        self.forget_idle();
+        (orders, wanted)
+    }
+
+    /// An area was fetched, or could not be: what waited for it is let go.
+    pub(super) fn fetched(&mut self, run: RunId, result: Result<(), String>) {
+        if let Some(area) = self.runs.get_mut(&run) {
+            area.state = match result {
+                Ok(()) => State::Ready,
+                Err(why) => State::Failed(why),
+            };
+        }
+        self.kept.retain(|_, (_, of)| *of != run);
+    }
+
+    /// A run's context with this host's directories.
+    fn local(&self, context: &RunContext, unusable: Option<String>) -> RunContext {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        RunContext {
+            area_dir: text(&self.area_dir(context.run)),
+            run_dir: text(&self.run_dir(context.run)),
+            unusable,
+            ..context.clone()
+        }
+    }
+
+    /// Removes areas that nothing is held of, but for the last used.
+    fn forget_idle(&mut self) {
+        let busy: BTreeSet<RunId> =
+            self.passed.values().copied().chain(self.kept.values().map(|(_, run)| *run)).collect();
+        let mut idle: Vec<(u64, RunId)> = self
+            .runs
+            .iter()
+            .filter(|(run, area)| !busy.contains(run) && !matches!(area.state, State::Fetching))
+            .map(|(run, area)| (area.used, *run))
+            .collect();
+        idle.sort_unstable();
+        for (_, run) in idle.iter().rev().skip(IDLE_MAX) {
+            self.runs.remove(run);
+            // What cannot be removed now is removed when the agent starts again.
+            let _left = std::fs::remove_dir_all(self.run_dir(*run));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_core::exchange::{Gauges, TestContext, Unit, Wanted};
+    use muster_core::id::{AgentId, SessionId, TestIx};
+
+    const RUN: RunId = RunId(9);
+
+    fn context(source: Option<Digest>) -> Arc<RunContext> {
+        Arc::new(RunContext {
+            run: RUN,
+            address: "a/1".into(),
+            number: 1,
+            area_dir: "/there".into(),
+            run_dir: "/there/.muster/runs/1".into(),
+            source,
+            env: Vec::new(),
+            trace_id: String::new(),
+            unusable: None,
+        })
+    }
+
+    fn orders(units: &[u64], new: &[u64], source: Option<Digest>) -> Orders {
+        let wanted = |u: &u64| Wanted { unit: UnitId(*u), lease: LeaseId(1), device: 0, give_back: false };
+        let unit =
+            |u: &u64| Unit { id: UnitId(*u), test: TestIx(0), run: RUN, discovery: false, attempts: vec![] };
+        Orders {
+            session: SessionId(1),
+            seq: 1,
+            acked: 0,
+            units: units.iter().map(wanted).collect(),
+            new: new.iter().map(unit).collect(),
+            runs: if new.is_empty() { vec![] } else { vec![context(source)] },
+            tests: Vec::<Arc<TestContext>>::new(),
+            kill: false,
+            lease: std::time::Duration::ZERO,
+        }
+    }
+
+    fn exchange() -> Exchange {
+        Exchange {
+            agent: AgentId(1),
+            session: SessionId(1),
+            seq: 1,
+            heard: 0,
+            host: String::new(),
+            devices: vec![],
+            holding: vec![],
+            finished: vec![],
+            gauges: Gauges::default(),
+        }
+    }
+
+    fn units(orders: &Orders) -> (Vec<u64>, Vec<u64>) {
+        (orders.units.iter().map(|w| w.unit.0).collect(), orders.new.iter().map(|u| u.id.0).collect())
+    }
+
+    #[test]
+    fn units_wait_here_until_their_area_is_unpacked_and_then_come_again() {
+        let mut relay = Relay::new("/state/runs".into());
+        let source = Some(Digest([1; 32]));
+        let (passed, wanted) = relay.inward(orders(&[1, 2], &[1, 2], source));
+        assert_eq!((units(&passed), wanted.len()), ((vec![], vec![]), 1), "fetch first");
+        let (said, _) = relay.outward(exchange());
+        assert_eq!(said.holding.len(), 2, "the server need not send them again");
+        let (passed, wanted) = relay.inward(orders(&[1, 2, 3], &[3], source));
+        assert_eq!((units(&passed), wanted.len()), ((vec![], vec![]), 0), "it is being fetched");
+        relay.fetched(RUN, Ok(()));
+        let (said, _) = relay.outward(exchange());
+        assert_eq!(said.holding, [], "the server is to send them again");
+        let (passed, _) = relay.inward(orders(&[1, 2, 3], &[1, 2, 3], source));
+        assert_eq!(units(&passed), (vec![1, 2, 3], vec![1, 2, 3]));
+        assert!(passed.runs[0].area_dir.starts_with("/state/runs/"), "{}", passed.runs[0].area_dir);
+    }
+
+    #[test]
+    fn what_the_lab_wants_back_or_no_more_is_not_kept() {
+        let mut relay = Relay::new("/state/runs".into());
+        relay.inward(orders(&[1, 2, 3], &[1, 2, 3], Some(Digest([1; 32]))));
+        let mut next = orders(&[2, 3], &[], None);
+        next.units[0].give_back = true;
+        relay.inward(next);
+        let (said, _) = relay.outward(exchange());
+        assert_eq!(said.holding.iter().map(|h| h.unit.0).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn an_area_that_cannot_be_had_is_told_with_its_units_and_tried_again_after() {
+        let mut relay = Relay::new("/state/runs".into());
+        let source = Some(Digest([1; 32]));
+        relay.inward(orders(&[1], &[1], source));
+        relay.fetched(RUN, Err("no such blob".into()));
+        let (passed, wanted) = relay.inward(orders(&[1], &[1], source));
+        assert_eq!(units(&passed), (vec![1], vec![1]));
+        assert_eq!(passed.runs[0].unusable.as_deref(), Some("no such blob"));
+        assert_eq!(wanted, []);
+        let (_, wanted) = relay.inward(orders(&[2], &[2], source));
+        assert_eq!(wanted.len(), 1, "the next unit is another try");
+    }
+
+    #[test]
+    fn a_run_without_a_packed_area_passes_as_it_is() {
+        let mut relay = Relay::new("/state/runs".into());
+        let asked = orders(&[1], &[1], None);
+        assert_eq!(relay.inward(asked.clone()).0, asked);
+    }
+}

@@ -1,0 +1,227 @@
+//! Fetches a packed area and unpacks it. Hostile until proven otherwise: nothing of it gets outside its
+//! directory, and it is what its name says or it is not used.
+
+use super::{Done, Mail};
+use muster_api::{Client, ClientError};
+use muster_core::digest::Digest;
+use muster_core::id::RunId;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+use tar::{Archive, EntryType};
+use thiserror::Error;
+
+/// Tries at fetching, a second apart.
+const TRIES: u32 = 5;
+/// Most bytes an area may unpack to.
+// Limit: a few kilobytes can unpack to any number.
+const UNPACKED_BYTES_MAX: u64 = 64 << 30;
+
+#[derive(Debug, Error)]
+enum SourceError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("the packed area cannot be unpacked: {0}")]
+    Io(#[from] io::Error),
+    #[error("the packed area holds `{0}`, which is not allowed")]
+    Member(String),
+    #[error("the packed area arrived damaged: it should be {wanted} and is {got}")]
+    Digest { wanted: Digest, got: Digest },
+    #[error("the packed area unpacks to more than {UNPACKED_BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+/// Fetches on a thread of its own, and tells when it is done.
+pub(super) fn fetch(client: Client, run: RunId, source: Digest, dir: PathBuf, mail: Mail) {
+    let failed = mail.clone();
+    let work = move || {
+        let mut result = unpack_from(&client, source, &dir);
+        for _ in 1..TRIES {
+            let passes = match &result {
+                Ok(()) => false,
+                Err(SourceError::Client(e)) => e.may_pass(),
+                Err(SourceError::Digest { .. } | SourceError::Io(_)) => true,
+                Err(SourceError::Member(_) | SourceError::TooLarge) => false,
+            };
+            if !passes {
+                break;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+            result = unpack_from(&client, source, &dir);
+        }
+        mail.send(Done::Fetched(run, result.map_err(|e| e.to_string())));
+    };
+    if let Err(e) = std::thread::Builder::new().name("fetch".into()).spawn(work) {
+        failed
+            .send(Done::Fetched(run, Err(format!("no thread can be started to fetch the packed area: {e}"))));
+    }
+}
+
+fn unpack_from(client: &Client, source: Digest, dir: &Path) -> Result<(), SourceError> {
+    let body = client.get_blob(source)?;
+    unpack(Hashing { inner: body, hash: blake3::Hasher::new() }, source, dir)
+}
+
+/// Unpacks into a directory beside, which takes the name when it is whole and what it should be.
+fn unpack<R: Read>(mut body: Hashing<R>, source: Digest, dir: &Path) -> Result<(), SourceError> {
+    let partial = dir.with_extension("partial");
+    for old in [&partial, &dir.to_owned()] {
+        if old.exists() {
+            fs::remove_dir_all(old)?;
+        }
+    }
+    fs::create_dir_all(&partial)?;
+    let mut archive = Archive::new(zstd::Decoder::new(&mut body)?);
+    archive.set_preserve_mtime(true);
+    archive.set_preserve_permissions(true);
+    let mut left = UNPACKED_BYTES_MAX;
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        let refuse = || SourceError::Member(path.display().to_string());
+        if !path.components().all(|c| matches!(c, Component::Normal(_))) {
+            return Err(refuse());
+        }
+        match entry.header().entry_type() {
+            EntryType::Regular | EntryType::Directory => {}
+            EntryType::Symlink => {
+                let to = entry.link_name()?.ok_or_else(refuse)?;
+                if !stays_inside(&path, &to) {
+                    return Err(refuse());
+                }
+            }
+            _ => return Err(refuse()),
+        }
+        left = left.checked_sub(entry.size()).ok_or(SourceError::TooLarge)?;
+        if !entry.unpack_in(&partial)? {
+            return Err(refuse());
+        }
+    }
+    drop(archive);
+    // What comes behind the archive's end belongs to the digest too.
+    io::copy(&mut body, &mut io::sink())?;
+    let got = Digest(*body.hash.finalize().as_bytes());
+    if got != source {
+        return Err(SourceError::Digest { wanted: source, got });
+    }
+    Ok(fs::rename(&partial, dir)?)
+}
+
+/// Whether a link at `path` leads to a place in the same tree.
+fn stays_inside(path: &Path, to: &Path) -> bool {
+    let mut depth = path.components().count().saturating_sub(1);
+    for component in to.components() {
+        match component {
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::ParentDir if depth > 0 => depth -= 1,
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return false,
+        }
+    }
+    true
+}
+
+/// Passes bytes on and keeps their digest.
+struct Hashing<R> {
+    inner: R,
+    hash: blake3::Hasher,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..n]);
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tar::Header;
+
+    /// A packed tree: type, path, content or target.
+    fn packed(members: &[(EntryType, &str, &str)]) -> Vec<u8> {
+        let mut tar = Vec::new();
+        for (kind, path, content) in members {
+            let mut header = Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_mode(0o755);
+            let link = matches!(kind, EntryType::Symlink | EntryType::Link);
+            header.set_size(if link { 0 } else { content.len() as u64 });
+            // Written by hand: the library would refuse to make what is to be refused.
+            header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+            if link {
+                header.as_gnu_mut().unwrap().linkname[..content.len()].copy_from_slice(content.as_bytes());
+            }
+            header.set_cksum();
+            tar.extend_from_slice(header.as_bytes());
+            if !link {
+                tar.extend_from_slice(content.as_bytes());
+                tar.resize(tar.len().next_multiple_of(512), 0);
+            }
+        }
+        tar.resize(tar.len() + 1024, 0);
+        zstd::encode_all(&tar[..], 1).unwrap()
+    }
+
+    fn unpack_here(bytes: &[u8], name: Digest, dir: &Path) -> Result<(), SourceError> {
+        unpack(Hashing { inner: bytes, hash: blake3::Hasher::new() }, name, dir)
+    }
+
+    fn digest(bytes: &[u8]) -> Digest {
+        Digest(*blake3::hash(bytes).as_bytes())
+    }
+
+    #[test]
+    fn an_area_is_unpacked_whole_with_its_links_and_modes() {
+        let dir = tempfile::tempdir().unwrap();
+        let area = dir.path().join("area");
+        let bytes = packed(&[
+            (EntryType::Directory, "sub", ""),
+            (EntryType::Regular, "sub/run.sh", "#!/bin/sh\n"),
+            (EntryType::Symlink, "sub/link", "../muster.toml"),
+            (EntryType::Regular, "muster.toml", "[area]"),
+        ]);
+        unpack_here(&bytes, digest(&bytes), &area).unwrap();
+        assert_eq!(fs::read_to_string(area.join("sub/link")).unwrap(), "[area]");
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs::metadata(area.join("sub/run.sh")).unwrap().permissions().mode() & 0o777, 0o755);
+    }
+
+    #[test]
+    fn nothing_gets_outside_and_nothing_strange_gets_in() {
+        for (kind, path, content) in [
+            (EntryType::Regular, "../out", "x"),
+            (EntryType::Regular, "a/../../out", "x"),
+            (EntryType::Regular, "/tmp/out", "x"),
+            (EntryType::Symlink, "link", "/etc/passwd"),
+            (EntryType::Symlink, "a/link", "../../out"),
+            (EntryType::Link, "hard", "../out"),
+            (EntryType::Fifo, "fifo", ""),
+            (EntryType::Char, "device", ""),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let bytes = packed(&[(EntryType::Regular, "good", "x"), (kind, path, content)]);
+            let done = unpack_here(&bytes, digest(&bytes), &dir.path().join("area"));
+            assert!(matches!(done, Err(SourceError::Member(_))), "{path}: {done:?}");
+            assert!(!dir.path().join("area").exists(), "{path}");
+            assert!(!dir.path().join("out").exists(), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_what_its_name_says_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let area = dir.path().join("area");
+        let bytes = packed(&[(EntryType::Regular, "good", "x")]);
+        let done = unpack_here(&bytes, Digest([0; 32]), &area);
+        assert!(matches!(done, Err(SourceError::Digest { .. })), "{done:?}");
+        assert!(!area.exists());
+        for cut in [0, 1, bytes.len() / 2, bytes.len() - 1] {
+            assert!(unpack_here(&bytes[..cut], digest(&bytes), &area).is_err(), "cut at {cut}");
+            assert!(!area.exists());
+        }
+    }
+}
