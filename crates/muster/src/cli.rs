@@ -42,6 +42,9 @@ pub(crate) struct Global {
     /// How to print: for people, as JSON, or only what is wrong
     #[arg(long, value_name = "MODE", global = true, env = "MUSTER_OUTPUT", hide_env_values = true)]
     pub(crate) output: Option<OutputMode>,
+    /// Work with the lab of this server, `http://HOST:PORT`, in place of this machine
+    #[arg(long, value_name = "URL", global = true, env = "MUSTER_SERVER", hide_env_values = true)]
+    pub(crate) server: Option<String>,
     /// When to use colours; `auto` honours NO_COLOR, CLICOLOR_FORCE and TERM=dumb
     #[arg(long, value_name = "WHEN", global = true, env = "MUSTER_COLOR", hide_env_values = true)]
     pub(crate) color: Option<ColorWhen>,
@@ -79,6 +82,10 @@ pub(crate) enum Command {
     Diff(commands::diff::DiffArgs),
     /// Show how a test did over time
     History(commands::history::HistoryArgs),
+    /// Run the server of a lab: agents pull their work from it
+    Server(commands::server::ServerArgs),
+    /// Run an agent of a lab: it runs on this host what the server gives it
+    Agent(commands::agent::AgentArgs),
     /// Check and show the configuration
     Config(commands::config::ConfigArgs),
     /// Look for what on this machine would make tests fail, and say how to mend it
@@ -116,6 +123,8 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Err
         Command::Why(args) => commands::why::run(&args, context),
         Command::Diff(args) => commands::diff::run(&args, context),
         Command::History(args) => commands::history::run(&args, context),
+        Command::Server(args) => commands::server::run(args, context),
+        Command::Agent(args) => commands::agent::run(args, context),
         Command::Config(args) => commands::config::run(&args, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),
         Command::Completions(args) => commands::completions::run(&args, context),

@@ -31,6 +31,8 @@ pub(crate) struct Context {
     pub(crate) output: OutputMode,
     /// When colours are used.
     pub(crate) color: ColorWhen,
+    /// The server whose lab is meant; `None`: this machine.
+    pub(crate) server: Option<String>,
     /// The user's settings; the defaults with `--no-config`.
     pub(crate) settings: Settings,
 }
@@ -56,12 +58,24 @@ impl Context {
             dir,
             output: global.output.or(settings.output).unwrap_or_default(),
             color: global.color.or(settings.color).unwrap_or_default(),
+            server: global.server.clone().filter(|s| !s.is_empty()),
             settings,
         })
     }
 
-    /// How Muster is called in commands that are shown: with `-C DIR` where it works elsewhere.
+    /// How Muster is called in commands that are shown: with `-C DIR` where it works elsewhere, with
+    /// `--server URL` where the environment would not say so.
     pub(crate) fn program(&self) -> String {
+        let program = self.program_here();
+        match &self.server {
+            Some(server) if std::env::var("MUSTER_SERVER").as_ref() != Ok(server) => {
+                format!("{program} --server {}", crate::terminal::text::quoted(server))
+            }
+            Some(_) | None => program,
+        }
+    }
+
+    fn program_here(&self) -> String {
         match std::env::current_dir() {
             Ok(here) if here != self.dir => {
                 let dir = self.dir.strip_prefix(&here).unwrap_or(&self.dir).to_string_lossy().into_owned();

@@ -10,6 +10,7 @@ mod doctor;
 mod error;
 mod local;
 mod records;
+mod remote;
 mod settings;
 mod terminal;
 mod wiring;

@@ -86,10 +86,27 @@ impl Settings {
 
     /// Where they are: `$XDG_CONFIG_HOME/muster/config.toml`, by default below `~/.config`.
     pub(crate) fn path() -> Option<PathBuf> {
-        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
         let base = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|h| h.join(".config")))?;
         Some(base.join("muster").join("config.toml"))
     }
+}
+
+/// Where a part of Muster that runs for long keeps its state: `$XDG_STATE_HOME/muster/NAME`, by default
+/// below `~/.local/state`.
+///
+/// # Errors
+/// There is no home directory.
+pub(crate) fn state_dir(name: &str) -> Result<PathBuf, anyhow::Error> {
+    let base = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|h| h.join(".local/state")));
+    let none = || {
+        Complaint::usage("there is no home directory to keep state in")
+            .hint("name a directory: `--data` or `--state`")
+    };
+    Ok(base.ok_or_else(none)?.join("muster").join(name))
+}
+
+fn absolute(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute())
 }
 
 /// A message of several lines, as one.

@@ -1,5 +1,6 @@
 //! One file for each command: what it is told, its help, and what it does.
 
+pub(crate) mod agent;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod diff;
@@ -14,6 +15,7 @@ pub(crate) mod results;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod server;
 pub(crate) mod typed;
 pub(crate) mod why;
 

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::session::Request;
 use crate::local::{area, request, session};
+use crate::remote;
 use clap::Args;
 use muster_core::outcome::ExitCode;
 use muster_store::Store as _;
@@ -31,6 +32,20 @@ pub(crate) struct RunArgs {
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) exec: ExecArgs,
+    #[command(flatten)]
+    pub(crate) lab: LabArgs,
+}
+
+/// What only a lab can do.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "On a lab (with --server)")]
+pub(crate) struct LabArgs {
+    /// Run on devices for which this is true: CEL over `labels`, `name` and `host`, e.g. `labels.os == "linux"`
+    #[arg(long, value_name = "SELECTOR")]
+    pub(crate) on: Option<String>,
+    /// Ask for the run and do not wait for it
+    #[arg(long)]
+    pub(crate) detach: bool,
 }
 
 /// A name must not look like another way to point at a run.
@@ -46,14 +61,23 @@ fn name(text: &str) -> Result<String, String> {
 
 /// Runs the tests.
 pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let RunArgs { select, target, name, exec } = args;
+    if let Some(server) = &context.server {
+        return remote::run(args, server, context);
+    }
+    let RunArgs { select, target, name, exec, lab } = args;
+    if lab.on.is_some() || lab.detach {
+        let flag = if lab.detach { "--detach" } else { "--on" };
+        return Err(Complaint::usage(format!("`{flag}` is for a lab"))
+            .hint("name its server with `--server http://HOST:PORT`, or in MUSTER_SERVER")
+            .into());
+    }
     let area = area::load(context, target.target.as_deref(), &request::flags(&exec))?;
     let def = &area.loaded.area;
     // The agent makes itself ready while the records are opened and the plan is made.
     let agent = session::start_agent(&area.dir, request::jobs(def, context))?;
     let mut store = session::open_store(&area.dir)?;
     let durations = Arc::new(store.list_durations(&def.name, &def.target)?);
-    let selection = request::selection(&select, &area, &mut store)?;
+    let selection = request::selection(&select, &area, Some(&mut store))?;
     let plan =
         request::make_plan(def, &area.loaded.facts, &selection, durations.as_ref(), &context.program())?;
     if plan.tests.is_empty() {

@@ -106,7 +106,7 @@ fn shard(text: &str) -> Result<Shard, String> {
 }
 
 /// Reads `90`, `90s`, `1h30m`, `1.5h`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let say = "a duration is `90s`, `10m` or `1h30m`";
     let read = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         text.parse().ok().map(Duration::from_secs)

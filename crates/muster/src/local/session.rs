@@ -6,6 +6,7 @@
 use super::area::hostname;
 use super::records::{self, StoreLogs};
 use super::reports::Reports;
+use super::signals::Signals;
 use super::verdict::{self, Stopped};
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
@@ -24,8 +25,6 @@ use muster_formats::report::Logs;
 use muster_server::{Shell, Turn};
 use muster_store::{Durations, ItemFilter, LockError, RunLock, Sqlite, Store as _};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
-use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -249,7 +248,7 @@ impl Session<'_> {
     }
 
     fn wait(&mut self, at_most: Duration, signals: &Signals) -> Result<(), anyhow::Error> {
-        poll_all(&self.agent, &[&signals.interrupt, &signals.terminate], at_most)
+        poll_all(&self.agent, &signals.streams(), at_most)
     }
 
     fn collect(&mut self, signals: &Signals, inputs: &mut Vec<Input>) -> Result<(), anyhow::Error> {
@@ -295,41 +294,6 @@ fn poll_all(agent: &AgentProcess, others: &[&UnixStream], at_most: Duration) -> 
     match poll(&mut fds, Some(&timeout)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(e) => Err(Complaint::lab("cannot wait for the agent").because(e).into()),
-    }
-}
-
-/// Ctrl-C and the like, as bytes to be read.
-struct Signals {
-    interrupt: UnixStream,
-    terminate: UnixStream,
-}
-
-impl Signals {
-    fn catch() -> Result<Self, anyhow::Error> {
-        let pipe = |signals: &[i32]| -> std::io::Result<UnixStream> {
-            let (read, write) = UnixStream::pair()?;
-            read.set_nonblocking(true)?;
-            for signal in signals {
-                signal_hook::low_level::pipe::register(*signal, write.try_clone()?)?;
-            }
-            Ok(read)
-        };
-        let both = || Ok(Self { interrupt: pipe(&[SIGINT])?, terminate: pipe(&[SIGTERM, SIGHUP])? });
-        both().map_err(|e: std::io::Error| Complaint::lab("cannot catch signals").because(e).into())
-    }
-
-    /// Signals since the last call.
-    fn take(&self) -> Vec<Stopped> {
-        let count = |mut stream: &UnixStream| {
-            let (mut buffer, mut count) = ([0u8; 16], 0);
-            while let Ok(n @ 1..) = stream.read(&mut buffer) {
-                count += n;
-            }
-            count
-        };
-        let mut all = vec![Stopped::Interrupted; count(&self.interrupt)];
-        all.extend(vec![Stopped::Terminated; count(&self.terminate)]);
-        all
     }
 }
 

@@ -1,0 +1,204 @@
+//! `muster agent`: an agent of a lab.
+
+use crate::context::Context;
+use crate::error::Complaint;
+use crate::local::area::{cores, hostname};
+use crate::local::session::{AGENT_COMMAND, now};
+use crate::local::signals::Signals;
+use crate::remote::client;
+use crate::settings::state_dir;
+use clap::Args;
+use muster_agent::remote::{Notice, RemoteConfig, RemoteError};
+use muster_core::exchange::{DeviceOffer, Labels};
+use muster_core::id::{AgentId, SessionId};
+use muster_core::outcome::ExitCode;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::io::Write as _;
+use std::num::NonZeroU32;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `muster agent`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  muster agent --server http://127.0.0.1:7117
+  muster agent --server http://127.0.0.1:7117 --slots 4 --label kind=builder
+  muster agent --server http://127.0.0.1:7117 --device board-1:kind=board,address=sut://10.0.0.7 \\
+                                              --device board-2:kind=board,address=sut://10.0.0.8
+
+Every device has the labels `os`, `arch`, `host` and `cores` of this host. Tests find the label `address` of
+their device in MUSTER_DEVICE_ADDRESS.")]
+pub(crate) struct AgentArgs {
+    /// Slots of this host: as many tests run at once [default: one a core, none where devices are named]
+    #[arg(long, value_name = "N", conflicts_with = "devices")]
+    slots: Option<NonZeroU32>,
+    /// A device: its name and labels; may be given several times
+    #[arg(long = "device", value_name = "NAME[:KEY=VALUE,…]", value_parser = device)]
+    devices: Vec<DeviceOffer>,
+    /// A label of all its devices; may be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// Where it keeps what it fetches, and its identity; one agent each [default: $XDG_STATE_HOME/muster/agent]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    match text.split_once('=') {
+        Some((key, value))
+            if !key.is_empty() && key.chars().all(good) && !value.contains(char::is_control) =>
+        {
+            Ok((key.to_owned(), value.to_owned()))
+        }
+        Some(_) | None => Err(format!("`{text}` is not `KEY=VALUE` with a key of letters, digits and `_`")),
+    }
+}
+
+fn device(text: &str) -> Result<DeviceOffer, String> {
+    let (name, labels) = text.split_once(':').unwrap_or((text, ""));
+    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(format!("`{text}` does not begin with the name of a device"));
+    }
+    let labels = labels.split(',').filter(|l| !l.is_empty()).map(label).collect::<Result<Labels, _>>()?;
+    Ok(DeviceOffer { name: name.to_owned(), labels })
+}
+
+/// Runs until it is told to end.
+pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let AgentArgs { slots, devices, labels, state } = args;
+    let Some(server) = &context.server else {
+        return Err(Complaint::usage("an agent needs a server")
+            .hint("name it with `--server http://HOST:PORT`; `muster server` starts one")
+            .into());
+    };
+    let client = client(server)?;
+    let state_dir = match state {
+        Some(dir) => context.dir.join(dir),
+        None => state_dir("agent")?,
+    };
+    let (agent, lock) = identity(&state_dir)?;
+    let devices = offers(devices, slots, &labels)?;
+    let config = RemoteConfig { agent, session: SessionId(now().0), host: hostname(), devices, state_dir };
+    let exe = std::env::current_exe()
+        .map_err(|e| Complaint::lab("cannot find this program's own file to start the agent").because(e))?;
+    let signals = Signals::any()?;
+    let mut say = |notice: Notice| {
+        let text = match notice {
+            Notice::Connected => format!("connected to {server} with {}", counted(config.devices.len())),
+            Notice::Lost(why) => format!("{why}; what runs goes on, and is told when the server is back"),
+            Notice::Fetched(_, Ok(())) => return,
+            Notice::Fetched(_, Err(why)) => format!("an area cannot be had: {why}"),
+        };
+        // Whoever started it may have gone away.
+        drop(writeln!(context.stderr(), "{text}"));
+    };
+    let ended =
+        muster_agent::remote::run(&config, &client, &exe, &[AGENT_COMMAND], signals.as_fd(), &mut say);
+    drop(lock);
+    ended.map(|()| ExitCode::Passed).map_err(|error| {
+        let hint = match &error {
+            RemoteError::Replaced => "give each agent on this host its own `--state DIR`",
+            RemoteError::Child(_) | RemoteError::ChildEnded | RemoteError::Start(_) => {
+                "what it ran is given to others; start it again"
+            }
+            RemoteError::Refused(_) => "is the server of a version that knows this agent's?",
+            RemoteError::State { .. } => "choose another directory with `--state DIR`",
+        };
+        Complaint::lab("the agent has ended").because(error).hint(hint).into()
+    })
+}
+
+fn counted(devices: usize) -> String {
+    if devices == 1 { "one device".to_owned() } else { format!("{devices} devices") }
+}
+
+/// Who the agent is, kept in its directory; and the lock on that.
+fn identity(dir: &Path) -> Result<(AgentId, File), anyhow::Error> {
+    let unusable = |e: std::io::Error| {
+        Complaint::lab(format!("`{}` cannot be used for the agent's state", dir.display()))
+            .because(e)
+            .hint("choose another directory with `--state DIR`")
+    };
+    std::fs::create_dir_all(dir).map_err(unusable)?;
+    let path = dir.join("agent-id");
+    let mut file = File::options().read(true).append(true).create(true).open(&path).map_err(unusable)?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Err(Complaint::usage(format!("another agent uses `{}`", dir.display()))
+            .hint("give each agent on this host its own `--state DIR`")
+            .into());
+    }
+    let text = std::fs::read_to_string(&path).map_err(unusable)?;
+    if let Ok(id) = text.trim().parse() {
+        return Ok((AgentId(id), file));
+    }
+    // The random half of the id; the database keeps signed numbers.
+    let id = uuid::Uuid::now_v7().as_u64_pair().1 >> 1;
+    file.set_len(0).and_then(|()| writeln!(file, "{id}")).and_then(|()| file.sync_all()).map_err(unusable)?;
+    Ok((AgentId(id), file))
+}
+
+/// The devices with all their labels.
+fn offers(
+    devices: Vec<DeviceOffer>,
+    slots: Option<NonZeroU32>,
+    labels: &[(String, String)],
+) -> Result<Vec<DeviceOffer>, anyhow::Error> {
+    let cores = cores();
+    let mut offers = devices;
+    if offers.is_empty() {
+        let slots = slots.map_or(cores, NonZeroU32::get);
+        offers = (1..=slots).map(|n| DeviceOffer::named(format!("slot-{n}"))).collect();
+    }
+    for (at, offer) in offers.iter().enumerate() {
+        if offers[..at].iter().any(|o| o.name == offer.name) {
+            return Err(Complaint::usage(format!("two devices are called `{}`", offer.name)).into());
+        }
+    }
+    let own = [
+        ("os", std::env::consts::OS.to_owned()),
+        ("arch", std::env::consts::ARCH.to_owned()),
+        ("host", hostname()),
+        ("cores", cores.to_string()),
+    ];
+    let common: Labels =
+        own.into_iter().map(|(k, v)| (k.to_owned(), v)).chain(labels.iter().cloned()).collect();
+    for offer in &mut offers {
+        let mut all = common.clone();
+        all.append(&mut offer.labels);
+        offer.labels = all;
+    }
+    Ok(offers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_a_name_and_labels() {
+        let board = device("board-1:kind=board,address=sut://10.0.0.7").unwrap();
+        assert_eq!(board.name, "board-1");
+        assert_eq!(board.labels["address"], "sut://10.0.0.7");
+        assert_eq!(device("plain").unwrap(), DeviceOffer::named("plain"));
+        for bad in ["", ":kind=x", "a b", "a:kind", "a:=x", "a:ki nd=x"] {
+            assert!(device(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_device_s_own_label_wins_over_the_agent_s_and_the_host_s() {
+        let named = vec![device("a:os=android,kind=phone").unwrap(), device("b").unwrap()];
+        let offers = offers(named, None, &[("kind".into(), "board".into())]).unwrap();
+        assert_eq!(
+            (offers[0].labels["os"].as_str(), offers[0].labels["kind"].as_str()),
+            ("android", "phone")
+        );
+        assert_eq!(offers[1].labels["kind"], "board");
+        assert_eq!(offers[1].labels["os"], std::env::consts::OS);
+        let twice = vec![device("a").unwrap(), device("a").unwrap()];
+        assert!(super::offers(twice, None, &[]).is_err());
+    }
+}

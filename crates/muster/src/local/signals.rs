@@ -1,0 +1,63 @@
+//! Ctrl-C and the like, taken in between two turns instead of in the middle of one.
+
+use super::verdict::Stopped;
+use crate::error::Complaint;
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
+
+/// Ctrl-C and the like, as bytes to be read.
+pub(crate) struct Signals {
+    interrupt: UnixStream,
+    terminate: UnixStream,
+}
+
+impl Signals {
+    /// Takes signals in from now on.
+    ///
+    /// # Errors
+    /// The system has no descriptors left.
+    pub(crate) fn catch() -> Result<Self, anyhow::Error> {
+        let pipe = |signals: &[i32]| -> std::io::Result<UnixStream> {
+            let (read, write) = UnixStream::pair()?;
+            read.set_nonblocking(true)?;
+            for signal in signals {
+                signal_hook::low_level::pipe::register(*signal, write.try_clone()?)?;
+            }
+            Ok(read)
+        };
+        let both = || Ok(Self { interrupt: pipe(&[SIGINT])?, terminate: pipe(&[SIGTERM, SIGHUP])? });
+        both().map_err(|e: std::io::Error| Complaint::lab("cannot catch signals").because(e).into())
+    }
+
+    /// One stream for all of them, for those who end at the first.
+    pub(crate) fn any() -> Result<UnixStream, anyhow::Error> {
+        let both = || -> std::io::Result<UnixStream> {
+            let (read, write) = UnixStream::pair()?;
+            for signal in [SIGINT, SIGTERM, SIGHUP] {
+                signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+            }
+            Ok(read)
+        };
+        both().map_err(|e| Complaint::lab("cannot catch signals").because(e).into())
+    }
+
+    /// What can be read when there is one.
+    pub(crate) fn streams(&self) -> [&UnixStream; 2] {
+        [&self.interrupt, &self.terminate]
+    }
+
+    /// Signals since the last call.
+    pub(crate) fn take(&self) -> Vec<Stopped> {
+        let count = |mut stream: &UnixStream| {
+            let (mut buffer, mut count) = ([0u8; 16], 0);
+            while let Ok(n @ 1..) = stream.read(&mut buffer) {
+                count += n;
+            }
+            count
+        };
+        let mut all = vec![Stopped::Interrupted; count(&self.interrupt)];
+        all.extend(vec![Stopped::Terminated; count(&self.terminate)]);
+        all
+    }
+}

@@ -1,0 +1,88 @@
+//! Running tests on the lab of a server: the same command, terminal, exit code and reports as on this
+//! machine.
+
+mod pack;
+mod session;
+
+use crate::commands::run::{LabArgs, RunArgs};
+use crate::context::Context;
+use crate::error::Complaint;
+use crate::local::{area, request};
+use muster_api::{Client, ClientError, Outlook, Submit};
+use muster_core::change::{Placement, RunRecord};
+use muster_core::outcome::ExitCode;
+use session::Session;
+use std::io::Write as _;
+
+/// The client of this server.
+///
+/// # Errors
+/// The address is none.
+pub(crate) fn client(server: &str) -> Result<Client, anyhow::Error> {
+    Client::new(server).map_err(|e| Complaint::usage(e).hint("for instance `http://127.0.0.1:7117`").into())
+}
+
+/// Runs the tests of the area at hand on a lab.
+///
+/// # Errors
+/// The area cannot be used, or the server does not answer.
+pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let RunArgs { select, target, name, exec, lab: LabArgs { on, detach } } = args;
+    let client = client(server)?;
+    let area = area::load(context, target.target.as_deref(), &request::flags(&exec))?;
+    let selection = request::selection(&select, &area, None)?;
+    let plan =
+        request::make_plan(&area.loaded.area, &area.loaded.facts, &selection, &(), &context.program())?;
+    if plan.tests.is_empty() {
+        let said = Complaint::new(ExitCode::NothingRan, "nothing to run: no test is selected");
+        return Err(said.hint(format!("`{} plan` lists the tests", context.program())).into());
+    }
+    let source = pack::send(&client, &area.dir)?;
+    let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
+    let record =
+        request::run_record(&area, selection, plan, name, failures_max, 0, crate::local::session::now());
+    let RunRecord { id, number: _, created: _, spec, plan } = record;
+    let submit = Submit {
+        spec: (*spec).clone(),
+        placement: Placement { selector: on.unwrap_or_default(), source: Some(source) },
+        plan: (*plan).clone(),
+    };
+    let accepted = client.submit(id, &submit).map_err(complain)?;
+    let address = format!("{}/{}", submit.spec.area, accepted.number);
+    match &accepted.outlook {
+        Outlook::Now => {}
+        Outlook::Later(why) => drop(writeln!(context.stderr(), "{address} waits: {why}")),
+        Outlook::Never(why) => {
+            drop(writeln!(context.stderr(), "{address} cannot start as the lab is: {why}"));
+        }
+    }
+    if detach {
+        writeln!(context.stdout(), "{address}")?;
+        return Ok(ExitCode::Passed);
+    }
+    Session::new(client, id, &exec, context)?.run()
+}
+
+/// What the server did not do, for people.
+pub(crate) fn complain(error: ClientError) -> anyhow::Error {
+    match error {
+        ClientError::Refused(problem) => {
+            let complaint = if problem.status < 500 {
+                Complaint::usage(problem.detail)
+            } else {
+                Complaint::lab(problem.detail)
+            };
+            let complaint = if problem.next.is_empty() { complaint } else { complaint.hint(problem.next) };
+            complaint.into()
+        }
+        ClientError::Unreachable { server, source } => {
+            Complaint::lab(format!("the server at {server} cannot be reached"))
+                .because(source)
+                .hint("is it running (`muster server`), and is the address right?")
+                .into()
+        }
+        error @ ClientError::NotUnderstood { .. } => Complaint::lab(error.to_string())
+            .hint("is it a Muster server of a version near this one's?")
+            .into(),
+    }
+}
