@@ -1,6 +1,6 @@
 //! The client of a server: one call for each thing that can be asked. Blocks.
 
-use crate::{Accepted, CBOR, PREFIX, Problem, Seen, Stop, Submit, ViewOf, from_cbor, to_cbor};
+use crate::{About, Accepted, CBOR, PREFIX, Problem, Seen, Stop, Submit, ViewOf, from_cbor, to_cbor};
 use muster_core::attempt::Output;
 use muster_core::digest::Digest;
 use muster_core::exchange::{Exchange, Orders};
@@ -102,6 +102,18 @@ impl Client {
     /// Where it asks.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// Who answers.
+    ///
+    /// # Errors
+    /// [`ClientError`]; nobody, or no Muster server.
+    pub fn about(&self) -> Result<About, ClientError> {
+        let sent = self.http.get(self.url("")).config().timeout_global(Some(ANSWER_MAX)).build().call();
+        let mut answer = self.heard(sent)?;
+        let not_understood = |why: String| ClientError::NotUnderstood { server: self.server.clone(), why };
+        let text = answer.body_mut().read_to_string().map_err(|e| self.broken(e))?;
+        serde_json::from_str(&text).map_err(|e| not_understood(format!("this is no Muster server ({e})")))
     }
 
     /// An agent's exchange. `None`: there was nothing to say for as long as the server holds it open.

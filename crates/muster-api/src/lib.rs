@@ -5,10 +5,12 @@
 //! it names its fields as JSON does, so that both sides may know more than the other, and holds bytes as they
 //! are. A change that the other side of two versions ago cannot read gets another path.
 
+mod about;
 mod client;
 mod problem;
 mod run;
 
+pub use about::About;
 pub use client::{Client, ClientError, Watch};
 pub use problem::Problem;
 pub use run::{Accepted, Outlook, Seen, SeenWhat, Stop, Submit, ViewOf};

@@ -172,7 +172,18 @@ fn go_on(
     mail: &Mail,
     client: &Client,
 ) -> Result<(), RemoteError> {
-    let mut connected = None;
+    let mut connected = match client.about() {
+        Ok(_) => {
+            tell(Notice::Connected);
+            true
+        }
+        // It may come up later.
+        Err(e) if e.may_pass() => {
+            tell(Notice::Lost(e.to_string()));
+            false
+        }
+        Err(e) => return Err(RemoteError::Refused(e)),
+    };
     let mut stale = 0;
     loop {
         let wait = senders.next_try().map(|at| at.saturating_duration_since(Instant::now()));
@@ -198,9 +209,8 @@ fn go_on(
                     match &sent.answer {
                         Ok(_) => {
                             stale = 0;
-                            if connected != Some(true) {
+                            if !std::mem::replace(&mut connected, true) {
                                 tell(Notice::Connected);
-                                connected = Some(true);
                             }
                         }
                         Err(e) if e.code() == Some("stale-exchange") => {
@@ -212,9 +222,8 @@ fn go_on(
                         }
                         Err(e) if !e.may_pass() => {}
                         Err(e) => {
-                            if connected != Some(false) {
+                            if std::mem::replace(&mut connected, false) {
                                 tell(Notice::Lost(e.to_string()));
-                                connected = Some(false);
                             }
                         }
                     }

@@ -10,13 +10,13 @@ use crate::blobs::Blobs;
 use crate::desk::{Desk, down};
 use crate::hub::Hub;
 use answer::Refusal;
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, head, post, put};
-use muster_api::{PREFIX, Problem};
+use axum::{Json, Router};
+use muster_api::{About, PREFIX, Problem};
 use muster_store::{Sqlite, StoreError};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -65,6 +65,7 @@ impl State {
 /// All paths.
 pub(crate) fn router(state: State) -> Router {
     let api = Router::new()
+        .route("/", get(about))
         .route("/agents/{agent}/exchange", post(agents::exchange))
         .route("/agents/{agent}/sessions/{session}", axum::routing::delete(agents::goodbye))
         .route("/runs/{run}", put(runs::submit))
@@ -86,6 +87,10 @@ pub(crate) fn router(state: State) -> Router {
         .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))
         .layer(middleware::from_fn(only_from_here))
         .with_state(state)
+}
+
+async fn about() -> Json<About> {
+    Json(About { service: "muster".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
 }
 
 /// Serves connections until the server ends.

@@ -5,6 +5,7 @@
 
 mod env;
 mod general;
+mod lab;
 mod live;
 mod reference;
 mod runs;

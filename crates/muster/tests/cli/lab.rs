@@ -1,0 +1,312 @@
+//! A lab of real processes: a server, agents, and `muster run` on it, through what may happen to them.
+
+use crate::env::TestEnv;
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A server at a port of its own, and its agents. All are killed when it is dropped.
+struct Lab<'a> {
+    env: &'a TestEnv,
+    listen: String,
+    server: Option<Child>,
+    agents: Vec<Child>,
+}
+
+impl<'a> Lab<'a> {
+    fn start(env: &'a TestEnv) -> Self {
+        // Free a moment ago; nobody else on this machine is given it so soon.
+        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let mut lab = Self { env, listen, server: None, agents: Vec::new() };
+        lab.start_server();
+        lab
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+
+    fn start_server(&mut self) {
+        let data = self.env.home().join("server").display().to_string();
+        let args = ["server", "--listen", &self.listen, "--data", &data, "--lease", "5s"];
+        let mut server = self.env.command(&args).stderr(Stdio::piped()).spawn().unwrap();
+        says(&mut server, "the lab is at ");
+        self.server = Some(server);
+    }
+
+    /// Starts an agent and waits until it is connected.
+    fn start_agent(&mut self, name: &str, args: &[&str]) -> u32 {
+        let state = self.env.home().join(name).display().to_string();
+        let url = self.url();
+        let all = [&["agent", "--server", &url, "--state", &state][..], args].concat();
+        let mut agent = self.env.command(&all).stderr(Stdio::piped()).spawn().unwrap();
+        says(&mut agent, "connected to ");
+        let id = agent.id();
+        self.agents.push(agent);
+        id
+    }
+
+    fn kill_server(&mut self) {
+        let mut server = self.server.take().unwrap();
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+
+    fn kill_agent(&mut self, id: u32) {
+        let agent = self.agents.iter_mut().find(|a| a.id() == id).unwrap();
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+    }
+
+    /// `muster --server … ARGS`.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.env.command(args);
+        command.env("MUSTER_SERVER", self.url());
+        command
+    }
+}
+
+impl Drop for Lab<'_> {
+    fn drop(&mut self) {
+        for child in self.agents.iter_mut().chain(&mut self.server) {
+            // It may be gone.
+            let _killed = child.kill();
+            let _ended = child.wait();
+        }
+    }
+}
+
+/// Reads what a child says until it has said this, and goes on reading so that it is never held up.
+fn says(child: &mut Child, wanted: &str) {
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut said = String::new();
+    loop {
+        let Some(line) = lines.next() else {
+            panic!("`{wanted}` was waited for, but all that came is:\n{said}")
+        };
+        let line = line.unwrap();
+        said.push_str(&line);
+        said.push('\n');
+        if line.contains(wanted) {
+            break;
+        }
+    }
+    std::thread::spawn(move || lines.for_each(drop));
+}
+
+/// Verdict, attempts and message of each item, out of a JSON report.
+fn items(env: &TestEnv, report: &str) -> BTreeMap<String, (String, usize, String)> {
+    let text = std::fs::read(env.area().join(report)).unwrap();
+    let view: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let mut all = BTreeMap::new();
+    for test in view["tests"].as_array().unwrap() {
+        for item in test["items"].as_array().unwrap() {
+            let name = format!("{}/{}", test["name"].as_str().unwrap(), item["path"].as_str().unwrap());
+            let attempts = item["attempts"].as_array().unwrap();
+            let message = attempts.last().map_or("", |a| a["message"].as_str().unwrap());
+            let verdict = item["verdict"].as_str().unwrap_or("open");
+            all.insert(name, (verdict.to_owned(), attempts.len(), message.to_owned()));
+        }
+    }
+    all
+}
+
+/// Lines of a file that the tests of an area append to.
+fn lines(path: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn processes_with(cookie: &str) -> usize {
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|e| std::fs::read(e.ok()?.path().join("environ")).ok())
+        .filter(|environ| environ.windows(cookie.len()).any(|w| w == cookie.as_bytes()))
+        .count()
+}
+
+#[test]
+fn a_run_on_a_lab_comes_to_what_it_comes_to_here() {
+    let env = TestEnv::new();
+    env.write(
+        "muster.toml",
+        "[area]\nname = \"demo\"\n\
+         [test.passes]\nrun = \"./hello.sh\"\nstdout = \"hello\\n\"\n\
+         [test.fails]\nrun = \"echo no >&2; exit 1\"\n\
+         [test.skips]\nrun = \"exit 77\"\n\
+         [test.flaky]\nrun = \"test $MUSTER_ATTEMPT = 2\"\nretries = 1\n\
+         [test.long]\nrun = \"seq 1 40000; exit 3\"\n\
+         [test.found]\nrun = \"test $MUSTER_ITEM != b\"\nitems-from = \"printf 'a\\nb\\n'\"\nafter = \"passes\"\n\
+         [test.after]\nrun = \"true\"\nafter = \"fails\"\n",
+    );
+    env.write("hello.sh", "#!/bin/sh\necho hello\n");
+    let script = env.area().join("hello.sh");
+    std::fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut lab = Lab::start(&env);
+    lab.start_agent("one", &["--slots", "2"]);
+    lab.start_agent("two", &["--device", "board:kind=board"]);
+    let args = ["run", "--progress", "quiet", "--report", "json:there.json", "--report", "tap:there.tap"];
+    let there = lab.command(&args).output().unwrap();
+    let args = ["run", "--progress", "quiet", "--report", "json:here.json", "--report", "tap:here.tap"];
+    let here = env.command(&args).output().unwrap();
+    assert_eq!(there.status.code(), Some(1), "{}", env.tell(&there));
+    assert_eq!(here.status.code(), Some(1), "{}", env.tell(&here));
+    assert_eq!(items(&env, "there.json"), items(&env, "here.json"));
+    assert_eq!(items(&env, "there.json").len(), 8);
+    let tap = std::fs::read_to_string(env.area().join("there.tap")).unwrap();
+    assert!(tap.contains("40000"), "the long output came over: {tap}");
+}
+
+#[test]
+fn a_selector_chooses_the_device_and_tests_are_told_its_address() {
+    let env = TestEnv::new();
+    env.write("muster.toml", "[area]\nname = \"demo\"\n[test.where]\nrun = \"echo $MUSTER_SLOT $MUSTER_DEVICE_ADDRESS >> $OUT\"\nitems = [\"1\", \"2\", \"3\"]\n");
+    let out = env.home().join("out");
+    let mut lab = Lab::start(&env);
+    let mut agent = |name: &str, args: &[&str]| {
+        // The agent's own environment is what its tests inherit.
+        lab.start_agent(name, args)
+    };
+    agent("one", &["--slots", "3"]);
+    agent("two", &["--device", "b1:kind=board,address=sut://10.0.0.7", "--label", "lab=east"]);
+    let set = format!("env.OUT={}", out.display());
+    let run =
+        |on: &str| lab.command(&["run", "--progress", "quiet", "--set", &set, "--on", on]).output().unwrap();
+    let said = run("labels.kind == 'board' && labels.lab == 'east'");
+    assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
+    assert_eq!(lines(&out), ["b1 sut://10.0.0.7"; 3]);
+    let said = run("labels.kind = 'board'");
+    assert_eq!(said.status.code(), Some(2));
+    let text = env.tell(&said);
+    assert!(text.contains("the selector `labels.kind = 'board'` cannot be used"), "{text}");
+    let said = lab.command(&["run", "--on", "labels.kind == 'phone'", "--detach"]).output().unwrap();
+    let text = env.tell(&said);
+    assert!(text.contains("none of the 4 devices that are there matches"), "{text}");
+    assert!(text.starts_with("demo/3\n"), "{text}");
+}
+
+#[test]
+fn a_server_killed_in_the_middle_loses_nothing_and_nothing_runs_twice() {
+    let env = TestEnv::new();
+    let ran = env.home().join("ran");
+    let names: Vec<String> = (0..60).map(|n| format!("\"{n}\"")).collect();
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"demo\"\n[test.work]\nrun = \"echo $MUSTER_ITEM >> {}; sleep 0.1\"\nitems = [{}]\n",
+            ran.display(),
+            names.join(",")
+        ),
+    );
+    let mut lab = Lab::start(&env);
+    lab.start_agent("one", &["--slots", "2"]);
+    lab.start_agent("two", &["--slots", "1"]);
+    let args = ["run", "--progress", "quiet", "--report", "json:out.json"];
+    let run = lab.command(&args).stderr(Stdio::piped()).spawn().unwrap();
+    for pause in [300, 450, 700] {
+        std::thread::sleep(Duration::from_millis(pause));
+        lab.kill_server();
+        std::thread::sleep(Duration::from_millis(pause / 2));
+        lab.start_server();
+    }
+    let said = run.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
+    let items = items(&env, "out.json");
+    assert_eq!(items.len(), 60);
+    assert!(items.values().all(|(verdict, attempts, _)| verdict == "pass" && *attempts == 1), "{items:?}");
+    let mut ran = lines(&ran);
+    ran.sort();
+    ran.dedup();
+    assert_eq!(ran.len(), 60);
+}
+
+#[test]
+fn the_work_of_an_agent_that_was_killed_is_done_by_another() {
+    let env = TestEnv::new();
+    let cookie = format!("lab-{}", std::process::id());
+    let names: Vec<String> = (0..40).map(|n| format!("\"{n}\"")).collect();
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"demo\"\n[env]\nCOOKIE = \"{cookie}\"\n\
+             [test.work]\nrun = \"(setsid sleep 100 &); sleep 0.1\"\nitems = [{}]\n",
+            names.join(",")
+        ),
+    );
+    let mut lab = Lab::start(&env);
+    let first = lab.start_agent("one", &["--slots", "2"]);
+    lab.start_agent("two", &["--slots", "2"]);
+    let args = ["run", "--progress", "quiet", "--report", "json:out.json"];
+    let run = lab.command(&args).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    lab.kill_agent(first);
+    let said = run.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
+    let items = items(&env, "out.json");
+    assert_eq!(items.len(), 40);
+    assert!(items.values().all(|(verdict, _, _)| verdict == "pass"), "{items:?}");
+    while processes_with(&cookie) > 0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn an_agent_that_comes_back_is_the_same_one_and_two_of_one_identity_are_not_let() {
+    let env = TestEnv::new();
+    let mut lab = Lab::start(&env);
+    let first = lab.start_agent("one", &["--slots", "1"]);
+    let state = env.home().join("one").display().to_string();
+    let url = lab.url();
+    let said = env.run(&["agent", "--server", &url, "--state", &state]);
+    assert!(said.contains("another agent uses"), "{said}");
+    assert!(said.contains("--- exit 2"), "{said}");
+    let id = std::fs::read_to_string(env.home().join("one/agent-id")).unwrap();
+    lab.kill_agent(first);
+    lab.start_agent("one", &["--slots", "1"]);
+    assert_eq!(std::fs::read_to_string(env.home().join("one/agent-id")).unwrap(), id);
+    let said = lab.command(&["run", "--progress", "quiet"]).output().unwrap();
+    assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
+}
+
+#[test]
+fn ctrl_c_stops_the_run_on_the_lab() {
+    let env = TestEnv::new();
+    let cookie = format!("stop-{}", std::process::id());
+    let started = env.home().join("started");
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"demo\"\n[env]\nCOOKIE = \"{cookie}\"\n[test.work]\nrun = \"touch {}; sleep 100\"\n",
+            started.display()
+        ),
+    );
+    let mut lab = Lab::start(&env);
+    lab.start_agent("one", &["--slots", "1"]);
+    let run = lab.command(&["run"]).stderr(Stdio::piped()).spawn().unwrap();
+    while !started.exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let sent = Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let said = run.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(130), "{}", env.tell(&said));
+    while processes_with(&cookie) > 0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_only_a_lab_can_do_says_so_and_a_server_that_is_not_there_is_told_plainly() {
+    let env = TestEnv::new();
+    let said = env.run(&["run", "--on", "labels.os == 'linux'"]);
+    assert!(said.contains("`--on` is for a lab") && said.contains("--- exit 2"), "{said}");
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let said = env.run(&["--server", &format!("http://{nobody}"), "run"]);
+    assert!(said.contains("cannot be reached") && said.contains("--- exit 3"), "{said}");
+    let said = env.run(&["--server", "lab.example", "run"]);
+    assert!(said.contains("is not an address") && said.contains("--- exit 2"), "{said}");
+    let said = env.run(&["server", "--listen", "0.0.0.0:0"]);
+    assert!(said.contains("is not a loopback address") && said.contains("--- exit 2"), "{said}");
+}
