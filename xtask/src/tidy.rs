@@ -8,14 +8,18 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 700;
 
 /// Which of our crates each crate may use: the fences of ARCHITECTURE.md.
-const FENCES: [(&str, &[&str]); 7] = [
+const FENCES: [(&str, &[&str]); 8] = [
     ("muster-core", &[]),
     ("muster-formats", &["muster-core"]),
+    ("muster-api", &["muster-core"]),
     ("muster-store", &["muster-core"]),
-    ("muster-agent", &["muster-core", "muster-formats"]),
-    ("muster-server", &["muster-core", "muster-store"]),
+    ("muster-agent", &["muster-core", "muster-formats", "muster-api"]),
+    ("muster-server", &["muster-core", "muster-api", "muster-store"]),
     ("muster-sim", &["muster-core", "muster-store", "muster-server", "muster-agent"]),
-    ("muster", &["muster-core", "muster-formats", "muster-store", "muster-agent", "muster-server"]),
+    (
+        "muster",
+        &["muster-core", "muster-formats", "muster-api", "muster-store", "muster-agent", "muster-server"],
+    ),
 ];
 
 /// What must not be left in the sources.

@@ -4,6 +4,7 @@
 //! [`Run::derive`], so a restored run stands where the lost one stood.
 
 mod queue;
+mod shown;
 mod waiting;
 
 use super::Rejected;
@@ -20,7 +21,6 @@ use crate::select::Selector;
 use crate::time::Time;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -633,68 +633,6 @@ impl Test {
 impl Item {
     fn new(test: TestIx) -> Self {
         Self { test, record: ItemRecord::default(), phase: Phase::Blocked, unmet: 0 }
-    }
-}
-
-/// What changes of a run; its record and what is drawn from it alone would drown that.
-impl fmt::Debug for Run {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            record,
-            phase,
-            expansions,
-            found_again,
-            tests,
-            items,
-            selector: _,
-            reach,
-            history: _,
-            gates: _,
-            gate_of: _,
-            ready,
-            backoff,
-            edges,
-            counts: _,
-            open: _,
-            out: _,
-            stop,
-            failed_before,
-            deadline,
-            mean,
-            context: _,
-        } = self;
-        f.debug_struct("Run")
-            .field("id", &record.id)
-            .field("phase", phase)
-            .field("reach", reach)
-            .field("expansions", expansions)
-            .field("found_again", found_again)
-            .field("tests", tests)
-            .field("items", items)
-            .field("ready", ready)
-            .field("backoff", backoff)
-            .field("edges", edges)
-            .field("stop", stop)
-            .field("failed_before", failed_before)
-            .field("deadline", deadline)
-            .field("mean", mean)
-            .finish_non_exhaustive()
-    }
-}
-
-/// As above.
-impl fmt::Debug for Test {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, open, unmet, gate, mean, out, told, .. } = self;
-        f.debug_struct("Test")
-            .field("name", name)
-            .field("open", open)
-            .field("unmet", unmet)
-            .field("gate", gate)
-            .field("mean", mean)
-            .field("out", out)
-            .field("told", told)
-            .finish_non_exhaustive()
     }
 }
 

@@ -154,7 +154,7 @@ fn a_run_on_a_lab_comes_to_what_it_comes_to_here() {
     assert_eq!(there.status.code(), Some(1), "{}", env.tell(&there));
     assert_eq!(here.status.code(), Some(1), "{}", env.tell(&here));
     assert_eq!(items(&env, "there.json"), items(&env, "here.json"));
-    assert_eq!(items(&env, "there.json").len(), 8);
+    assert_eq!(items(&env, "there.json").len(), 9, "with the question for items");
     let tap = std::fs::read_to_string(env.area().join("there.tap")).unwrap();
     assert!(tap.contains("40000"), "the long output came over: {tap}");
 }
