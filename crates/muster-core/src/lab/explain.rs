@@ -128,6 +128,12 @@ impl Lab {
         let why = ready.map_or(Explanation::Unknown, |ix| self.explain(run, ItemIx(ix)));
         match why {
             Explanation::NoDevice { .. } => Outlook::Never(why),
+            // Its agent is between two words.
+            Explanation::Queued { .. }
+                if self.devices_there().any(|d| of.reach.has(d) && self.devices[&d].units.is_empty()) =>
+            {
+                Outlook::Now
+            }
             _ => Outlook::Later(why),
         }
     }
