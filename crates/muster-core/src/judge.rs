@@ -15,14 +15,16 @@ mod log;
 mod measure;
 mod message;
 mod steps;
+mod useful;
 
 #[cfg(test)]
 mod tests;
 
 pub use lines::for_each_line;
 pub use measure::{MeasureError, parse_measures};
-pub use message::{describe, duration_words, first_useful_line, signal_name};
+pub use message::{describe, duration_words, signal_name};
 pub use steps::{Progress, goes_on};
+pub use useful::first_useful_line;
 
 use crate::attempt::{Cause, Measured};
 use crate::definition::{ExpectedOutput, LogMeaning, PassRule};

@@ -19,5 +19,6 @@ pub mod outcome;
 pub mod output;
 pub mod plan;
 pub mod select;
+pub mod text;
 pub mod time;
 pub mod view;

@@ -70,8 +70,8 @@ fn each_test_gets_what_libtest_says_of_it() {
         hostile/huge/b_fails_with_much_output: fail: after much output (tests/huge.rs:16:5)
         hostile/huge/c_passes: pass
         hostile/own_main: pass
-        hostile/tests::fails: fail: assertion `left == right` failed: sums are off, left: 2, right: 3 (src/lib.rs:28:9)
-        hostile/tests::fails_again: fail: two, lines (src/lib.rs:34:9)
+        hostile/tests::fails: fail: assertion `left == right` failed: sums are off: left: 2, right: 3 (src/lib.rs:28:9)
+        hostile/tests::fails_again: fail: two (src/lib.rs:34:9)
         hostile/tests::is_an_error: fail: Error: "no such thing"
         hostile/tests::passes: pass
         hostile/tests::sees_what_cargo_sets: pass

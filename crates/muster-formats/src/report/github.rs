@@ -5,9 +5,11 @@
 //! GitHub shows the first 10 errors and 10 warnings of a step as annotations; the worst come first.
 //! Text of tests is never printed where it could be taken for a command.
 
+use super::source_line::source_line;
 use super::words::{self, Drawer};
 use super::{FinalReport, Logs, text};
 use muster_core::definition::UnexpectedPass;
+use muster_core::judge::first_useful_line;
 use muster_core::outcome::Verdict;
 use muster_core::output::Stream;
 use muster_core::view::{ItemView, RunView, TestView};
@@ -77,17 +79,17 @@ impl Github {
         let telling = item.attempts.iter().rfind(|a| !a.result.outcome.is_good()).or(last);
         let address = words::address(run, &test.name, &item.path, telling.map_or(0, |a| a.number));
         let mut message = text::clean(&words::headline(item));
-        let mut source = text::source_line(&message);
+        let mut source = source_line(&message);
         if let (Some(attempt), Some(logs)) = (telling, logs) {
             let log = logs.log(&attempt.result.output, self.output_bytes_max);
             let log = text::cut_frames(&log, self.output_bytes_max);
             let bare = message.is_empty() || message == words::cause(&attempt.result.cause);
-            if let Some(line) = text::first_useful_line(&log).filter(|_| bare) {
-                source = source.or_else(|| text::source_line(&line));
+            if let Some(line) = first_useful_line(&log).filter(|_| bare) {
+                source = source.or_else(|| source_line(&line));
                 message =
                     [message, line].into_iter().filter(|m| !m.is_empty()).collect::<Vec<_>>().join(": ");
             }
-            source = source.or_else(|| text::source_line(&text::plain(&log, |_| true)));
+            source = source.or_else(|| source_line(&text::plain(&log, |_| true)));
             self.group(&address, item, &log, out)?;
         }
         let kind = match level {

@@ -16,15 +16,15 @@ pub mod github;
 pub mod html;
 mod json;
 mod junit;
+mod source_line;
 mod tap;
 mod teamcity;
-pub mod text;
-mod useful;
 pub mod wire;
 pub mod words;
 
 pub use json::{Json, Jsonl};
 pub use junit::{Junit, Outputs};
+pub use muster_core::text;
 pub use tap::Tap;
 pub use teamcity::Teamcity;
 

@@ -10,6 +10,7 @@ use super::bytes::{find, rfind};
 use super::item_log::ItemLog;
 use super::{End, ItemEnd, LaunchItem, Reader, Reported};
 use muster_core::attempt::Cause;
+use muster_core::judge::first_useful_line;
 use muster_core::outcome::Outcome;
 use muster_core::output::{Stream, text};
 use std::collections::HashMap;
@@ -254,9 +255,7 @@ impl LibtestReader {
     fn end_failed(&mut self, lost: Option<&str>, out: &mut Vec<Reported>) {
         for failed in std::mem::take(&mut self.failed) {
             let log = failed.log.finish().log;
-            let printed = text(&log, |s| s != Stream::Muster);
-            let said = first_useful_line(&String::from_utf8_lossy(&printed));
-            let message = match (said, lost) {
+            let message = match (reason(&log), lost) {
                 (Some(said), _) => said,
                 (None, Some(lost)) => format!("it failed; what it printed was lost when the process {lost}"),
                 (None, None) => "it failed and printed nothing".to_owned(),
@@ -341,23 +340,14 @@ fn verdict(line: &[u8]) -> Option<Verdict> {
     rfind(text, b"bench: ").and_then(|at| of(Outcome::Pass, &String::from_utf8_lossy(&text[at..]), at))
 }
 
-/// What a person should read first of a failed test's output: what it panicked with, and where.
-fn first_useful_line(printed: &str) -> Option<String> {
-    let lines: Vec<&str> = printed.lines().collect();
-    let panic = lines.iter().rposition(|l| l.starts_with("thread '") && l.contains(" panicked at "));
-    if let Some(at) = panic {
-        let place = lines[at].rsplit_once(" panicked at ").map_or("", |(_, p)| p.trim_end_matches(':'));
-        let what = lines[at + 1..].iter().take_while(|l| !is_backtrace(l)).take(3);
-        let what = what.map(|l| l.trim()).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(", ");
-        return Some(super::shorten(&format!("{what} ({place})")).into_owned());
+/// What the harness itself says of a test that should have panicked, else what a person should read first
+/// of what the test printed.
+fn reason(log: &[u8]) -> Option<String> {
+    let printed = text(log, |s| s != Stream::Muster);
+    let printed = String::from_utf8_lossy(&printed);
+    let harness = printed.lines().rev().find_map(|l| l.strip_prefix("note: "));
+    match harness.filter(|said| said.starts_with("test did not panic")) {
+        Some(said) => Some(super::shorten(said).into_owned()),
+        None => first_useful_line(log),
     }
-    let useful = |l: &&&str| !l.trim().is_empty();
-    let error = lines.iter().rfind(|l| l.starts_with("Error: ") || l.starts_with("note: test did not panic"));
-    error
-        .or_else(|| lines.iter().rfind(useful))
-        .map(|l| super::shorten(l.trim().trim_start_matches("note: ")).into_owned())
-}
-
-fn is_backtrace(line: &str) -> bool {
-    line.starts_with("stack backtrace:") || line.starts_with("note: ")
 }

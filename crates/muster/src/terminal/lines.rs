@@ -6,9 +6,11 @@ use super::text::add;
 use super::text::{self, cut, cut_middle, visible};
 use muster_core::address::item_name;
 use muster_core::attempt::AttemptResult;
+use muster_core::judge::first_useful_line;
 use muster_core::outcome::{Counts, Verdict};
 use muster_core::output::Stream;
-use muster_formats::report::text::{clean, first_useful_line, one_line, pieces};
+
+use muster_formats::report::text::{clean, one_line, pieces};
 use muster_formats::report::{Logs, words};
 use std::time::Duration;
 

@@ -1,19 +1,21 @@
-//! Which line of a failed attempt's output a person should read first, and which line of source it is
-//! about. Heuristics: a wrong guess costs a look at the log, so nothing is decided by them.
+//! Which line of a failed attempt's output a person should read first. A heuristic: a wrong guess costs a
+//! look at the log, so nothing is decided by it.
 
-use super::text;
-use regex::{Regex, RegexSet};
+use super::lines::for_each_line;
+use super::message::SHOWN_CHARS_MAX;
+use crate::output::Stream;
+use crate::text;
+use regex::bytes::{Regex, RegexSet};
 use std::sync::LazyLock;
 
-/// Most characters of a useful line.
-const CHARS_MAX: usize = 240;
+/// Most bytes of a log that are searched, ends first (as [`text::cut_frames`] cuts).
+// Limit: only failures are searched; what is useful stands near the start or at the very end.
+const SEARCHED_BYTES_MAX: usize = 512 << 10;
 
-/// Limit: output is searched to this many bytes, ends first (as [`text::cut_frames`] cuts).
-const SEARCH_BYTES_MAX: usize = 512 << 10;
-
-/// Signs of trouble, the most telling first.
+/// Signs of trouble, the most telling first. Bytes and not characters: the agent, which is to stay small,
+/// holds them too, and tables of letters and cases are large.
 static SIGNS: LazyLock<RegexSet> = LazyLock::new(|| {
-    RegexSet::new([
+    let signs = [
         // pytest's explanation of the failed assertion
         r"^E {2,}\S",
         // Rust, now and before 1.73; Go
@@ -23,7 +25,7 @@ static SIGNS: LazyLock<RegexSet> = LazyLock::new(|| {
         // sanitizers and valgrind
         r"ERROR: \w+Sanitizer: |: runtime error: |^==\d+== (Invalid|Conditional|Process terminating)",
         // assertions of C, Python, JavaScript, Java
-        r"Assertion [`'‘].* failed|\bAssertionError\b|\bassert(ion)? failed\b|^Assertion failed|\bAssertionFailedError\b|\bassertion `",
+        r"Assertion (`|'|‘).* failed|\bAssertionError\b|\bassert(ion)? failed\b|^Assertion failed|\bAssertionFailedError\b|\bassertion `",
         // a compiler's or tool's error with its place
         r"^\S+:\d+(:\d+)?: (fatal )?error\b",
         // an exception's last line
@@ -35,15 +37,16 @@ static SIGNS: LazyLock<RegexSet> = LazyLock::new(|| {
         r"^\s*(--- FAIL|FAIL(ED|URE)?)\b",
         // what a shell says
         r"command not found|: No such file or directory|: Permission denied|: not found$|Segmentation fault|core dumped",
-        r"(?i)\b(error|failed|failure|cannot|could not|unable to|mismatch)\b",
-    ])
-    .expect("the patterns are constant and tested")
+        r"(?i)\b(error|failed|failure|cannot|could not|unable to|mismatch|undefined reference)\b",
+        r"(?i)\b(expected|unexpected|not found|denied|no such|invalid|fault)\b",
+    ];
+    RegexSet::new(signs.map(|sign| format!("(?-u){sign}"))).expect("the patterns are constant and tested")
 });
 
 /// Lines that speak of failure and tell nothing: totals, headings, back-trace help.
 static NOISE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r"(?i)^\W*$|RUST_BACKTRACE|^(test result|failures):|^make(\[\d+\])?: |\b0 (failed|failures|errors)\b|^error: test failed, to rerun|^\W*(short test summary|failures|errors)\W*$|^={5,}|^-{5,}|^E {2,}(Traceback|where\b)",
+        r"(?i-u)^[\x00-/:-@\[-`{-\x7f]*$|RUST_BACKTRACE|^(test result|failures):|^make(\[\d+\])?: |\b0 (failed|failures|errors)\b|^error: test failed, to rerun|^\W*(short test summary|failures|errors)\W*$|^={5,}|^-{5,}|^E {2,}(Traceback|where\b)",
     )
     .expect("the pattern is constant and tested")
 });
@@ -52,39 +55,54 @@ static NOISE: LazyLock<Regex> = LazyLock::new(|| {
 /// what pytest marks with `E`, a failed assertion, an exception, an `error:` line; failing all that, the
 /// last line of standard error, else of standard output. `None` where nothing was printed.
 pub fn first_useful_line(log: &[u8]) -> Option<String> {
-    use muster_core::output::Stream;
-    let log = text::cut_frames(log, SEARCH_BYTES_MAX);
-    let all = text::plain(&log, |s| s != Stream::Muster);
-    let lines: Vec<&str> = all.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
+    let cut;
+    let log = if log.len() <= SEARCHED_BYTES_MAX {
+        log
+    } else {
+        cut = text::cut_frames(log, SEARCHED_BYTES_MAX);
+        &cut
+    };
+    let mut lines: Vec<(Stream, String)> = Vec::new();
+    for_each_line(log, |stream, line| {
+        let line = text::clean(&String::from_utf8_lossy(line));
+        if !line.trim().is_empty() {
+            lines.push((stream, line));
+        }
+    });
     let best = lines
         .iter()
         .enumerate()
-        .filter(|(_, line)| !NOISE.is_match(line))
-        .filter_map(|(i, line)| Some((SIGNS.matches(line).iter().next()?, i)))
+        .filter(|(_, (_, line))| SIGNS.is_match(line.as_bytes()) && !NOISE.is_match(line.as_bytes()))
+        .filter_map(|(i, (_, line))| Some((SIGNS.matches(line.as_bytes()).iter().next()?, i)))
         .min();
     let found = match best {
         Some((_, i)) => with_detail(&lines, i),
         None => {
-            let err = text::plain(&log, |s| s == Stream::Stderr);
-            let last =
-                |text: &str| text.lines().map(str::trim).rfind(|l| !NOISE.is_match(l)).map(str::to_owned);
-            last(&err).or_else(|| last(&all))?
+            let last = |wanted: &dyn Fn(Stream) -> bool| {
+                let mut own = lines.iter().filter(|(stream, _)| wanted(*stream));
+                own.rfind(|(_, line)| !NOISE.is_match(line.trim().as_bytes()))
+                    .map(|(_, line)| line.trim().to_owned())
+            };
+            last(&|s| s == Stream::Stderr).or_else(|| last(&|_| true))?
         }
     };
-    Some(text::shorten(&found, CHARS_MAX).into_owned())
+    Some(text::shorten(&found.replace('\t', " "), SHOWN_CHARS_MAX).into_owned())
 }
 
 /// The line with what the next ones add to it, where the kind of message is known to go on.
-fn with_detail(lines: &[&str], at: usize) -> String {
-    let line = lines[at].trim();
-    let next = |n: usize| lines.get(at + n).map_or("", |l| l.trim());
+fn with_detail(lines: &[(Stream, String)], at: usize) -> String {
+    let (stream, line) = &lines[at];
+    let line = line.trim();
+    // Whatever the other stream says between them.
+    let mut after = lines[at + 1..].iter().filter(|(s, _)| s == stream).map(|(_, l)| l.trim());
+    let mut next = || after.next().unwrap_or_default();
     if let Some(rest) = line.strip_prefix("E ") {
         return rest.trim().to_owned();
     }
     if let Some((_, place)) = line.split_once("panicked at ") {
         let Some(place) = place.strip_suffix(':') else { return format!("panicked at {place}") };
-        let mut message = next(1).to_owned();
-        let sides: Vec<&str> = [next(2), next(3)]
+        let mut message = next().to_owned();
+        let sides: Vec<&str> = [next(), next()]
             .into_iter()
             .filter(|l| l.starts_with("left:") || l.starts_with("right:"))
             .collect();
@@ -98,62 +116,16 @@ fn with_detail(lines: &[&str], at: usize) -> String {
         };
     }
     if line.ends_with(": Failure") {
-        let details: Vec<&str> =
-            (1..=4).map(next).take_while(|l| !l.is_empty() && !l.starts_with('[')).collect();
+        let details: Vec<&str> = after.take(4).take_while(|l| !l.is_empty() && !l.starts_with('[')).collect();
         return format!("{line}: {}", details.join(" "));
     }
     line.to_owned()
 }
 
-/// A line of source that a message names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceLine {
-    /// The path as printed.
-    pub file: String,
-    /// From 1.
-    pub line: u32,
-    /// From 1, where it was printed.
-    pub column: Option<u32>,
-}
-
-static PLACE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
-        r#"(?x)
-        File\ "(?<pyfile>[^"]+)",\ line\ (?<pyline>\d+)
-        | (?:^|[\s'"(\[=])(?<file>(?:[A-Za-z]:[\\/])?[\w.+\-/\\@]*[\w+\-]\.(?<ext>[A-Za-z][A-Za-z0-9]{0,7})):(?<line>\d+)(?::(?<column>\d+))?\b
-        "#,
-    )
-    .expect("the pattern is constant and tested")
-});
-
-/// The first `path:line` in the text that looks like one: `src/lib.rs:4:9`, Python's `File "x.py", line
-/// 3`. Hosts with ports do not count, nor paths into a toolchain or installed package.
-pub fn source_line(text: &str) -> Option<SourceLine> {
-    PLACE.captures_iter(text).find_map(|c| {
-        let group = |name| c.name(name).map(|m| m.as_str());
-        let file = group("file").or(group("pyfile"))?;
-        let line = group("line").or(group("pyline"))?.parse().ok().filter(|l| *l > 0)?;
-        let foreign =
-            ["/rustc/", "site-packages", "/usr/lib/", "/.cargo/registry/", "node_modules/", "<frozen"];
-        let host = matches!(
-            group("ext"),
-            Some("com" | "org" | "net" | "io" | "dev" | "local" | "localhost" | "internal")
-        );
-        if host && !file.contains(['/', '\\'])
-            || file.contains("//")
-            || foreign.iter().any(|f| file.contains(f))
-        {
-            return None;
-        }
-        let column = group("column").and_then(|n| n.parse().ok());
-        Some(SourceLine { file: file.trim_start_matches("./").to_owned(), line, column })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use muster_core::output::{self, Frame, Stream};
+    use crate::output::{self, Frame};
 
     fn useful(out: &str, err: &str) -> Option<String> {
         let mut log = Vec::new();
@@ -232,26 +204,6 @@ mod tests {
     #[test]
     fn a_long_line_is_shortened() {
         let line = format!("error: {}", "x".repeat(5000));
-        assert_eq!(useful(&line, "").unwrap().chars().count(), CHARS_MAX);
-    }
-
-    #[test]
-    fn source_lines_are_found_and_hosts_are_not() {
-        let find = |text| source_line(text).map(|s| format!("{} {} {:?}", s.file, s.line, s.column));
-        for (text, expected) in [
-            ("panicked at src/lib.rs:4:9", Some("src/lib.rs 4 Some(9)")),
-            ("./a/b_test.cc:12: Failure", Some("a/b_test.cc 12 None")),
-            (
-                "  File \"/usr/lib/python3/x.py\", line 3\n  File \"t/x.py\", line 7, in f",
-                Some("t/x.py 7 None"),
-            ),
-            ("(C:\\x\\a.cs:3)", Some("C:\\x\\a.cs 3 None")),
-            ("at /rustc/abc/library/core.rs:1:1 then src/m.rs:2", Some("src/m.rs 2 None")),
-            ("connect to example.com:443 or http://a.b.dev:80/x or 127.0.0.1:8080", None),
-            ("time 12:30:00, x.rs:0", None),
-            ("no.place:here", None),
-        ] {
-            assert_eq!(find(text).as_deref(), expected, "{text}");
-        }
+        assert_eq!(useful(&line, "").unwrap().chars().count(), SHOWN_CHARS_MAX);
     }
 }

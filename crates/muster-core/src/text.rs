@@ -1,11 +1,10 @@
 //! From the framed log of an attempt to text: streams joined, UTF-8 made whole, terminal codes removed,
-//! the middle of long logs left out. Shared by the reports and the terminal.
+//! the middle of long logs left out. Shared by messages, reports and the terminal.
 //!
-//! Choosing the line a person should read first is [`first_useful_line`].
+//! Choosing the line a person should read first is
+//! [`first_useful_line`](crate::judge::first_useful_line).
 
-pub use super::useful::{SourceLine, first_useful_line, source_line};
-
-use muster_core::output::{self, Frame, Stream};
+use crate::output::{self, Frame, Stream};
 use std::borrow::Cow;
 
 /// A framed log that holds one remark of Muster's own.
@@ -137,7 +136,7 @@ pub fn plain(log: &[u8], wanted: impl Fn(Stream) -> bool) -> String {
 
 /// Characters that are not seen and change what is seen, or that formats forbid: control characters but
 /// the tab, those that turn the direction of reading, noncharacters.
-pub(crate) fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     c != '\t' && c.is_control()
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}')
 }
@@ -197,7 +196,7 @@ pub fn strip_ansi(text: &str) -> Cow<'_, str> {
 }
 
 /// The length in bytes of the terminal code that `text` begins with.
-pub(crate) fn escape_len(text: &str) -> usize {
+pub fn escape_len(text: &str) -> usize {
     let mut chars = text.chars();
     let first = chars.next();
     let (kind, body) = match first {
