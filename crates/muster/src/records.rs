@@ -1,16 +1,18 @@
 //! The way from what a person calls a run or an item to its record.
 
 use crate::commands::records::{area_name, find_run};
-use crate::context::Context;
+use crate::context::{Context, RECORDS};
 use crate::error::Complaint;
 use crate::terminal::text::quoted;
 use muster_core::address::{Address, RunRef, Scope, item_name};
 use muster_core::attempt::Output;
+use muster_core::id::RunId;
 use muster_core::view::{ItemView, RunState, RunView, TestView};
 use muster_formats::report::{Logs, text};
-use muster_store::{ItemFilter, RunLock, RunName, Sqlite, Store as _};
+use muster_store::{ItemFilter, RunLock, RunName, Sqlite, Store as _, StoreError};
 use std::cell::RefCell;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The records of the area at hand, for reading.
 pub(crate) struct Records {
@@ -172,7 +174,8 @@ impl Records {
 
     /// The logs of a run's attempts, for reports. The store is asked no more through these records.
     pub(crate) fn into_logs(self, run: &RunView) -> StoreLogs {
-        StoreLogs { store: Mutex::new(self.store.into_inner()), run: run.id }
+        let store = self.store.into_inner();
+        StoreLogs { run: run.id, root: store.root().to_owned(), store: Mutex::new(Some(store)) }
     }
 }
 
@@ -191,18 +194,41 @@ pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> 
         .map(|(_, k)| k)
 }
 
-/// Logs as the store keeps them.
+/// Outputs of one run as the store keeps them, for those who show them. The records are opened when an
+/// output is asked for that is not in the result itself.
 pub(crate) struct StoreLogs {
-    store: Mutex<Sqlite>,
-    run: muster_core::id::RunId,
+    run: RunId,
+    /// The directory of the records.
+    root: PathBuf,
+    store: Mutex<Option<Sqlite>>,
+}
+
+impl StoreLogs {
+    /// Of a run of the area in this directory.
+    pub(crate) fn new(area_dir: &Path, run: RunId) -> Self {
+        Self { run, root: area_dir.join(RECORDS), store: Mutex::new(None) }
+    }
+
+    fn read(&self, output: &Output) -> Result<Vec<u8>, StoreError> {
+        let mut open = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = match &mut *open {
+            Some(store) => store,
+            none => none.insert(Sqlite::open_to_read(&self.root)?),
+        };
+        store.read_output(self.run, output)
+    }
 }
 
 impl Logs for StoreLogs {
     fn log(&self, output: &Output, bytes_max: usize) -> Vec<u8> {
-        let mut store = self.store.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match store.read_output(self.run, output) {
+        match output {
+            Output::None => return Vec::new(),
+            Output::Inline(log) => return text::cut_frames(log, bytes_max),
+            Output::File { .. } | Output::Segment { .. } => {}
+        }
+        match self.read(output) {
             Ok(log) => text::cut_frames(&log, bytes_max),
-            Err(e) => text::remark(&format!("the output cannot be read: {e}\n")),
+            Err(e) => text::remark(&format!("its output cannot be read: {e}\n")),
         }
     }
 }

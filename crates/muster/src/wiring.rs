@@ -6,8 +6,18 @@ use crate::records::{Found, Records};
 use muster_core::change::RunSnapshot;
 use muster_core::id::{ItemIx, UnitId};
 use muster_core::plan::PlannedItems;
-use muster_store::{Sqlite, Store, StoreError};
+use muster_store::{LabKey, Sqlite, Store, StoreError};
 use std::path::{Path, PathBuf};
+
+/// Opens the records of the area in this directory, making them where there are none.
+///
+/// # Errors
+/// They cannot be opened, are damaged, or are newer than this program.
+pub(crate) fn open_to_write(area_dir: &Path) -> Result<Sqlite, StoreError> {
+    // The random half of the id; the database keeps signed numbers.
+    let key = uuid::Uuid::now_v7().as_u64_pair().1 >> 1;
+    Sqlite::open(&area_dir.join(RECORDS), LabKey(key))
+}
 
 /// Opens the records of an area for reading.
 ///

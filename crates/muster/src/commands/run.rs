@@ -75,7 +75,7 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     let def = &area.loaded.area;
     // The agent makes itself ready while the records are opened and the plan is made.
     let agent = session::start_agent(&area.dir, request::jobs(def, context))?;
-    let mut store = session::open_store(&area.dir)?;
+    let mut store = crate::wiring::open_to_write(&area.dir)?;
     let durations = Arc::new(store.list_durations(&def.name, &def.target)?);
     let selection = request::selection(&select, &area, Some(&mut store))?;
     let plan =

@@ -1,6 +1,5 @@
 //! Taking up a recorded run: which one, which of its items, with what.
 
-use super::records;
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
 use crate::error::Complaint;
@@ -21,7 +20,7 @@ use std::path::PathBuf;
 /// There are no records, or no such run.
 pub(crate) fn open(context: &Context, run: &RunRef) -> Result<(Sqlite, RunView), anyhow::Error> {
     let dir = area_dir(context)?;
-    let mut store = records::open(&dir)?;
+    let mut store = crate::wiring::open_to_write(&dir)?;
     let area = crate::commands::area_name(context, &mut store)?;
     let view = crate::commands::records::find_run(&mut store, &area, run)?;
     Ok((store, view))

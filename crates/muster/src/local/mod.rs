@@ -16,7 +16,6 @@ pub(crate) mod again;
 pub(crate) mod area;
 mod changed;
 pub(crate) mod discovery;
-mod records;
 pub(crate) mod reports;
 pub(crate) mod request;
 pub(crate) mod session;

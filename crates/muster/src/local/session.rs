@@ -4,13 +4,13 @@
 //! the orders and tell those who watch.
 
 use super::area::hostname;
-use super::records::{self, StoreLogs};
 use super::reports::Reports;
 use super::signals::Signals;
 use super::verdict::{self, Stopped};
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::records::StoreLogs;
 use crate::terminal::{Interrupt, Watcher, watcher};
 use muster_agent::process::{AgentProcess, Setup};
 use muster_core::change::{RunPhase, RunRecord, RunSnapshot};
@@ -120,9 +120,7 @@ pub(crate) fn execute(
         }
         LockError::Store(e) => Complaint::lab("the run cannot be locked").because(e),
     })?;
-    let logs = Arc::new(StoreLogs::new(&area_dir));
-    logs.set_run(id);
-    let shared: Arc<dyn Logs + Send + Sync> = logs;
+    let shared: Arc<dyn Logs + Send + Sync> = Arc::new(StoreLogs::new(&area_dir, id));
     let mut reports = Reports::open(&exec.reports, &context.dir, &shared)?;
     let signals = Signals::catch()?;
     if matches!(request, Request::Again { .. }) {
@@ -301,12 +299,4 @@ fn poll_all(agent: &AgentProcess, others: &[&UnixStream], at_most: Duration) -> 
 pub(crate) fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time(muster_core::time::micros(since))
-}
-
-/// Opens the records beside an area.
-///
-/// # Errors
-/// See [`records::open`], with what to do about it.
-pub(crate) fn open_store(area_dir: &Path) -> Result<Sqlite, anyhow::Error> {
-    Ok(records::open(area_dir)?)
 }
