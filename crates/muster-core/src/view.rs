@@ -118,11 +118,24 @@ impl RunView {
 
     /// Whether everything that ended is fine.
     pub fn is_ok(&self) -> bool {
+        self.not_ok() == 0
+    }
+
+    /// Whether the lab failed and no test did, so that nothing is known about the tests. What was not run
+    /// because of that, or was cancelled, is no test's failure.
+    pub fn only_lab_failed(&self) -> bool {
+        let excused = [Verdict::Error, Verdict::PrerequisiteFailed, Verdict::Cancelled];
+        let excused: u32 = excused.into_iter().map(|v| self.counts.get(v)).sum();
+        self.counts.get(Verdict::Error) > 0 && self.not_ok() == excused
+    }
+
+    /// Items that keep the run from being called passed.
+    fn not_ok(&self) -> u32 {
         let forgiven = match self.unexpected_pass {
             UnexpectedPass::Fail => 0,
             UnexpectedPass::Report => self.counts.get(Verdict::UnexpectedPass),
         };
-        self.counts.failed() == forgiven
+        self.counts.failed() - forgiven
     }
 
     /// Every item with its test.

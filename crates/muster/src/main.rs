@@ -13,6 +13,7 @@ mod records;
 mod remote;
 mod settings;
 mod terminal;
+mod verdict;
 mod wiring;
 
 fn main() -> std::process::ExitCode {

@@ -8,6 +8,7 @@ use crate::terminal::style::{self, HEAD};
 use crate::terminal::table::{Cell, Column, Table};
 use crate::terminal::text::add;
 use crate::terminal::{lines_counts_painted, text, why_item};
+use crate::verdict;
 use clap::Args;
 use muster_core::address::{RunRef, item_name};
 use muster_core::outcome::{ExitCode, Verdict};
@@ -68,7 +69,7 @@ pub(crate) fn run(args: &ResultsArgs, context: &Context) -> Result<ExitCode, any
     }
     run.tests.retain(|t| !t.items.is_empty());
     let life = records.life(&head);
-    let code = exit_code(&run);
+    let code = verdict::of_record(&run);
     let logs = records.into_logs(&run);
     let out = context.stdout();
     let mut out = BufWriter::new(out);
@@ -141,17 +142,4 @@ fn table(run: &RunView, quiet: bool, logs: &dyn Logs) -> Table {
         ]);
     }
     table
-}
-
-/// How a run's results end a command.
-pub(crate) fn exit_code(run: &RunView) -> ExitCode {
-    let count = |v| run.counts.get(v);
-    let excused = count(Verdict::Error) + count(Verdict::PrerequisiteFailed) + count(Verdict::Cancelled);
-    if run.is_ok() {
-        if run.counts.total() == 0 { ExitCode::NothingRan } else { ExitCode::Passed }
-    } else if count(Verdict::Error) > 0 && run.counts.failed() == excused {
-        ExitCode::Lab
-    } else {
-        ExitCode::Failed
-    }
 }

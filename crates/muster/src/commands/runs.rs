@@ -85,6 +85,8 @@ pub(crate) fn word(run: &RunView, life: Option<Life>) -> (&'static str, Style) {
     match (run.state, life) {
         (RunState::Active, Some(Life::Dead)) => ("KILLED", style::of(Verdict::Cancelled)),
         (RunState::Active, _) => ("RUNNING", INFO),
+        // The lab's fault alone is not the tests'.
+        (_, _) if run.only_lab_failed() => (style::label(Verdict::Error), style::of(Verdict::Error)),
         (RunState::Stopped, _) if run.is_ok() => ("STOPPED", style::of(Verdict::Cancelled)),
         (RunState::Stopped | RunState::Ended, _) if !run.is_ok() => ("FAIL", style::of(Verdict::Fail)),
         (RunState::Stopped | RunState::Ended, _) if run.counts.total() == 0 => ("EMPTY", DIM),

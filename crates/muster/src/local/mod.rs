@@ -20,4 +20,3 @@ pub(crate) mod reports;
 pub(crate) mod request;
 pub(crate) mod session;
 pub(crate) mod signals;
-pub(crate) mod verdict;

@@ -6,12 +6,12 @@
 use super::area::hostname;
 use super::reports::Reports;
 use super::signals::Signals;
-use super::verdict::{self, Stopped};
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::records::StoreLogs;
 use crate::terminal::{Interrupt, Watcher, watcher};
+use crate::verdict::{self, Stopped};
 use muster_agent::process::{AgentProcess, Setup};
 use muster_core::change::{RunPhase, RunRecord, RunSnapshot};
 use muster_core::exchange::DeviceOffer;
@@ -160,7 +160,7 @@ pub(crate) fn execute(
         Some(items) => Some(verdicts_of(&mut store, id, &items)?),
     };
     store.delete_lab()?;
-    let code = verdict::exit_code(&view, stopped, &reason, again.as_deref());
+    let code = verdict::of_execution(&view, stopped, &reason, again.as_deref());
     reports.finish(&view, shared.as_ref())?;
     drop(lock);
     Ok(code)

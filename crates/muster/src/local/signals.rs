@@ -1,7 +1,7 @@
 //! Ctrl-C and the like, taken in between two turns instead of in the middle of one.
 
-use super::verdict::Stopped;
 use crate::error::Complaint;
+use crate::verdict::Stopped;
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;

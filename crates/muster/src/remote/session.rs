@@ -6,8 +6,8 @@ use crate::context::Context;
 use crate::local::reports::Reports;
 use crate::local::session::now;
 use crate::local::signals::Signals;
-use crate::local::verdict::{self, Stopped};
 use crate::terminal::{Interrupt, Watcher, watcher};
+use crate::verdict::{self, Stopped};
 use muster_api::{Client, ClientError, Seen, SeenWhat, Stop, ViewOf};
 use muster_core::attempt::Output;
 use muster_core::event::{Event, Told};
@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
         let of = if whole { ViewOf::All } else { ViewOf::Failed };
         let view = self.client.view(run, of).map_err(complain)?;
         self.watcher.finished(&view);
-        let code = verdict::exit_code(&view, self.stopped, reason.as_deref().unwrap_or_default(), None);
+        let code = verdict::of_execution(&view, self.stopped, reason.as_deref().unwrap_or_default(), None);
         self.reports.finish(&view, self.logs.as_ref())?;
         Ok(code)
     }

@@ -139,11 +139,9 @@ impl Looks {
     /// What it came to; of many verdicts, the counts have a line of their own.
     fn verdict(&self, run: &RunView) -> Vec<String> {
         let (word, style) = match (run.state, run.is_ok()) {
-            (_, false) => match run.verdict() {
-                // The lab's fault alone is not the tests'.
-                Some(v @ Verdict::Error) if only_lab_errors(run) => (label(v), of(v)),
-                _ => ("FAIL", of(Verdict::Fail)),
-            },
+            // The lab's fault alone is not the tests'.
+            _ if run.only_lab_failed() => (label(Verdict::Error), of(Verdict::Error)),
+            (_, false) => ("FAIL", of(Verdict::Fail)),
             (RunState::Stopped, true) => ("STOPPED", of(Verdict::Cancelled)),
             (RunState::Active, true) => ("ACTIVE", of(Verdict::Check)),
             (RunState::Ended, true) if run.counts.total() == 0 => ("EMPTY", of(Verdict::NoItems)),
@@ -200,11 +198,6 @@ impl Looks {
             })
             .collect()
     }
-}
-
-fn only_lab_errors(run: &RunView) -> bool {
-    let excused = [Verdict::Error, Verdict::PrerequisiteFailed, Verdict::Cancelled];
-    run.counts.failed() == excused.into_iter().map(|v| run.counts.get(v)).sum::<u32>()
 }
 
 /// `fail, timeout, then pass`.
