@@ -17,8 +17,8 @@ mod verdict;
 mod wiring;
 
 fn main() -> std::process::ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|a| a == local::session::AGENT_COMMAND) {
-        return error::catch(local::session::be_agent);
+    if std::env::args_os().nth(1).is_some_and(|a| a == local::agent::AGENT_COMMAND) {
+        return error::catch(local::agent::be_agent);
     }
     error::catch(cli::main)
 }

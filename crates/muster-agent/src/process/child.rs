@@ -172,7 +172,7 @@ impl AgentProcess {
     ///
     /// # Errors
     /// As for [`AgentProcess::end`].
-    pub fn kill_rest(mut self) -> io::Result<u32> {
+    pub fn kill_rest(&mut self) -> io::Result<u32> {
         self.end()?;
         Ok(exec::kill_descendants())
     }

@@ -169,8 +169,7 @@ fn shell_that_loses_its_agent() {
         rustix::process::Signal::KILL,
     )
     .unwrap();
-    let Lab { agent: process, dir: _dir, .. } = lab;
-    assert!(process.kill_rest().unwrap() > 0);
+    assert!(lab.agent.kill_rest().unwrap() > 0);
     print_pids(agent, &tests);
 }
 

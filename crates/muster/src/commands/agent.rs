@@ -2,8 +2,9 @@
 
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::local::agent::AGENT_COMMAND;
 use crate::local::area::{cores, hostname};
-use crate::local::session::{AGENT_COMMAND, now};
+use crate::local::session::now;
 use crate::local::signals::Signals;
 use crate::remote::client;
 use crate::settings::state_dir;

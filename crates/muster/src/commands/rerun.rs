@@ -3,6 +3,7 @@
 use super::typed::{ExecArgs, run_ref};
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::local::agent::Agent;
 use crate::local::session::Request;
 use crate::local::{again, area, request, session};
 use clap::Args;
@@ -66,7 +67,7 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
     }
     let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
     let record = Arc::new(request::replanned(&snapshot.record, &area, failures_max));
-    let agent = session::start_agent(&area.dir, request::jobs(&area.loaded.area, context))?;
+    let agent = Agent::start(&area.dir, request::jobs(&area.loaded.area, context))?;
     let durations = Arc::new(store.list_durations(&record.spec.area, &record.spec.target)?);
     let request =
         Request::Again { snapshot: Box::new(snapshot), items, replanned: Some(record), partial: true };

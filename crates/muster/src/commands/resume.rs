@@ -3,6 +3,7 @@
 use super::typed::{ExecArgs, run_ref};
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::local::agent::Agent;
 use crate::local::session::Request;
 use crate::local::{again, session};
 use clap::Args;
@@ -40,7 +41,7 @@ pub(crate) fn run(args: ResumeArgs, context: &Context) -> Result<ExitCode, anyho
     // Where the run was killed together with its agent, something of it may still be there.
     muster_agent::exec::kill_abandoned();
     let jobs = again::jobs(&record.spec, context);
-    let agent = session::start_agent(&again::area_dir(context)?, jobs)?;
+    let agent = Agent::start(&again::area_dir(context)?, jobs)?;
     let durations = Arc::new(store.list_durations(&record.spec.area, &record.spec.target)?);
     let request =
         Request::Again { snapshot: Box::new(snapshot), items: Vec::new(), replanned: None, partial: false };

@@ -3,6 +3,7 @@
 use super::typed::{ExecArgs, SelectArgs, TargetArgs};
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::local::agent::Agent;
 use crate::local::session::Request;
 use crate::local::{area, request, session};
 use crate::remote;
@@ -74,7 +75,7 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     let area = area::load(context, target.target.as_deref(), &request::flags(&exec))?;
     let def = &area.loaded.area;
     // The agent makes itself ready while the records are opened and the plan is made.
-    let agent = session::start_agent(&area.dir, request::jobs(def, context))?;
+    let agent = Agent::start(&area.dir, request::jobs(def, context))?;
     let mut store = crate::wiring::open_to_write(&area.dir)?;
     let durations = Arc::new(store.list_durations(&def.name, &def.target)?);
     let selection = request::selection(&select, &area, Some(&mut store))?;

@@ -2,6 +2,7 @@
 //!
 //! The same loop as a run's, over records in memory: what is found is entered as skipped.
 
+use super::agent::Agent;
 use super::area::Area;
 use super::request;
 use super::session::{self, now};
@@ -95,7 +96,7 @@ pub(crate) fn list_items(
 
 fn ask(record: muster_core::change::RunRecord, area: &Area, jobs: u32) -> Result<RunView, anyhow::Error> {
     let id: RunId = record.id;
-    let mut agent = session::start_agent(&area.dir, jobs)?;
+    let mut agent = Agent::start(&area.dir, jobs)?.process;
     let mut shell = Shell::restore(Mem::new(LabKey(0)), Policy::default(), now(), &|_| Arc::new(()))?;
     let mut inputs = vec![Input::CreateRun { record: Arc::new(record), history: Arc::new(()) }];
     loop {

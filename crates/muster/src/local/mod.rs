@@ -7,12 +7,13 @@
 //!  agent  ───┼─► session.rs: poll ─► Shell::turn (apply, commit) ─► orders, news
 //!  clock  ───┘                                                        │      │
 //!                       agent process ◄───────────────────────────────┘      ├─► terminal
-//!                       (muster-agent)                                        └─► reports.rs
+//!                       (agent.rs, muster-agent)                              └─► reports.rs
 //! ```
 //!
 //! Nothing is decided here (the lab does that) and nothing is executed here (the agent does that).
 
 pub(crate) mod again;
+pub(crate) mod agent;
 pub(crate) mod area;
 mod changed;
 pub(crate) mod discovery;

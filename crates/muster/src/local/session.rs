@@ -3,7 +3,7 @@
 //! Wait for the agent, a signal or the clock; take in all there is; one turn (which commits); then send
 //! the orders and tell those who watch.
 
-use super::area::hostname;
+use super::agent::Agent;
 use super::reports::Reports;
 use super::signals::Signals;
 use crate::commands::typed::ExecArgs;
@@ -12,10 +12,9 @@ use crate::error::Complaint;
 use crate::records::StoreLogs;
 use crate::terminal::{Interrupt, Watcher, watcher};
 use crate::verdict::{self, Stopped};
-use muster_agent::process::{AgentProcess, Setup};
+use muster_agent::process::AgentProcess;
 use muster_core::change::{RunPhase, RunRecord, RunSnapshot};
-use muster_core::exchange::DeviceOffer;
-use muster_core::id::{AgentId, ItemIx, RunId, SessionId};
+use muster_core::id::{ItemIx, RunId};
 use muster_core::lab::{Input, Policy};
 use muster_core::outcome::{Counts, ExitCode, Verdict};
 use muster_core::plan::History;
@@ -32,9 +31,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How often those who watch are given time to draw.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
-
-/// The agent of a `muster run` is always the same one.
-const AGENT: AgentId = AgentId(1);
 
 /// What is to be executed.
 pub(crate) enum Request {
@@ -62,38 +58,6 @@ impl Request {
     }
 }
 
-/// The agent, started early so that it is ready when the plan is.
-pub(crate) fn start_agent(area_dir: &Path, jobs: u32) -> Result<AgentProcess, anyhow::Error> {
-    let exe = std::env::current_exe()
-        .map_err(|e| Complaint::lab("cannot find this program's own file to start the agent").because(e))?;
-    let setup = Setup {
-        agent: AGENT,
-        session: SessionId(now().0),
-        host: hostname(),
-        devices: (1..=jobs).map(|n| DeviceOffer::named(format!("slot-{n}"))).collect(),
-        threads: None,
-        cgroups: true,
-        area_dir: area_dir.to_string_lossy().into_owned(),
-        minds_lease: false,
-    };
-    AgentProcess::spawn(&exe, &[AGENT_COMMAND], setup)
-        .map_err(|e| Complaint::lab("cannot start the agent process").because(e).into())
-}
-
-/// The hidden command that makes this program the agent process of another.
-pub(crate) const AGENT_COMMAND: &str = "__agent";
-
-/// Is the agent process, until the one that started it ends.
-///
-/// # Errors
-/// Standard input is no connection, or what comes over it cannot be understood.
-pub(crate) fn be_agent() -> Result<ExitCode, anyhow::Error> {
-    let socket = muster_agent::process::socket_from_stdin()?;
-    let env = muster_agent::tasks::inherited(std::env::vars_os());
-    muster_agent::process::run(socket, env)?;
-    Ok(ExitCode::Passed)
-}
-
 /// Executes the request to its end.
 ///
 /// # Errors
@@ -101,7 +65,7 @@ pub(crate) fn be_agent() -> Result<ExitCode, anyhow::Error> {
 pub(crate) fn execute(
     request: Request,
     mut store: Sqlite,
-    agent: AgentProcess,
+    agent: Agent,
     durations: Arc<Durations>,
     exec: &ExecArgs,
     context: &Context,
@@ -140,14 +104,12 @@ pub(crate) fn execute(
     let mut session =
         Session { shell, agent, run: id, watcher, reports: &mut reports, stopped: None, kills: 0 };
     let ended = session.run(first, &signals);
-    if ended.is_err() {
-        // Whatever an agent that was killed has left is killed now.
-        session.agent.kill_rest().ok();
-        return ended.map(|()| ExitCode::Bug);
-    }
+    // Whatever an agent that was killed has left is killed now.
+    let rest = session.agent.process.kill_rest();
+    ended?;
+    rest.map_err(|e| Complaint::lab("the agent process cannot be waited for").because(e))?;
     let stopped = session.stopped;
-    let Session { shell, mut agent, mut watcher, .. } = session;
-    agent.end().map_err(|e| Complaint::lab("the agent process cannot be waited for").because(e))?;
+    let Session { shell, mut watcher, .. } = session;
     let mut store = shell.into_store();
     let reason = match store.load_run_snapshot(id)?.phase {
         RunPhase::Stopped { reason, .. } => reason,
@@ -197,7 +159,7 @@ fn verdicts_of(store: &mut Sqlite, id: RunId, items: &[ItemIx]) -> Result<Vec<Ve
 
 struct Session<'a> {
     shell: Shell<Sqlite>,
-    agent: AgentProcess,
+    agent: Agent,
     run: RunId,
     watcher: Box<dyn Watcher>,
     reports: &'a mut Reports,
@@ -222,6 +184,11 @@ impl Session<'_> {
             if self.shell.is_over(self.run) {
                 return Ok(());
             }
+            // Only now: what it said before it ended is recorded, whatever comes of the next.
+            if self.agent.process.has_ended() {
+                let how = self.agent.replace()?;
+                self.watcher.agent_lost(how);
+            }
             if at.since(drawn) >= DRAW_EVERY {
                 drawn = at;
                 self.watcher.tick(at, None);
@@ -235,6 +202,7 @@ impl Session<'_> {
     fn act(&mut self, turn: Turn) -> Result<(), anyhow::Error> {
         for (_, orders) in turn.orders {
             self.agent
+                .process
                 .send(*orders)
                 .map_err(|e| Complaint::lab("the agent cannot be told what to do").because(e))?;
         }
@@ -246,7 +214,7 @@ impl Session<'_> {
     }
 
     fn wait(&mut self, at_most: Duration, signals: &Signals) -> Result<(), anyhow::Error> {
-        poll_all(&self.agent, &signals.streams(), at_most)
+        poll_all(&self.agent.process, &signals.streams(), at_most)
     }
 
     fn collect(&mut self, signals: &Signals, inputs: &mut Vec<Input>) -> Result<(), anyhow::Error> {
@@ -261,17 +229,17 @@ impl Session<'_> {
             };
             inputs.push(Input::StopRun { run: self.run, reason: reason.to_owned(), kill });
         }
-        self.agent.flush().map_err(|e| Complaint::lab("the agent cannot be told what to do").because(e))?;
-        let heard = self.agent.receive();
-        let gone = || {
-            Complaint::lab("the agent process ended unexpectedly")
+        let agent = &mut self.agent.process;
+        let heard = agent.flush().and_then(|()| agent.receive()).map_err(|e| {
+            Complaint::lab("the agent cannot be spoken with")
+                .because(e)
                 .hint("what had ended is recorded: `muster resume` goes on from there")
-        };
-        match heard {
-            Ok(exchanges) => inputs.extend(exchanges.into_iter().map(|e| Input::Exchange(Box::new(e)))),
-            Err(e) => return Err(gone().because(e).into()),
+        })?;
+        inputs.extend(heard.into_iter().map(|e| Input::Exchange(Box::new(e))));
+        if agent.has_ended() {
+            inputs.push(self.agent.gone());
         }
-        if self.agent.has_ended() { Err(gone().into()) } else { Ok(()) }
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use muster_core::event::Told;
 use muster_core::outcome::{Counts, Verdict};
 use muster_core::time::Time;
 use muster_core::view::RunView;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 /// Columns kept free at the end of a line for how far it is: ` 12,345`.
@@ -71,6 +72,14 @@ impl Dots {
             self.column = 0;
         }
     }
+
+    /// Says this at once, after what there is to say.
+    fn say(&mut self, line: &str) {
+        self.say_news();
+        self.end_line();
+        self.emit.line(line);
+        self.emit.flush();
+    }
 }
 
 impl Watcher for Dots {
@@ -88,10 +97,12 @@ impl Watcher for Dots {
     }
 
     fn interrupted(&mut self, stage: Interrupt) {
-        self.say_news();
-        self.end_line();
-        self.emit.line(&stage.line(self.tally.running.len()));
-        self.emit.flush();
+        self.say(&stage.line(self.tally.running.len()));
+    }
+
+    fn agent_lost(&mut self, how: ExitStatus) {
+        self.tally.running.clear();
+        self.say(&lines::agent_lost(how));
     }
 
     fn finished(&mut self, run: &RunView) {

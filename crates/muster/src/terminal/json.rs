@@ -1,11 +1,13 @@
 //! Events as JSON Lines on standard output, for programs.
 
-use super::{Interrupt, Watcher};
+use super::emit::Emit;
+use super::{Interrupt, Watcher, lines};
 use muster_core::event::Told;
 use muster_core::time::Time;
 use muster_core::view::RunView;
 use muster_formats::report::{Jsonl, LiveReport as _};
 use std::io::Write;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 /// Bytes are written at the latest when this many wait.
@@ -16,11 +18,13 @@ pub(super) struct Json {
     out: Option<Box<dyn Write + Send>>,
     events: Jsonl,
     buffer: Vec<u8>,
+    /// For what is no event.
+    emit: Emit,
 }
 
 impl Json {
-    pub(super) fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { out: Some(out), events: Jsonl, buffer: Vec::new() }
+    pub(super) fn new(out: Box<dyn Write + Send>, emit: Emit) -> Self {
+        Self { out: Some(out), events: Jsonl, buffer: Vec::new(), emit }
     }
 
     fn flush(&mut self) {
@@ -48,6 +52,11 @@ impl Watcher for Json {
     }
 
     fn interrupted(&mut self, _: Interrupt) {}
+
+    fn agent_lost(&mut self, how: ExitStatus) {
+        self.emit.line(&lines::agent_lost(how));
+        self.emit.flush();
+    }
 
     fn finished(&mut self, _: &RunView) {
         self.flush();

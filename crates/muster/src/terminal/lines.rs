@@ -12,6 +12,7 @@ use muster_core::output::Stream;
 
 use muster_formats::report::text::{clean, one_line, pieces};
 use muster_formats::report::{Logs, words};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 /// Where the text of a line begins: label, blank, duration, two blanks.
@@ -158,6 +159,15 @@ pub(super) fn why(reason: &str, result: Option<&AttemptResult>, logs: Option<&dy
         Some(line) => format!("{cause}: {}", one_line(&line, MESSAGE_MAX)),
         None => cause,
     }
+}
+
+/// What is said when the agent process has ended before the run.
+pub(super) fn agent_lost(how: ExitStatus) -> String {
+    let style = of(Verdict::Error);
+    format!(
+        "{} {how}; another takes its place, and what was running is run again",
+        paint(style, "agent lost:")
+    )
 }
 
 /// `TEST/ITEM`.

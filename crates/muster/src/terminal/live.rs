@@ -24,6 +24,7 @@ use muster_core::time::Time;
 use muster_core::view::RunView;
 use muster_formats::report::words;
 use std::fmt::Write as _;
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -229,6 +230,12 @@ impl Watcher for Live {
     fn interrupted(&mut self, stage: Interrupt) {
         self.stopping = Some(stage);
         self.emit.line(&stage.line(self.tally.running.len()));
+        self.say_news();
+    }
+
+    fn agent_lost(&mut self, how: ExitStatus) {
+        self.tally.running.clear();
+        self.emit.line(&lines::agent_lost(how));
         self.say_news();
     }
 

@@ -37,6 +37,7 @@ use muster_core::time::Time;
 use muster_core::view::{ItemView, RunView};
 use muster_formats::report::Logs;
 use std::os::fd::AsFd;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +87,9 @@ pub(crate) trait Watcher {
     /// The person wants it stopped.
     fn interrupted(&mut self, stage: Interrupt);
 
+    /// The agent process ended, and with it all that was running, which another one runs again.
+    fn agent_lost(&mut self, how: ExitStatus);
+
     /// The run is over, or stopped: clears what was drawn and prints the summary. The view's counts are
     /// of the whole run; its items may be only those that did not plainly pass.
     fn finished(&mut self, run: &RunView);
@@ -103,7 +107,7 @@ pub(crate) fn watcher(
     let emit = || Emit::stderr(context.stderr_has_color());
     match (chosen, context.output) {
         (Progress::Json, _) | (Progress::Auto, OutputMode::Json) => {
-            Box::new(json::Json::new(Box::new(std::io::stdout())))
+            Box::new(json::Json::new(Box::new(std::io::stdout()), emit()))
         }
         (Progress::Quiet, _) | (Progress::Auto, OutputMode::Quiet) => {
             Box::new(quiet::Quiet::new(emit(), looks))

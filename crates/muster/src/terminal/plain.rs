@@ -10,6 +10,7 @@ use muster_core::outcome::{Counts, Verdict};
 use muster_core::time::Time;
 use muster_core::view::RunView;
 use muster_formats::report::words;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 /// How much is told.
@@ -105,6 +106,13 @@ impl Plain {
         }
         self.emit.line(&super::style::paint(super::style::DIM, text::visible(&line)));
     }
+
+    /// Says this at once, after what there is to say.
+    fn say(&mut self, line: &str) {
+        self.say_news();
+        self.emit.line(line);
+        self.emit.flush();
+    }
 }
 
 impl Watcher for Plain {
@@ -129,9 +137,12 @@ impl Watcher for Plain {
     }
 
     fn interrupted(&mut self, stage: Interrupt) {
-        self.say_news();
-        self.emit.line(&stage.line(self.tally.running.len()));
-        self.emit.flush();
+        self.say(&stage.line(self.tally.running.len()));
+    }
+
+    fn agent_lost(&mut self, how: ExitStatus) {
+        self.tally.running.clear();
+        self.say(&lines::agent_lost(how));
     }
 
     fn finished(&mut self, run: &RunView) {

@@ -351,7 +351,7 @@ fn the_quiet_one_speaks_only_of_what_is_wrong() {
 #[test]
 fn programs_get_each_event_as_a_line_of_json() {
     let written = Written::default();
-    let mut watcher = json::Json::new(Box::new(written.clone()));
+    let mut watcher = json::Json::new(Box::new(written.clone()), Emit::new(Box::new(std::io::sink()), false));
     let run = run();
     for event in events(&run) {
         watcher.told(&event);
@@ -421,7 +421,7 @@ fn a_reader_who_goes_away_does_not_disturb_the_run() {
     let mut watchers: Vec<Box<dyn Watcher>> = vec![
         Box::new(plain::Plain::new(Emit::new(Box::new(Gone), true), looks(), plain::Detail::Attempts)),
         Box::new(dots::Dots::new(Emit::new(Box::new(Gone), true), looks())),
-        Box::new(json::Json::new(Box::new(Gone))),
+        Box::new(json::Json::new(Box::new(Gone), Emit::new(Box::new(Gone), false))),
     ];
     for watcher in &mut watchers {
         for event in events(&run) {

@@ -103,6 +103,86 @@ fn a_run_killed_ten_times_loses_nothing_and_leaves_nothing() {
     wait_until_gone(&cookie);
 }
 
+/// The agent process of a run.
+fn agent_of(run: &Child) -> String {
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.id())).unwrap();
+    let is_agent = |pid: &&str| {
+        let cmdline = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        cmdline.split(|b| *b == 0).any(|word| word == b"__agent")
+    };
+    children.split_whitespace().find(is_agent).expect("a run has an agent").to_owned()
+}
+
+#[test]
+fn a_run_whose_agent_is_killed_goes_on_with_another() {
+    let env = TestEnv::new();
+    let cookie = format!("COOKIE=agent-killed-{}", std::process::id());
+    let (name, value) = cookie.split_once('=').unwrap();
+    let items: Vec<String> = (0..12).map(|n| format!("\"{n}\"")).collect();
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"demo\"\n[env]\n{name} = \"{value}\"\n[limits]\njobs = 3\n\
+             [test.short]\nrun = \"true\"\nitems = [{0}]\n\
+             [test.long]\nrun = \"(setsid sleep 1000 &); echo x >> begun-$MUSTER_ITEM; while [ ! -e go ]; do sleep 0.02; done\"\n\
+             items = [\"a\", \"b\"]\npriority = 1\n\
+             [test.last]\nrun = \"true\"\nafter = [\"short\", \"long\"]\n",
+            items.join(",")
+        ),
+    );
+    let run = env.command(&["run", "--progress", "plain"]).stderr(Stdio::piped()).spawn().unwrap();
+    let begun =
+        |item: &str| std::fs::read_to_string(env.area().join(format!("begun-{item}"))).unwrap_or_default();
+    for time in 1..=3 {
+        while ["a", "b"].iter().any(|item| begun(item).lines().count() < time) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let sent = std::process::Command::new("kill").args(["-9", &agent_of(&run)]).status().unwrap();
+        assert!(sent.success());
+    }
+    while ["a", "b"].iter().any(|item| begun(item).lines().count() < 4) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Of those that the killed ones had started, nothing is left: a shell, its `sleep` and the one that
+    // went away, for each of both items.
+    while processes_with(&cookie) > 6 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    env.write("go", "");
+    let said = run.wait_with_output().unwrap();
+    let err = String::from_utf8(said.stderr).unwrap();
+    assert!(said.status.success(), "{err}");
+    assert_eq!(err.lines().filter(|l| l.starts_with("agent lost: signal: 9 (SIGKILL)")).count(), 3, "{err}");
+    let all = results(&env, "1");
+    assert_eq!(all.len(), 15);
+    assert!(all.values().all(|(verdict, attempts)| verdict == "pass" && *attempts == 1), "{all:?}");
+    wait_until_gone(&cookie);
+}
+
+#[test]
+fn a_test_that_kills_every_agent_ends_the_run_and_the_rest_can_be_gone_on_with() {
+    let env = TestEnv::new();
+    env.write(
+        "muster.toml",
+        "[area]\nname = \"demo\"\n[limits]\njobs = 1\n\
+         [test.first]\nrun = \"true\"\npriority = 2\n\
+         [test.killer]\nrun = \"echo x >> begun; [ -e tame ] || kill -9 $PPID; sleep 0.1\"\n\
+         [test.last]\nrun = \"true\"\nafter = \"killer\"\n",
+    );
+    let said = env.run(&["run", "--progress", "quiet"]);
+    assert_eq!(said.matches("agent lost: ").count(), 3, "{said}");
+    assert!(said.contains("the agent process ended 4 times in this run"), "{said}");
+    assert!(said.contains("`muster resume` goes on") && said.ends_with("--- exit 3\n"), "{said}");
+    assert_eq!(std::fs::read_to_string(env.area().join("begun")).unwrap().lines().count(), 4);
+    let open = |all: &BTreeMap<String, (String, usize)>| all.values().filter(|(v, _)| v == "open").count();
+    let all = results(&env, "1");
+    assert_eq!((all["first/"].0.as_str(), open(&all)), ("pass", 2));
+    env.write("tame", "");
+    assert_eq!(code(&env, &["resume", "1"]), 0);
+    let all = results(&env, "1");
+    assert!(all.values().all(|(verdict, attempts)| verdict == "pass" && *attempts == 1), "{all:?}");
+}
+
 #[test]
 fn ctrl_c_ends_with_grace_records_and_can_be_gone_on_with() {
     let env = TestEnv::new();
