@@ -3,6 +3,9 @@
 //! Nothing here reads a clock, a file, the environment or the network; `clippy.toml` beside this crate
 //! bans them. Time comes in as an argument, decisions go out as values.
 
+// What comes out of a hash table comes in another order each time.
+#![warn(clippy::iter_over_hash_type)]
+
 pub mod address;
 pub mod attempt;
 pub mod change;
