@@ -1,9 +1,10 @@
 //! What comes after what: names looked up, circles found.
 
 use super::decode::printable;
-use super::file::{AfterEntry, AfterKeys, AfterValue, List, Mode};
+use super::file::{AfterEntry, AfterKeys, AfterValue, List};
 use super::resolve::Resolver;
 use super::source::{At, Pos};
+use super::words::Mode;
 use muster_core::definition::{After, AfterMode, ItemMap, TestDef};
 
 /// Sets what each test comes after.

@@ -302,11 +302,16 @@ macro_rules! words {
         impl $crate::area::decode::Decode for $name {
             fn decode(node: &$crate::area::decode::Node<'_>, cx: &mut $crate::area::decode::Cx<'_>) -> Option<Self> {
                 let word = <String as $crate::area::decode::Decode>::decode(node, cx)?;
-                match word.as_str() {
-                    $($word => Some(Self($value)),)*
-                    _ => $crate::area::decode::wrong_word(node, cx, &word, &[$($word),*]),
+                match Self::ALL.iter().find(|(known, _)| *known == word) {
+                    Some((_, value)) => Some(Self(*value)),
+                    None => $crate::area::decode::wrong_word(node, cx, &word, Self::ALL.iter().map(|(w, _)| *w)),
                 }
             }
+        }
+
+        impl $name {
+            /// Every word with what it means.
+            pub(in crate::area) const ALL: &[(&str, $ty)] = &[$(($word, $value),)*];
         }
 
         impl schemars::JsonSchema for $name {
@@ -329,11 +334,11 @@ pub(super) fn wrong_word<T>(
     node: &Node<'_>,
     cx: &mut Cx<'_>,
     word: &str,
-    known: &[&'static str],
+    known: impl Iterator<Item = &'static str> + Clone,
 ) -> Option<T> {
     let pos = cx.pos(node);
-    let list: Vec<_> = known.iter().map(|k| format!("`{k}`")).collect();
-    let hint = cx.complaints.nearest(word, known.iter().copied());
+    let list: Vec<_> = known.clone().map(|k| format!("`{k}`")).collect();
+    let hint = cx.complaints.nearest(word, known);
     let message = format!("`{}` is none of {}", printable(word), list.join(", "));
     cx.complaints.error(pos, message).maybe_hint(hint);
     None

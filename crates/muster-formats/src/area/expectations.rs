@@ -3,9 +3,10 @@
 use super::LoadContext;
 use super::decode::printable;
 use super::error::Elsewhere;
-use super::file::{ExpectKeys, Expected, List};
+use super::file::{ExpectKeys, List};
 use super::resolve::Resolver;
 use super::source::At;
+use super::words::Expected;
 use crate::status_file;
 use muster_core::definition::{Expectation, ItemMatch, TestDef};
 use muster_core::select::wildcard;

@@ -29,6 +29,7 @@ mod source;
 mod suites;
 mod target;
 mod test_defs;
+mod words;
 
 pub use error::{ConfigError, Severity, Snippet};
 pub use schema::json_schema;

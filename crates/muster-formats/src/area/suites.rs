@@ -1,8 +1,9 @@
 //! Suites: who is asked for the items, and how.
 
-use super::file::{FrameworkName, ProgramValue, SuiteKeys};
+use super::file::{ProgramValue, SuiteKeys};
 use super::resolve::{Resolver, TestPlaces};
 use super::source::{At, Pos};
+use super::words::FrameworkName;
 use muster_core::definition::{Framework, Kind, Line, SuiteDef, TestDef};
 
 /// The keys of a framework beyond those of every suite.

@@ -2,14 +2,15 @@
 
 use super::decode::{Table, printable};
 use super::file::{
-    CommandValue, CommonKeys, Compare, List, LogKeys, MeasureKeys, RetriesValue, Settings, StepKeys,
-    StepValue, TestKeys, ToleranceValue,
+    CommandValue, CommonKeys, List, LogKeys, MeasureKeys, RetriesValue, Settings, StepKeys, StepValue,
+    TestKeys, ToleranceValue,
 };
 use super::limits::check_variable;
 use super::names::{Space, Use};
 use super::resolve::{Resolver, TestPlaces};
 use super::scalar::Scalar;
 use super::source::{At, Pos};
+use super::words::{Compare, ExitOutcome};
 use super::{conditions, items};
 use muster_core::definition::{
     Command, Count, ExpectedOutput, Items, Kind, Limits, Line, LogRule, MeasureRule, Needs, PassRule,
@@ -290,7 +291,7 @@ impl<'a> Resolver<'a, '_> {
         words
     }
 
-    fn exit(&mut self, table: &Table<super::file::ExitOutcome>) -> Vec<(i32, Outcome)> {
+    fn exit(&mut self, table: &Table<ExitOutcome>) -> Vec<(i32, Outcome)> {
         let mut codes: Vec<(i32, Outcome)> = Vec::new();
         for (key, outcome) in &table.0 {
             let code =
