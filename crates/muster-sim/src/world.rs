@@ -3,70 +3,44 @@
 //! After every step the lab, the ledgers and the [`Book`] are checked, and the store's snapshot must equal
 //! the lab's. In the end faults stop, and everything that was accepted must finish.
 
+/// Adds a line to the history, if it is recorded.
+macro_rules! say {
+    ($world:expr, $($text:tt)*) => {
+        if $world.record {
+            let line = format!($($text)*);
+            $world.note(line);
+        }
+    };
+}
+
+mod agents;
+mod faults;
+mod people;
+mod shell;
+
 use crate::area::{Truth, random_area};
 use crate::book::Book;
-use crate::build;
-use crate::host::{Due, Fact, Host};
+use crate::host::{Due, Host};
 use crate::mistake::Mistake;
 use crate::rng::Rng;
-use crate::shaky::{Journal, Next, Shaky};
-use muster_agent::ledger::Speak;
-use muster_core::change::{RunPhase, RunRecord, RunSpec};
+use crate::shaky::{Journal, Shaky};
+use faults::Weather;
+use muster_core::change::RunPhase;
 use muster_core::definition::AreaDef;
 use muster_core::exchange::{Exchange, Gauges, Orders};
-use muster_core::id::{AgentId, ItemIx, RunId, SessionId};
-use muster_core::lab::{Input, Policy, Rejected};
-use muster_core::plan::History;
-use muster_core::select::Selection;
+use muster_core::id::{AgentId, RunId, SessionId};
+use muster_core::lab::{Input, Policy};
 use muster_core::time::Time;
 use muster_server::Shell;
 use muster_store::{LabKey, Mem, Store as _};
+use people::Wish;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::sync::Arc;
 use std::time::Duration;
 
 const KEY: LabKey = LabKey(1);
 // Limit: a world that is not quiet by then has something wrong with it.
 const STEPS_MAX: usize = 50_000;
-
-/// How often things go wrong, in a thousand.
-#[derive(Clone, Copy, Debug)]
-struct Weather {
-    lost: u32,
-    doubled: u32,
-    /// Delayed by seconds, up to beyond every lease.
-    delayed: u32,
-    commit_refused: u32,
-    commit_unanswered: u32,
-    crash_before_acting: u32,
-}
-
-impl Weather {
-    const FINE: Self = Self {
-        lost: 0,
-        doubled: 0,
-        delayed: 0,
-        commit_refused: 0,
-        commit_unanswered: 0,
-        crash_before_acting: 0,
-    };
-
-    /// Each kind of fault is absent from some worlds: what one hides, another shows.
-    fn random(rng: &mut Rng) -> Self {
-        let mut some = |most: usize| {
-            if rng.permille(400) { 0 } else { u32::try_from(rng.below(most)).unwrap_or(0) }
-        };
-        Self {
-            lost: some(200),
-            doubled: some(200),
-            delayed: some(60),
-            commit_refused: some(20),
-            commit_unanswered: some(20),
-            crash_before_acting: some(30),
-        }
-    }
-}
 
 enum Event {
     /// An exchange reaches the shell.
@@ -88,13 +62,6 @@ enum Event {
     Person,
     /// Faults end, and people want nothing more.
     Quiet,
-}
-
-/// What people want of the shell.
-enum Wish {
-    Create(Arc<RunRecord>),
-    Stop(RunId, bool),
-    Reopen(RunId),
 }
 
 /// A whole lab.
@@ -129,15 +96,6 @@ pub struct World {
     /// What happened, if it is recorded.
     pub history: Vec<String>,
     hash: u64,
-}
-
-macro_rules! say {
-    ($world:expr, $($text:tt)*) => {
-        if $world.record {
-            let line = format!($($text)*);
-            $world.note(line);
-        }
-    };
 }
 
 impl World {
@@ -304,150 +262,6 @@ impl World {
         }
     }
 
-    // ---- the shell
-
-    fn turn_soon(&mut self) {
-        let after = self.rng.duration(Duration::from_micros(1), Duration::from_millis(5));
-        self.turn_by(self.now + after);
-    }
-
-    fn turn_by(&mut self, at: Time) {
-        if self.turn_at.is_none_or(|t| at < t) {
-            self.turn_at = Some(at);
-            self.at(at.since(self.now), Event::Turn);
-        }
-    }
-
-    fn turn(&mut self) {
-        if self.turn_at != Some(self.now) {
-            return;
-        }
-        self.turn_at = None;
-        let Some(mut shell) = self.shell.take() else { return };
-        let mut inputs = std::mem::take(&mut self.inbox);
-        for wish in &self.wishes {
-            match wish {
-                // It may have been recorded, and over, before the shell was lost with the answer.
-                Wish::Create(record) if shell.store().load_run_snapshot(record.id).is_ok() => {}
-                Wish::Create(record) => {
-                    let (record, history) = (Arc::clone(record), Arc::new(self.truth));
-                    inputs.push(Input::CreateRun { record, history });
-                }
-                Wish::Stop(run, kill) => {
-                    inputs.push(Input::StopRun { run: *run, reason: "a person".to_owned(), kill: *kill });
-                }
-                Wish::Reopen(run) => {
-                    let snapshot =
-                        shell.store().load_run_snapshot(*run).expect("an accepted run is never lost");
-                    let records = self.book.run(*run).map_or(0, crate::book::RunBook::len);
-                    let items = (0..self.rng.below(4))
-                        .map(|_| ItemIx(u32::try_from(self.rng.below(records)).expect("few")));
-                    let items = items.collect();
-                    let (snapshot, history) = (Box::new(snapshot), Arc::new(self.truth));
-                    inputs.push(Input::ReopenRun { snapshot, items, replanned: None, history });
-                }
-            }
-        }
-        if self.rng.permille(self.weather.commit_refused) {
-            self.journal.next(Next::Refuses);
-        } else if self.rng.permille(self.weather.commit_unanswered) {
-            self.journal.next(Next::RecordsAndFails);
-        }
-        let turn = shell.turn(self.now, inputs);
-        self.journal.next(Next::Works);
-        let recorded = self.journal.take();
-        self.book.record(&recorded);
-        if !recorded.is_empty() {
-            self.progress = self.now;
-        }
-        for change in &recorded {
-            say!(self, "  recorded {change:?}");
-        }
-        let turn = match turn {
-            Ok(turn) => turn,
-            Err(error) => {
-                say!(self, "the shell is lost: {error:?}");
-                self.shell_down();
-                return;
-            }
-        };
-        shell.lab().check();
-        let stored = shell.store().load_snapshot().expect("memory can be read");
-        assert_eq!(stored, shell.lab().snapshot(), "the record is what the lab knows");
-        if self.rng.permille(self.weather.crash_before_acting) {
-            say!(self, "the shell is lost before it acts");
-            self.shell_down();
-            return;
-        }
-        self.book.told(&turn.told, &recorded);
-        for (place, rejected) in &turn.rejected {
-            match rejected {
-                Rejected::Stale { .. } | Rejected::NoSuchRun(_) | Rejected::RunExists(_) => {}
-                Rejected::Plan(_) | Rejected::Selector { .. } => {
-                    panic!("input {place} was made well, but {rejected}")
-                }
-            }
-        }
-        for wish in std::mem::take(&mut self.wishes) {
-            if let Wish::Create(record) = wish {
-                self.accepted.insert(record.id);
-            }
-        }
-        for run in &self.accepted {
-            assert!(self.book.run(*run).is_some(), "{run} was accepted and is not recorded");
-        }
-        for (agent, orders) in turn.orders {
-            say!(
-                self,
-                "orders to {agent} #{} acked {} units {:?} new {:?} kill {}",
-                orders.seq,
-                orders.acked,
-                orders.units.iter().map(|w| (w.unit.0, w.give_back)).collect::<Vec<_>>(),
-                orders.new.iter().map(|u| u.id.0).collect::<Vec<_>>(),
-                orders.kill
-            );
-            self.send(agent, || Event::ToAgent(agent, orders.clone()));
-        }
-        let wake = shell.wake_at();
-        self.shell = Some(shell);
-        if let Some(wake) = wake {
-            self.turn_by(wake.max(self.now + Duration::from_micros(1)));
-        }
-    }
-
-    fn shell_down(&mut self) {
-        self.shell = None;
-        self.journal.crash();
-        self.inbox.clear();
-        self.turn_at = None;
-        let most = if self.rng.permille(100) { self.policy.lease * 2 } else { Duration::from_secs(1) };
-        let after = self.rng.duration(Duration::from_millis(1), most);
-        self.at(after, Event::ShellUp);
-    }
-
-    fn shell_up(&mut self) {
-        if self.shell.is_some() {
-            return;
-        }
-        let truth = self.truth;
-        let history = move |_: &RunRecord| -> Arc<dyn History + Send + Sync> { Arc::new(truth) };
-        let store = Shaky::new(self.mem.handle(KEY), self.journal.clone());
-        let mut shell =
-            Shell::restore(store, self.policy, self.now, &history).expect("the record can be used");
-        shell.lab().check();
-        let stored = shell.store().load_snapshot().expect("memory can be read");
-        assert_eq!(stored, shell.lab().snapshot(), "what is restored is what was recorded");
-        for run in &self.accepted {
-            let lost = shell.store().load_run_snapshot(*run).is_err();
-            assert!(!lost, "{run} was accepted and is lost");
-        }
-        say!(self, "the shell is up");
-        self.shell = Some(shell);
-        self.turn_soon();
-    }
-
-    // ---- the network
-
     fn send(&mut self, agent: AgentId, event: impl Fn() -> Event) {
         let n = usize::try_from(agent.0 - 1).expect("agents are hosts' numbers from 1");
         let copies = if self.rng.permille(self.weather.doubled) { 2 } else { 1 };
@@ -464,194 +278,6 @@ impl World {
             self.at(delay, event());
         }
     }
-
-    // ---- agents
-
-    fn agent_hears(&mut self, agent: AgentId, orders: Orders) {
-        let n = usize::try_from(agent.0 - 1).expect("agents are hosts' numbers from 1");
-        say!(self, "{agent} hears #{}", orders.seq);
-        let mut facts = Vec::new();
-        let limit = (self.mistake != Mistake::GoOnWithoutLab).then_some(self.patience);
-        let host = &mut self.hosts[n];
-        let due = host.receive(self.now, orders, limit, &mut self.rng, &self.truth, &mut facts);
-        self.carry_on(n, due, facts);
-    }
-
-    fn wake(&mut self, n: usize) {
-        if self.hosts[n].wake != Some(self.now) || self.hosts[n].ledger.is_none() {
-            return;
-        }
-        self.hosts[n].wake = None;
-        if self.mistake != Mistake::GoOnWithoutLab {
-            let mut facts = Vec::new();
-            let due = self.hosts[n].sweep(self.now, self.patience, &mut self.rng, &self.truth, &mut facts);
-            self.carry_on(n, due, facts);
-        }
-        let clock = self.hosts[n].clock(self.now);
-        let host = &mut self.hosts[n];
-        let Some(ledger) = &mut host.ledger else { return };
-        if ledger.wants_to_speak(clock) == Speak::Now {
-            let mut exchange = ledger.exchange(clock, host.gauges);
-            if self.mistake == Mistake::ForgetUnacknowledged {
-                exchange.finished.retain(|f| f.spool > host.forgotten);
-                host.forgotten = exchange.finished.last().map_or(host.forgotten, |f| f.spool);
-            }
-            let (id, exchange) = (host.id, Box::new(exchange));
-            say!(self, "{id} says #{}", exchange.seq);
-            self.send(id, || Event::ToShell(exchange.clone()));
-        }
-        self.poke(n);
-    }
-
-    fn due(&mut self, n: usize, due: Due) {
-        let mut facts = Vec::new();
-        let due = self.hosts[n].happen(self.now, due, &self.truth, &mut facts);
-        self.carry_on(n, due, facts);
-    }
-
-    fn carry_on(&mut self, n: usize, due: Vec<Due>, facts: Vec<Fact>) {
-        let name = format!("h{n}");
-        for fact in facts {
-            match &fact {
-                Fact::Started { taken, device } => say!(
-                    self,
-                    "{name}/{device} starts {} of `{}` {:?}",
-                    taken.unit.id,
-                    taken.test.def.name,
-                    taken
-                        .unit
-                        .attempts
-                        .iter()
-                        .map(|a| (a.attempt.item.0, a.attempt.attempt))
-                        .collect::<Vec<_>>()
-                ),
-                Fact::Ended { unit, attempt, result } => {
-                    say!(
-                        self,
-                        "{name} {unit} {}#{} came to {}",
-                        attempt.item,
-                        attempt.attempt,
-                        result.outcome
-                    );
-                }
-                Fact::Gone { unit } => say!(self, "{name} {unit} is over"),
-            }
-            self.book.fact(&name, fact);
-        }
-        for due in due {
-            self.at(due.at.since(self.now), Event::Due(n, due));
-        }
-        if let Some(ledger) = &self.hosts[n].ledger {
-            ledger.check();
-        }
-        self.poke(n);
-    }
-
-    /// Sees to it that an agent is asked when it wants to speak.
-    fn poke(&mut self, n: usize) {
-        let clock = self.hosts[n].clock(self.now);
-        let Some(ledger) = &self.hosts[n].ledger else { return };
-        let at = match ledger.wants_to_speak(clock) {
-            Speak::Now => self.now + Duration::from_micros(1),
-            Speak::At(at) => self.now + at.since(clock).max(Duration::from_micros(1)),
-        };
-        let sooner = self.hosts[n].wake.is_none_or(|w| at < w || w <= self.now);
-        if sooner {
-            self.hosts[n].wake = Some(at);
-            self.at(at.since(self.now), Event::Wake(n));
-        }
-    }
-
-    // ---- what goes wrong
-
-    fn fault(&mut self) {
-        if self.quiet {
-            return;
-        }
-        let n = self.rng.below(self.hosts.len());
-        match self.rng.below(8) {
-            0 => {
-                say!(self, "the shell is killed");
-                self.shell_down();
-            }
-            1 | 2 => self.crash_agent(n),
-            3 | 4 => {
-                let most = if self.rng.permille(300) { self.policy.lease * 3 } else { self.policy.lease };
-                let lasts = self.rng.duration(Duration::from_millis(10), most);
-                say!(self, "h{n} is cut off for {lasts:?}");
-                self.hosts[n].parted_until = self.now + lasts;
-            }
-            _ => {
-                let load = *self.rng.pick(&[0.1, 1.0, 3.0]).unwrap_or(&0.1);
-                let disk = *self.rng.pick(&[100, 1000, 1000]).unwrap_or(&1000);
-                self.hosts[n].gauges = Gauges { load_per_core: load, disk_free_bytes: disk };
-            }
-        }
-        let after = self.rng.duration(Duration::from_millis(20), self.policy.lease);
-        self.at(after, Event::Fault);
-    }
-
-    fn crash_agent(&mut self, n: usize) {
-        let (id, session) = (self.hosts[n].id, self.hosts[n].session);
-        if self.hosts[n].ledger.is_none() {
-            return;
-        }
-        say!(self, "{id} is killed");
-        let mut facts = Vec::new();
-        self.hosts[n].crash(&mut facts);
-        self.carry_on(n, Vec::new(), facts);
-        if self.rng.permille(300) {
-            self.send(id, || Event::Gone(id, session));
-        }
-        let after = self.rng.duration(Duration::from_millis(1), self.policy.lease);
-        self.at(after, Event::AgentUp(n));
-    }
-
-    // ---- people
-
-    fn person(&mut self) {
-        if self.quiet {
-            return;
-        }
-        let runs: Vec<RunId> = self.accepted.iter().copied().collect();
-        let active = self.book.runs().filter(|(_, r)| r.phase == RunPhase::Active).count();
-        match (self.rng.below(6), self.rng.pick(&runs).copied()) {
-            (0..=2, _) | (_, None) if active < 2 && self.runs_made < 4 => self.ask_for_run(),
-            (3, Some(run)) => {
-                let kill = self.rng.permille(300);
-                say!(self, "a person stops {run}, kill {kill}");
-                self.wishes.push(Wish::Stop(run, kill));
-            }
-            (4 | 5, Some(run)) => {
-                say!(self, "a person reopens {run}");
-                self.wishes.push(Wish::Reopen(run));
-            }
-            _ => {}
-        }
-        if self.shell.is_some() {
-            self.turn_soon();
-        }
-        let after = self.rng.duration(Duration::from_millis(100), self.policy.lease);
-        self.at(after, Event::Person);
-    }
-
-    fn ask_for_run(&mut self) {
-        let patterns = if self.rng.permille(200) {
-            vec![format!("t{}", self.rng.below(self.area.tests.len()))]
-        } else {
-            vec![]
-        };
-        let selection = Selection { patterns, ..Selection::default() };
-        let failures_max = self.rng.permille(150).then_some(2);
-        let spec = RunSpec { failures_max, ..build::spec(&self.area, selection) };
-        self.runs_made += 1;
-        let record = build::run_record(&self.area, self.runs_made, self.now, spec, &self.truth);
-        let record = Arc::new(record.expect("random areas can be planned"));
-        say!(self, "a person asks for {} of {} tests", record.id, record.plan.tests.len());
-        self.wishes.push(Wish::Create(record));
-    }
-
-    // ---- the end
 
     fn calm(&mut self) {
         say!(self, "from now on all is quiet");

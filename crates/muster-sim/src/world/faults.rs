@@ -1,0 +1,89 @@
+//! What goes wrong in a world.
+
+use super::{Event, World};
+use crate::rng::Rng;
+use muster_core::exchange::Gauges;
+use std::time::Duration;
+
+/// How often things go wrong, in a thousand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weather {
+    pub(super) lost: u32,
+    pub(super) doubled: u32,
+    /// Delayed by seconds, up to beyond every lease.
+    pub(super) delayed: u32,
+    pub(super) commit_refused: u32,
+    pub(super) commit_unanswered: u32,
+    pub(super) crash_before_acting: u32,
+}
+
+impl Weather {
+    pub(super) const FINE: Self = Self {
+        lost: 0,
+        doubled: 0,
+        delayed: 0,
+        commit_refused: 0,
+        commit_unanswered: 0,
+        crash_before_acting: 0,
+    };
+
+    /// Each kind of fault is absent from some worlds: what one hides, another shows.
+    pub(super) fn random(rng: &mut Rng) -> Self {
+        let mut some = |most: usize| {
+            if rng.permille(400) { 0 } else { u32::try_from(rng.below(most)).unwrap_or(0) }
+        };
+        Self {
+            lost: some(200),
+            doubled: some(200),
+            delayed: some(60),
+            commit_refused: some(20),
+            commit_unanswered: some(20),
+            crash_before_acting: some(30),
+        }
+    }
+}
+
+impl World {
+    pub(super) fn fault(&mut self) {
+        if self.quiet {
+            return;
+        }
+        let n = self.rng.below(self.hosts.len());
+        match self.rng.below(8) {
+            0 => {
+                say!(self, "the shell is killed");
+                self.shell_down();
+            }
+            1 | 2 => self.crash_agent(n),
+            3 | 4 => {
+                let most = if self.rng.permille(300) { self.policy.lease * 3 } else { self.policy.lease };
+                let lasts = self.rng.duration(Duration::from_millis(10), most);
+                say!(self, "h{n} is cut off for {lasts:?}");
+                self.hosts[n].parted_until = self.now + lasts;
+            }
+            _ => {
+                let load = *self.rng.pick(&[0.1, 1.0, 3.0]).unwrap_or(&0.1);
+                let disk = *self.rng.pick(&[100, 1000, 1000]).unwrap_or(&1000);
+                self.hosts[n].gauges = Gauges { load_per_core: load, disk_free_bytes: disk };
+            }
+        }
+        let after = self.rng.duration(Duration::from_millis(20), self.policy.lease);
+        self.at(after, Event::Fault);
+    }
+
+    fn crash_agent(&mut self, n: usize) {
+        let (id, session) = (self.hosts[n].id, self.hosts[n].session);
+        if self.hosts[n].ledger.is_none() {
+            return;
+        }
+        say!(self, "{id} is killed");
+        let mut facts = Vec::new();
+        self.hosts[n].crash(&mut facts);
+        self.carry_on(n, Vec::new(), facts);
+        if self.rng.permille(300) {
+            self.send(id, || Event::Gone(id, session));
+        }
+        let after = self.rng.duration(Duration::from_millis(1), self.policy.lease);
+        self.at(after, Event::AgentUp(n));
+    }
+}
