@@ -34,17 +34,7 @@ impl Dots {
     fn say_news(&mut self) {
         for news in self.tally.drain() {
             match news {
-                News::Started => {
-                    let t = &self.tally;
-                    self.emit.line(&lines::opening(
-                        &t.address,
-                        &t.name,
-                        &t.target,
-                        t.tests,
-                        t.items,
-                        t.undiscovered,
-                    ));
-                }
+                News::Started => self.emit.line(&lines::opening(&self.tally)),
                 News::Item(item) => self.say_sign(item.verdict),
                 News::Attempt(_) | News::Test { .. } => {}
             }

@@ -1,7 +1,7 @@
 //! The lines in which attempts, items and tests are told, the same in every way of showing progress.
 
 use super::style::{DIM, HEAD, INFO, LABEL_WIDTH, counted, label, of, of_outcome, paint};
-use super::tally::{AttemptNews, ItemNews, Key};
+use super::tally::{AttemptNews, ItemNews, Key, Tally};
 use super::text::add;
 use super::text::{self, cut, cut_middle, visible};
 use muster_core::address::item_name;
@@ -176,14 +176,9 @@ pub(super) fn name_of(key: &Key) -> String {
 }
 
 /// The line that opens a run: `demo/42 nightly, for linux/release: 12 tests, 340 items`.
-pub(super) fn opening(
-    address: &str,
-    name: &str,
-    target: &str,
-    tests: u32,
-    items: u32,
-    undiscovered: u32,
-) -> String {
+pub(super) fn opening(run: &Tally) -> String {
+    let Tally { address, name, target, tests, items, undiscovered, .. } = run;
+    let (tests, items, undiscovered) = (*tests, *items, *undiscovered);
     let mut line = paint(HEAD, visible(address));
     if !name.is_empty() {
         add!(line, " {}", paint(INFO, visible(name)));

@@ -92,17 +92,7 @@ impl Live {
         let mut left_out = 0u64;
         for news in self.tally.drain() {
             match news {
-                News::Started => {
-                    let t = &self.tally;
-                    self.emit.line(&lines::opening(
-                        &t.address,
-                        &t.name,
-                        &t.target,
-                        t.tests,
-                        t.items,
-                        t.undiscovered,
-                    ));
-                }
+                News::Started => self.emit.line(&lines::opening(&self.tally)),
                 News::Item(_) if told == TOLD_MAX => left_out += 1,
                 News::Item(item) => {
                     told += 1;

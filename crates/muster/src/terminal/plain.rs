@@ -51,17 +51,7 @@ impl Plain {
         let mut looked_into = 0;
         for news in self.tally.drain() {
             match news {
-                News::Started => {
-                    let t = &self.tally;
-                    self.emit.line(&lines::opening(
-                        &t.address,
-                        &t.name,
-                        &t.target,
-                        t.tests,
-                        t.items,
-                        t.undiscovered,
-                    ));
-                }
+                News::Started => self.emit.line(&lines::opening(&self.tally)),
                 News::Attempt(news) => self.emit.lines(lines::attempt(&news, &*self.looks.logs, width)),
                 // Attempts have told what there is, unless there was none or they were judged otherwise.
                 News::Item(news) if self.detail == Detail::Attempts => {
