@@ -30,6 +30,24 @@ pub struct AttemptResult {
     pub leaked: u32,
 }
 
+impl AttemptResult {
+    /// One of which nothing else is known: it printed nothing, measured nothing and used nothing.
+    pub fn bare(outcome: Outcome, cause: Cause, started: Time, duration: Duration) -> Self {
+        Self {
+            outcome,
+            cause,
+            message: String::new(),
+            started,
+            duration,
+            usage: Usage::default(),
+            steps: Vec::new(),
+            measures: Vec::new(),
+            output: Output::None,
+            leaked: 0,
+        }
+    }
+}
+
 /// Why an attempt came to its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {

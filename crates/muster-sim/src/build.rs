@@ -2,7 +2,7 @@
 //!
 //! Everything returned is plain data with public fields; what a test is about it sets itself.
 
-use muster_core::attempt::{AttemptResult, Cause, Output, Usage};
+use muster_core::attempt::{AttemptResult, Cause};
 use muster_core::change::{Placement, RunRecord, RunSpec};
 use muster_core::definition::{
     AreaDef, Command, ItemDef, Items, Kind, Limits, Line, Needs, PassRule, Proceed, Retries, Step, TestDef,
@@ -105,18 +105,8 @@ pub fn result(outcome: Outcome, started: Time, duration: Duration) -> AttemptRes
         Outcome::Crash => Cause::Signal(11),
         Outcome::Cancelled => Cause::Stopped("stopped".to_owned()),
     };
-    AttemptResult {
-        outcome,
-        cause,
-        message: if outcome == Outcome::Pass { String::new() } else { format!("it said {outcome}") },
-        started,
-        duration,
-        usage: Usage::default(),
-        steps: Vec::new(),
-        measures: Vec::new(),
-        output: Output::None,
-        leaked: 0,
-    }
+    let message = if outcome == Outcome::Pass { String::new() } else { format!("it said {outcome}") };
+    AttemptResult { message, ..AttemptResult::bare(outcome, cause, started, duration) }
 }
 
 /// An attempt that could not be run for a fault of the lab's.

@@ -8,7 +8,7 @@ use super::scratch::{self, Left, WorkDir};
 use super::{Ears, Host};
 use crate::exec::{Limits, ProcessSpec};
 use crate::ledger::Taken;
-use muster_core::attempt::{AttemptResult, Cause, Output, Usage};
+use muster_core::attempt::{AttemptResult, Cause, Usage};
 use muster_core::exchange::{AttemptEnd, RunContext, TestContext, Unit, UnitAttempt};
 use muster_core::id::AttemptRef;
 use muster_core::outcome::Outcome;
@@ -149,18 +149,9 @@ impl Job {
 
     /// A result that is the lab's fault.
     pub(super) fn error(&self, why: String) -> AttemptResult {
-        AttemptResult {
-            outcome: Outcome::Error,
-            message: why.clone(),
-            cause: Cause::Lab(why),
-            started: self.now(),
-            duration: Duration::ZERO,
-            usage: Usage::default(),
-            steps: Vec::new(),
-            measures: Vec::new(),
-            output: Output::None,
-            leaked: 0,
-        }
+        let message = why.clone();
+        let bare = AttemptResult::bare(Outcome::Error, Cause::Lab(why), self.now(), Duration::ZERO);
+        AttemptResult { message, ..bare }
     }
 }
 
