@@ -30,6 +30,7 @@ use crate::attempt::{Cause, Measured};
 use crate::definition::{ExpectedOutput, LogMeaning, PassRule};
 use crate::outcome::Outcome;
 use log::LogRules;
+use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -48,6 +49,40 @@ pub enum Ended {
     Stopped(String),
     /// It could not be started, and why.
     NotStarted(String),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "exited with code {code}"),
+            Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
+            Self::HardLimit(d) => write!(f, "did not end within {d:?}"),
+            Self::SilenceLimit(d) => write!(f, "printed nothing for {d:?}"),
+            Self::Stopped(why) => write!(f, "was stopped: {why}"),
+            Self::NotStarted(why) => write!(f, "could not be started: {why}"),
+        }
+    }
+}
+
+impl Ended {
+    /// What this end says about the item that a framework was running, where nothing else does, and the
+    /// cause. Exit code 0 is a pass, any other a failure: frameworks do not know the contract of plain
+    /// tests.
+    pub fn judgement(&self) -> (Outcome, Cause) {
+        self.judge_by(|code| if code == 0 { Outcome::Pass } else { Outcome::Fail })
+    }
+
+    /// What this end says, where exit codes mean this.
+    fn judge_by(&self, of_code: impl FnOnce(i32) -> Outcome) -> (Outcome, Cause) {
+        match self {
+            Self::Exit(code) => (of_code(*code), Cause::Exit(*code)),
+            Self::Signal(signal) => (Outcome::Crash, Cause::Signal(*signal)),
+            Self::HardLimit(limit) => (Outcome::Timeout, Cause::HardLimit(*limit)),
+            Self::SilenceLimit(limit) => (Outcome::Timeout, Cause::SilenceLimit(*limit)),
+            Self::Stopped(why) => (Outcome::Cancelled, Cause::Stopped(why.clone())),
+            Self::NotStarted(why) => (Outcome::Error, Cause::Lab(why.clone())),
+        }
+    }
 }
 
 /// A pass rule ready for use: its patterns are compiled once per test, not once per attempt.
@@ -129,23 +164,15 @@ impl CompiledRule {
     /// What the end of a process says by itself: the contract (0 pass, 77 skip, 99 error, else fail; a
     /// signal is a crash), unless the rule gives the exit code another meaning.
     pub fn of_end(&self, ended: &Ended) -> (Outcome, Cause) {
-        match ended {
-            Ended::Exit(code) => {
-                let own = self.rule.exit.iter().find(|(c, _)| c == code).map(|(_, outcome)| *outcome);
-                let contract = match code {
-                    0 => Outcome::Pass,
-                    77 => Outcome::Skip,
-                    99 => Outcome::Error,
-                    _ => Outcome::Fail,
-                };
-                (own.unwrap_or(contract), Cause::Exit(*code))
-            }
-            Ended::Signal(signal) => (Outcome::Crash, Cause::Signal(*signal)),
-            Ended::HardLimit(limit) => (Outcome::Timeout, Cause::HardLimit(*limit)),
-            Ended::SilenceLimit(limit) => (Outcome::Timeout, Cause::SilenceLimit(*limit)),
-            Ended::Stopped(why) => (Outcome::Cancelled, Cause::Stopped(why.clone())),
-            Ended::NotStarted(why) => (Outcome::Error, Cause::Lab(why.clone())),
-        }
+        ended.judge_by(|code| {
+            let own = self.rule.exit.iter().find(|(c, _)| *c == code).map(|(_, outcome)| *outcome);
+            own.unwrap_or(match code {
+                0 => Outcome::Pass,
+                77 => Outcome::Skip,
+                99 => Outcome::Error,
+                _ => Outcome::Fail,
+            })
+        })
     }
 
     /// Whether [`CompiledRule::judge`] looks into the log where the end came to this.

@@ -2,7 +2,7 @@
 
 use super::job::{Job, Manner};
 use super::prepared::{StepPlan, within};
-use super::{shell, steps, suite_end};
+use super::{ended, shell, steps};
 use crate::exec::{Next, ProcessEnd, Task};
 use muster_core::attempt::{AttemptResult, Cause, Output, Usage};
 use muster_core::definition::{Kind, PassRule, Proceed};
@@ -275,7 +275,7 @@ impl BatchTask {
 
     /// How the process ended. A stop that was asked for because an item reached its limit is that limit.
     fn end_of(&self, process: &ProcessEnd) -> End {
-        let end = suite_end(process.status.clone());
+        let end = ended(process.status.clone());
         if self.is_alone() || !matches!(end, End::Stopped(_) | End::HardLimit(_)) {
             return end;
         }

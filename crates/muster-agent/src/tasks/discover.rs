@@ -8,7 +8,7 @@ use super::item_lines;
 use super::job::{Job, Manner, add_usage};
 use super::logs::Joined;
 use super::prepared::{StepPlan, within};
-use super::{STOPPED, shell, suite_end};
+use super::{STOPPED, ended, shell};
 use crate::exec::{Next, ProcessEnd, Status, Task};
 use muster_core::attempt::{AttemptResult, Cause, Output, Usage};
 use muster_core::definition::{Command, Items, Kind, Line, Proceed};
@@ -145,7 +145,7 @@ impl DiscoverTask {
             let why = format!("it printed more than {} MiB", ANSWER_BYTES_MAX >> 20);
             return self.fail(Outcome::Fail, Cause::Lab(why.clone()), why);
         }
-        self.go_on(Some(Answer::Ran { end: suite_end(status), stdout, stderr, report }))
+        self.go_on(Some(Answer::Ran { end: ended(status), stdout, stderr, report }))
     }
 
     fn found(&mut self, found: Found) -> Next {

@@ -34,7 +34,6 @@ use muster_core::exchange::{AttemptEnd, DeviceOffer};
 use muster_core::id::{AttemptRef, RunId, TestIx, UnitId};
 use muster_core::judge::Ended;
 use muster_core::time::Time;
-use muster_formats::suite::End;
 use prepared::Prepared;
 use scratch::Scratch;
 use std::collections::HashMap;
@@ -136,16 +135,5 @@ fn ended(status: Status) -> Ended {
         Status::SilenceLimit(limit) => Ended::SilenceLimit(limit),
         Status::Stopped => Ended::Stopped(STOPPED.to_owned()),
         Status::NotStarted(why) => Ended::NotStarted(why),
-    }
-}
-
-fn suite_end(status: Status) -> End {
-    match status {
-        Status::Exit(code) => End::Exit(code),
-        Status::Signal(signal) => End::Signal(signal),
-        Status::HardLimit(limit) => End::HardLimit(limit),
-        Status::SilenceLimit(limit) => End::SilenceLimit(limit),
-        Status::Stopped => End::Stopped(STOPPED.to_owned()),
-        Status::NotStarted(why) => End::NotStarted(why),
     }
 }

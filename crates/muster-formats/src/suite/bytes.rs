@@ -1,5 +1,12 @@
 //! Looking for bytes in bytes.
 
+/// Moves bytes to the end of `line`, up to and with the first line feed or all there are.
+pub(super) fn take_line(bytes: &mut &[u8], line: &mut Vec<u8>) {
+    let take = bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |i| i + 1);
+    line.extend_from_slice(&bytes[..take]);
+    *bytes = &bytes[take..];
+}
+
 /// Where `needle` first is.
 pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|w| w == needle)

@@ -1,6 +1,7 @@
 //! `gtest`: Googletest binaries, which list themselves and report each test as it ends.
 
 use super::batch::{Book, Said};
+use super::bytes::take_line;
 use super::template::shown;
 use super::{
     Answer, Ask, Discovery, DiscoveryError, End, Judge, Launch, LaunchItem, Reader, Reported, SuiteCommand,
@@ -282,9 +283,7 @@ impl Reader for GtestReader {
             return;
         }
         while !bytes.is_empty() {
-            let take = bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |i| i + 1);
-            self.line.extend_from_slice(&bytes[..take]);
-            bytes = &bytes[take..];
+            take_line(&mut bytes, &mut self.line);
             if self.line.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.line);
                 self.whole_line(at, &line, out);

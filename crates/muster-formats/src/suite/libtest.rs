@@ -6,7 +6,7 @@
 //! of them, the blank line and heading that end the list. What failing tests printed comes at the very end, after `failures:`.
 
 use super::batch::{Book, Said};
-use super::bytes::{find, rfind};
+use super::bytes::{find, rfind, take_line};
 use super::item_log::ItemLog;
 use super::{End, ItemEnd, LaunchItem, Reader, Reported};
 use muster_core::attempt::Cause;
@@ -116,9 +116,7 @@ impl LibtestReader {
 
     fn stdout(&mut self, at: Duration, mut bytes: &[u8], out: &mut Vec<Reported>) {
         while !bytes.is_empty() {
-            let take = bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |i| i + 1);
-            self.line.extend_from_slice(&bytes[..take]);
-            bytes = &bytes[take..];
+            take_line(&mut bytes, &mut self.line);
             if let Some((index, len)) = self.started() {
                 self.believe(out);
                 self.begun += 1;

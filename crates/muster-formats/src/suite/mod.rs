@@ -22,6 +22,8 @@ mod single;
 mod tap;
 mod template;
 
+pub use muster_core::judge::Ended as End;
+
 use muster_core::attempt::{Cause, StepResult};
 use muster_core::definition::{Framework, Line, PassRule, SuiteDef, TestDef};
 use muster_core::exchange::{Found, Group, UnitAttempt};
@@ -134,56 +136,10 @@ impl fmt::Display for Detail<'_> {
     }
 }
 
-/// How a process ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// It exited with this code.
-    Exit(i32),
-    /// A signal that was not Muster's ended it.
-    Signal(i32),
-    /// The hard limit ended it.
-    HardLimit(Duration),
-    /// The silence limit ended it.
-    SilenceLimit(Duration),
-    /// It was stopped on request, and why.
-    Stopped(String),
-    /// It could not be started, and why.
-    NotStarted(String),
-}
-
 impl SuiteCommand {
     /// A command in the test's own directory and environment.
     pub(crate) fn plain(line: Line) -> Self {
         Self { line, dir: String::new(), env: Vec::new(), unset: Vec::new(), report: false }
-    }
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exit(code) => write!(f, "exited with code {code}"),
-            Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
-            Self::HardLimit(d) => write!(f, "did not end within {d:?}"),
-            Self::SilenceLimit(d) => write!(f, "printed nothing for {d:?}"),
-            Self::Stopped(why) => write!(f, "was stopped: {why}"),
-            Self::NotStarted(why) => write!(f, "could not be started: {why}"),
-        }
-    }
-}
-
-impl End {
-    /// What this end says about the item that was running, where nothing else does, and the cause.
-    /// Exit code 0 is a pass, any other a failure: frameworks do not know the contract of plain tests.
-    pub fn judgement(&self) -> (Outcome, Cause) {
-        match self {
-            Self::Exit(0) => (Outcome::Pass, Cause::Exit(0)),
-            Self::Exit(code) => (Outcome::Fail, Cause::Exit(*code)),
-            Self::Signal(signal) => (Outcome::Crash, Cause::Signal(*signal)),
-            Self::HardLimit(d) => (Outcome::Timeout, Cause::HardLimit(*d)),
-            Self::SilenceLimit(d) => (Outcome::Timeout, Cause::SilenceLimit(*d)),
-            Self::Stopped(why) => (Outcome::Cancelled, Cause::Stopped(why.clone())),
-            Self::NotStarted(why) => (Outcome::Error, Cause::Lab(why.clone())),
-        }
     }
 }
 
@@ -340,10 +296,7 @@ fn tail(stderr: &[u8]) -> String {
 fn shorten(line: &str) -> std::borrow::Cow<'_, str> {
     // Limit: a few lines of a terminal.
     const CHARS: usize = 300;
-    match line.char_indices().nth(CHARS) {
-        Some((at, _)) => format!("{}…", &line[..at]).into(),
-        None => line.into(),
-    }
+    muster_core::text::shorten(line, CHARS)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `tap`: programs that print TAP. Each program is an item, each test point a step of it.
 
 use super::batch::with_last_words;
+use super::bytes::take_line;
 use super::item_log::ItemLog;
 use super::{Answer, Ask, Discovery, End, ItemEnd, Judge, Launch, LaunchItem, Reader, Reported, paths};
 use crate::tap_read::{Directive, Heard, Point, Sum, TapReader};
@@ -134,9 +135,7 @@ impl Reader for ProgramReader {
             return;
         }
         while !bytes.is_empty() {
-            let take = bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |i| i + 1);
-            self.line.extend_from_slice(&bytes[..take]);
-            bytes = &bytes[take..];
+            take_line(&mut bytes, &mut self.line);
             if self.line.ends_with(b"\n") {
                 self.whole_line(at);
             } else if self.line.len() > LINE_MAX {

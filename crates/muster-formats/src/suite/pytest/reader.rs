@@ -1,6 +1,7 @@
 //! Reads what the plug-in reports, and puts each item's phases together.
 
 use super::super::batch::Book;
+use super::super::bytes::take_line;
 use super::super::item_log::ItemLog;
 use super::super::{End, ItemEnd, LaunchItem, Reader, Reported, shorten};
 use muster_core::attempt::{Cause, StepResult};
@@ -277,9 +278,7 @@ impl Reader for PytestReader {
 
     fn report(&mut self, at: Duration, mut bytes: &[u8], out: &mut Vec<Reported>) {
         while !bytes.is_empty() {
-            let take = bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |i| i + 1);
-            self.line.extend_from_slice(&bytes[..take]);
-            bytes = &bytes[take..];
+            take_line(&mut bytes, &mut self.line);
             if self.line.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.line);
                 // A line that is none of the plug-in's comes from a test that found the pipe.
