@@ -121,6 +121,12 @@ impl RunView {
         self.not_ok() == 0
     }
 
+    /// Whether it came to its end and everything in it is fine. A run that was killed or stopped on the
+    /// way has not passed, however good what had ended looks.
+    pub fn has_passed(&self) -> bool {
+        self.state == RunState::Ended && self.is_ok()
+    }
+
     /// Whether the lab failed and no test did, so that nothing is known about the tests. What was not run
     /// because of that, or was cancelled, is no test's failure.
     pub fn only_lab_failed(&self) -> bool {

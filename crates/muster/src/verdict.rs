@@ -2,7 +2,7 @@
 
 use muster_core::lab::RUN_TIME_LIMIT;
 use muster_core::outcome::{ExitCode, Verdict};
-use muster_core::view::{RunState, RunView};
+use muster_core::view::RunView;
 
 /// What made the run stop before its end, if anything did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(crate) fn of_record(run: &RunView) -> ExitCode {
         ExitCode::NothingRan
     } else if run.only_lab_failed() {
         ExitCode::Lab
-    } else if run.is_ok() && run.state != RunState::Stopped {
+    } else if run.has_passed() {
         ExitCode::Passed
     } else {
         ExitCode::Failed
@@ -51,6 +51,7 @@ mod tests {
     use super::*;
     use crate::terminal::fixtures::{item, run_of, test};
     use muster_core::definition::UnexpectedPass as Policy;
+    use muster_core::view::RunState;
 
     fn run(verdicts: &[Verdict]) -> RunView {
         run_of(1, vec![test("t", verdicts.iter().map(|v| item(v.word(), *v)).collect())])
@@ -100,6 +101,8 @@ mod tests {
         let mut run = run(&[Verdict::Pass]);
         run.state = RunState::Stopped;
         assert_eq!(code(&run), ExitCode::Failed);
+        run.state = RunState::Active;
+        assert_eq!(code(&run), ExitCode::Failed, "killed");
         for (stopped, reason, expected) in [
             (Some(Stopped::Interrupted), "interrupted (Ctrl-C)", ExitCode::Interrupted),
             (Some(Stopped::Terminated), RUN_TIME_LIMIT, ExitCode::Terminated),

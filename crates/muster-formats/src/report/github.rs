@@ -166,8 +166,10 @@ const ROWS_MAX: usize = 50;
 pub fn summary(run: &RunView, out: &mut dyn Write) -> io::Result<()> {
     let verdict = if run.ended.is_none() {
         "not ended"
-    } else if run.is_ok() {
+    } else if run.has_passed() {
         "passed"
+    } else if run.is_ok() {
+        "stopped"
     } else {
         "failed"
     };

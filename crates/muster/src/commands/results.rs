@@ -20,7 +20,7 @@ use std::io::{BufWriter, Write as _};
 /// Arguments of `muster results`.
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "The exit code is that of the run: 0 passed, 1 failed, 3 only the lab failed, 4 nothing ran."
+    after_help = "The exit code is that of the run: 0 passed, 1 failed or not ended, 3 only the lab failed, 4 nothing ran."
 )]
 pub(crate) struct ResultsArgs {
     /// The run: its number, its name, `latest`, or `-2` for the one before the latest
@@ -102,8 +102,16 @@ fn head_line(run: &RunView, word: &str, style: anstyle::Style) -> String {
     if let Some(ended) = run.ended {
         add!(line, ", took {}", words::duration(ended.since(run.started)));
     }
+    let undone = run.items.saturating_sub(run.counts.total());
+    let mut came_to = Vec::new();
     if run.counts.total() > 0 {
-        add!(line, ": {}", lines_counts_painted(&run.counts));
+        came_to.push(lines_counts_painted(&run.counts));
+    }
+    if undone > 0 {
+        came_to.push(format!("{} not ended", text::count(undone.into())));
+    }
+    if !came_to.is_empty() {
+        add!(line, ": {}", came_to.join(", "));
     }
     line
 }

@@ -310,3 +310,37 @@ fn retries_limits_groups_and_lazy_items_work_together() {
     assert_eq!(is("none/"), "no-items");
     assert_eq!(is("blocked/"), "prerequisite-failed");
 }
+
+#[test]
+fn a_run_that_was_killed_has_not_passed_however_good_its_results() {
+    let env = TestEnv::new();
+    env.write(
+        "muster.toml",
+        "[area]\nname = \"demo\"\n[limits]\njobs = 1\n[test.good]\nrun = \"true\"\npriority = 1\n\
+         [test.long]\nrun = \"touch begun; exec sleep 1000\"\nafter = \"good\"\n",
+    );
+    let mut child = env.command(&["run", "--progress", "quiet"]).stderr(Stdio::null()).spawn().unwrap();
+    while !env.area().join("begun").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(code(&env, &["results"]), 1, "it has not passed while it runs");
+    signal(&child, "-9");
+    child.wait().unwrap();
+    let said = env.run(&["results"]);
+    assert!(said.contains("KILLED") && said.contains("1 passed, 1 not ended"), "{said}");
+    assert!(said.ends_with("--- exit 1\n"), "{said}");
+    let json = env.command(&["results", "--json"]).output().unwrap();
+    let view: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(view["ok"], false);
+}
+
+#[test]
+fn what_waited_for_an_error_of_the_lab_does_not_make_it_the_tests_fault() {
+    let env = TestEnv::new();
+    env.write(
+        "muster.toml",
+        "[test.board]\nrun = \"exit 99\"\n[test.boot]\nrun = \"true\"\nafter = \"board\"\n",
+    );
+    assert_eq!(code(&env, &["run", "--progress", "quiet"]), 3);
+    assert_eq!(code(&env, &["results"]), 3);
+}

@@ -108,7 +108,7 @@ fn full_name(test: &TestView, item: &ItemView) -> String {
 
 fn head(run: &RunView) -> Markup {
     let policy = format!("default-src 'none'; style-src 'unsafe-inline'; script-src '{SCRIPT_DIGEST}'");
-    let title = format!("{} {}", clean(&run.address()), if run.is_ok() { "✓" } else { "✗" });
+    let title = format!("{} {}", clean(&run.address()), if run.has_passed() { "✓" } else { "✗" });
     let page = html! {
         (DOCTYPE)
         html lang="en" {

@@ -37,7 +37,7 @@ pub struct Run<'a> {
     pub ended: Option<String>,
     /// The worst verdict so far; `null` where nothing has ended.
     pub verdict: Option<Verdict>,
-    /// Whether everything that ended is fine.
+    /// Whether the run has ended and everything in it is fine.
     pub ok: bool,
     /// Items by verdict.
     pub counts: Counts,
@@ -89,7 +89,7 @@ impl<'a> Run<'a> {
             started: words::timestamp(*started),
             ended: ended.map(words::timestamp),
             verdict: run.verdict().map(Verdict::from),
-            ok: run.is_ok(),
+            ok: run.has_passed(),
             counts: counts.into(),
             items: *items,
             unexpected_pass: (*unexpected_pass).into(),
