@@ -52,8 +52,9 @@ pub(crate) fn run(args: &WhyArgs, context: &Context) -> Result<ExitCode, anyhow:
             return Ok(ExitCode::Passed);
         }
         let life = records.life(&run);
+        let phase = records.with(|s| s.load_run_snapshot(run.id))?.phase;
         let logs = records.into_logs(&run);
-        for line in of_run(&run, life, &logs) {
+        for line in of_run(&run, life, &phase, &logs) {
             writeln!(out, "{line}")?;
         }
         return Ok(ExitCode::Passed);
@@ -72,9 +73,12 @@ pub(crate) fn run(args: &WhyArgs, context: &Context) -> Result<ExitCode, anyhow:
     Ok(ExitCode::Passed)
 }
 
+/// Limit: items listed that have not ended; none of them tells more than the others.
+const OPEN_MAX: usize = 20;
+
 /// What keeps a run from being fine: the items that are not ok, those that are first to blame before
 /// those that only suffer from them.
-fn of_run(run: &RunView, life: Option<Life>, logs: &dyn Logs) -> Vec<String> {
+fn of_run(run: &RunView, life: Option<Life>, phase: &RunPhase, logs: &dyn Logs) -> Vec<String> {
     let (label, style) = word(run, life);
     let mut lines = vec![format!("{} {}", paint(HEAD, run.address()), paint(style, label))];
     match life {
@@ -85,6 +89,13 @@ fn of_run(run: &RunView, life: Option<Life>, logs: &dyn Logs) -> Vec<String> {
         )),
         None => {}
     }
+    if let RunPhase::Stopped { reason, .. } = phase {
+        lines.push(format!(
+            "  it was stopped: {}; {} goes on with it",
+            text::visible(reason),
+            paint(INFO, format!("muster resume {}", run.number))
+        ));
+    }
     let mut table = Table::new(&[("", Column::Left), ("", Column::Left), ("", Column::Left)]);
     let blame = |v: Option<Verdict>| match v {
         Some(Verdict::PrerequisiteFailed) => 1,
@@ -93,7 +104,10 @@ fn of_run(run: &RunView, life: Option<Life>, logs: &dyn Logs) -> Vec<String> {
     };
     let mut items: Vec<_> = run.all_items().filter(|(_, i)| i.verdict.is_none_or(|v| !v.is_ok())).collect();
     items.sort_by_key(|(_, i)| blame(i.verdict));
-    for (test, item) in items {
+    // What has not ended comes last, so that is what the end of a long list leaves out.
+    let open = items.iter().filter(|(_, i)| i.verdict.is_none()).count();
+    let more = open.saturating_sub(OPEN_MAX);
+    for (test, item) in items.iter().take(items.len() - more) {
         let (label, style) = item.verdict.map_or(("OPEN", INFO), |v| (style::label(v), style::of(v)));
         table.row(vec![
             Cell::new(label, style),
@@ -106,6 +120,13 @@ fn of_run(run: &RunView, life: Option<Life>, logs: &dyn Logs) -> Vec<String> {
         lines.push("  every item that ended is ok".to_owned());
     }
     lines.extend(rows.into_iter().map(|l| format!("  {l}")));
+    if more > 0 {
+        lines.push(format!(
+            "  and {} more that have not ended: {}",
+            text::count(more as u64),
+            paint(INFO, format!("muster results {}", run.number))
+        ));
+    }
     lines
 }
 

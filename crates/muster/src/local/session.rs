@@ -116,7 +116,7 @@ pub(crate) fn execute(
         RunPhase::Active | RunPhase::Ended { .. } => String::new(),
     };
     let view = load_view(&mut store, id, reports.need_whole_run())?;
-    watcher.finished(&view);
+    watcher.finished(&view, &reason);
     let again = match again {
         None => None,
         Some(items) => Some(verdicts_of(&mut store, id, &items)?),

@@ -86,8 +86,9 @@ impl<'a> Session<'a> {
         let whole = self.reports.need_whole_run() || head.items <= WHOLE_ITEMS_MAX;
         let of = if whole { ViewOf::All } else { ViewOf::Failed };
         let view = self.client.view(run, of).map_err(complain)?;
-        self.watcher.finished(&view);
-        let code = verdict::of_execution(&view, self.stopped, reason.as_deref().unwrap_or_default(), None);
+        let reason = reason.unwrap_or_default();
+        self.watcher.finished(&view, &reason);
+        let code = verdict::of_execution(&view, self.stopped, &reason, None);
         self.reports.finish(&view, self.logs.as_ref())?;
         Ok(code)
     }

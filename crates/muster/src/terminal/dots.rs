@@ -95,10 +95,10 @@ impl Watcher for Dots {
         self.say(&lines::agent_lost(how));
     }
 
-    fn finished(&mut self, run: &RunView) {
+    fn finished(&mut self, run: &RunView, stopped: &str) {
         self.say_news();
         self.end_line();
-        self.emit.lines(self.looks.summary(run, &self.tally.slowest));
+        self.emit.lines(self.looks.summary(run, stopped, &self.tally.slowest));
         self.emit.flush();
     }
 }

@@ -58,7 +58,7 @@ impl Watcher for Json {
         self.emit.flush();
     }
 
-    fn finished(&mut self, _: &RunView) {
+    fn finished(&mut self, _: &RunView, _: &str) {
         self.flush();
     }
 }

@@ -229,11 +229,11 @@ impl Watcher for Live {
         self.say_news();
     }
 
-    fn finished(&mut self, run: &RunView) {
+    fn finished(&mut self, run: &RunView, stopped: &str) {
         self.bar.finish_and_clear();
         self.say_news();
         self.looks.width = width_of(&std::io::stderr());
-        self.emit.lines(self.looks.summary(run, &self.tally.slowest));
+        self.emit.lines(self.looks.summary(run, stopped, &self.tally.slowest));
         self.emit.flush();
     }
 }

@@ -91,8 +91,9 @@ pub(crate) trait Watcher {
     fn agent_lost(&mut self, how: ExitStatus);
 
     /// The run is over, or stopped: clears what was drawn and prints the summary. The view's counts are
-    /// of the whole run; its items may be only those that did not plainly pass.
-    fn finished(&mut self, run: &RunView);
+    /// of the whole run; its items may be only those that did not plainly pass. `stopped` is why it was
+    /// stopped; empty where it was not.
+    fn finished(&mut self, run: &RunView, stopped: &str);
 }
 
 /// The watcher for this way of showing progress. Failures' outputs are read through `logs`, at the moment

@@ -135,9 +135,9 @@ impl Watcher for Plain {
         self.say(&lines::agent_lost(how));
     }
 
-    fn finished(&mut self, run: &RunView) {
+    fn finished(&mut self, run: &RunView, stopped: &str) {
         self.say_news();
-        self.emit.lines(self.looks.summary(run, &self.tally.slowest));
+        self.emit.lines(self.looks.summary(run, stopped, &self.tally.slowest));
         self.emit.flush();
     }
 }

@@ -33,9 +33,9 @@ impl Watcher for Quiet {
         self.emit.flush();
     }
 
-    fn finished(&mut self, run: &RunView) {
+    fn finished(&mut self, run: &RunView, stopped: &str) {
         if !run.is_ok() || run.state == RunState::Stopped {
-            self.emit.lines(self.looks.summary(run, &[]));
+            self.emit.lines(self.looks.summary(run, stopped, &[]));
             self.emit.flush();
         }
     }

@@ -21,6 +21,15 @@ const LISTED_MAX: usize = 40;
 /// Limit: blocked items listed; their cause is listed above.
 const BLOCKED_MAX: usize = 5;
 
+/// A part of the summary: items that came to something alike.
+struct Part {
+    title: &'static str,
+    /// Items listed at most.
+    max: usize,
+    /// What makes `muster results` list all of them.
+    flag: &'static str,
+}
+
 /// What summaries need to know beside the run.
 pub(super) struct Looks {
     /// Columns.
@@ -47,7 +56,7 @@ impl Interrupt {
 
 impl Looks {
     /// The lines of the summary.
-    pub(super) fn summary(&self, run: &RunView, slowest: &[(Duration, Key)]) -> Vec<String> {
+    pub(super) fn summary(&self, run: &RunView, stopped: &str, slowest: &[(Duration, Key)]) -> Vec<String> {
         let mut out = vec![paint(DIM, "─".repeat(self.width.min(WIDTH_MAX)))];
         let failed = |v: Verdict| {
             !v.is_ok()
@@ -55,16 +64,24 @@ impl Looks {
                 && (v != Verdict::UnexpectedPass || run.unexpected_pass == UnexpectedPass::Fail)
         };
         let first_bad = run.all_items().find(|(_, i)| i.verdict.is_some_and(failed));
-        self.section(&mut out, run, "failed", LISTED_MAX, |v| failed(v) && v != Verdict::UnexpectedPass);
-        self.section(&mut out, run, "passed unexpectedly", LISTED_MAX, |v| v == Verdict::UnexpectedPass);
-        self.section(&mut out, run, "not run because of these", BLOCKED_MAX, |v| {
+        let mut section = |part: Part, wanted: &dyn Fn(Verdict) -> bool| {
+            self.section(&mut out, run, &part, wanted);
+        };
+        let bad = |title| Part { title, max: LISTED_MAX, flag: " --failed" };
+        section(bad("failed"), &|v| failed(v) && v != Verdict::UnexpectedPass);
+        section(bad("passed unexpectedly"), &|v| v == Verdict::UnexpectedPass);
+        section(Part { max: BLOCKED_MAX, ..bad("not run because of these") }, &|v| {
             v == Verdict::PrerequisiteFailed
         });
-        self.section(&mut out, run, "flaky", LISTED_MAX, |v| v == Verdict::Flaky);
-        self.section(&mut out, run, "for a person to look at", LISTED_MAX, |v| {
+        section(Part { flag: " --flaky", ..bad("flaky") }, &|v| v == Verdict::Flaky);
+        section(Part { flag: "", ..bad("for a person to look at") }, &|v| {
             matches!(v, Verdict::Check | Verdict::Warn)
         });
         if let Some(line) = self.slowest(run, slowest) {
+            out.push(line);
+        }
+        if !stopped.is_empty() {
+            let line = format!("{} {}", paint(DIM, text::pad_left("stopped", LABEL_WIDTH)), visible(stopped));
             out.push(line);
         }
         out.extend(self.verdict(run));
@@ -76,25 +93,18 @@ impl Looks {
         out
     }
 
-    fn section(
-        &self,
-        out: &mut Vec<String>,
-        run: &RunView,
-        title: &str,
-        max: usize,
-        wanted: impl Fn(Verdict) -> bool,
-    ) {
+    fn section(&self, out: &mut Vec<String>, run: &RunView, part: &Part, wanted: &dyn Fn(Verdict) -> bool) {
         let total: u32 = Verdict::ALL.into_iter().filter(|v| wanted(*v)).map(|v| run.counts.get(v)).sum();
         let mut listed = 0;
-        for (test, item) in run.all_items().filter(|(_, i)| i.verdict.is_some_and(&wanted)).take(max) {
+        for (test, item) in run.all_items().filter(|(_, i)| i.verdict.is_some_and(wanted)).take(part.max) {
             if listed == 0 {
-                out.push(paint(HEAD, title));
+                out.push(paint(HEAD, part.title));
             }
             listed += 1;
             self.item(out, test, item);
         }
         if listed > 0 && total > listed {
-            let command = format!("{} results {} --not-ok", self.program, run.number);
+            let command = format!("{} results {}{}", self.program, run.number, part.flag);
             out.push(below(&format!("and {} more: {command}", count((total - listed).into())), self.width));
         }
     }

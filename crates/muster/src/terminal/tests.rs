@@ -161,7 +161,7 @@ fn check(make: impl FnOnce(Written) -> Box<dyn Watcher>, expected: Expect) {
         watcher.told(&event);
     }
     watcher.tick(START + Duration::from_secs(12), None);
-    watcher.finished(&run);
+    watcher.finished(&run, "");
     drop(watcher);
     let text = written.text();
     assert!(!text.contains('\x1b'), "no colour was asked for");
@@ -344,7 +344,7 @@ fn the_quiet_one_speaks_only_of_what_is_wrong() {
     let written = Written::default();
     let mut watcher = quiet::Quiet::new(emit(written.clone()), looks());
     watcher.interrupted(Interrupt::Stopping);
-    watcher.finished(&run_of(1, vec![test("t", vec![item("", Verdict::Pass)])]));
+    watcher.finished(&run_of(1, vec![test("t", vec![item("", Verdict::Pass)])]), "");
     assert_eq!(written.text(), "");
 }
 
@@ -356,7 +356,7 @@ fn programs_get_each_event_as_a_line_of_json() {
     for event in events(&run) {
         watcher.told(&event);
     }
-    watcher.finished(&run);
+    watcher.finished(&run, "");
     let text = written.text();
     assert_eq!(text.lines().count(), events(&run).len());
     for line in text.lines() {
@@ -367,18 +367,42 @@ fn programs_get_each_event_as_a_line_of_json() {
 #[test]
 fn a_run_in_which_all_is_well_takes_two_lines() {
     let tests = vec![test("t", ["a", "b", "c", "d"].map(|p| item(p, Verdict::Pass)).to_vec())];
-    let lines = looks().summary(&run_of(7, tests), &[]);
+    let lines = looks().summary(&run_of(7, tests), "", &[]);
     assert_eq!(lines.len(), 2, "{lines:#?}");
 }
 
 #[test]
-fn a_stopped_run_says_how_to_go_on() {
+fn what_a_list_leaves_out_is_had_by_a_command_that_is_there() {
+    use clap::Parser as _;
+    let all =
+        |prefix: &str, verdict| (0..50).map(|n| item(&format!("{prefix}{n}"), verdict)).collect::<Vec<_>>();
+    let verdicts =
+        [Verdict::Fail, Verdict::PrerequisiteFailed, Verdict::UnexpectedPass, Verdict::Flaky, Verdict::Warn];
+    let items = verdicts.iter().flat_map(|v| all(v.word(), *v)).collect();
+    let text = looks().summary(&run_of(7, vec![test("t", items)]), "", &[]).join("\n");
+    let text = anstream::adapter::strip_str(&text).to_string();
+    let commands: Vec<&str> = text
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix("and ")?.split_once(": "))
+        .map(|(_, c)| c)
+        .collect();
+    assert_eq!(commands.len(), verdicts.len(), "{text}");
+    for command in commands {
+        if let Err(error) = crate::cli::Cli::try_parse_from(command.split(' ')) {
+            panic!("`{command}` cannot be typed: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_stopped_run_says_why_and_how_to_go_on() {
     let mut run = run_of(7, vec![test("t", vec![item("a", Verdict::Pass)])]);
     run.state = RunState::Stopped;
     run.items = 40;
-    let text = looks().summary(&run, &[]).join("\n");
+    let text = looks().summary(&run, "the run's time limit was reached", &[]).join("\n");
     expect![[r#"
         ────────────────────────────────────────────────────────────────────────────────
+        stopped the run's time limit was reached
         STOPPED   12.4s  demo/7 for linux: 1 passed, 39 not ended
 
           go on muster resume 7"#]]
@@ -428,7 +452,7 @@ fn a_reader_who_goes_away_does_not_disturb_the_run() {
             watcher.told(&event);
             watcher.tick(event.at, None);
         }
-        watcher.finished(&run);
+        watcher.finished(&run, "");
     }
 }
 

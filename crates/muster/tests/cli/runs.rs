@@ -344,3 +344,35 @@ fn what_waited_for_an_error_of_the_lab_does_not_make_it_the_tests_fault() {
     assert_eq!(code(&env, &["run", "--progress", "quiet"]), 3);
     assert_eq!(code(&env, &["results"]), 3);
 }
+
+#[test]
+fn a_question_that_failed_stands_for_all_it_would_have_found() {
+    let env = TestEnv::new();
+    env.write(
+        "muster.toml",
+        "[test.found]\nrun = \"test $MUSTER_ITEM != 2\"\nitems-from = \"cat list\"\n[test.other]\nrun = \"true\"\n",
+    );
+    assert_eq!(code(&env, &["run", "--progress", "quiet"]), 1);
+    env.write("list", "1\n2\n3\n");
+    assert_eq!(code(&env, &["run", "--failed-in", "latest", "--progress", "quiet"]), 1);
+    let all = results(&env, "latest");
+    assert_eq!(all["found/2"].0, "fail");
+    assert_eq!(all["found/3"].0, "pass");
+    assert!(!all.contains_key("other/"), "what did not fail is not run: {all:?}");
+}
+
+#[test]
+fn a_run_that_was_stopped_says_why() {
+    let env = TestEnv::new();
+    env.write(
+        "muster.toml",
+        "[limits]\njobs = 1\n[test.bad]\nrun = \"exit 1\"\npriority = 1\n[test.rest]\nrun = \"sleep 1000\"\n",
+    );
+    let said = env.run(&["run", "--fail-fast"]);
+    assert!(said.contains("stopped 1 failed, and no more are wanted (fail-fast)"), "{said}");
+    let said = env.run(&["why", "latest"]);
+    assert!(said.contains("it was stopped: 1 failed, and no more are wanted (fail-fast)"), "{said}");
+    let said = env.run(&["run", "rest", "--timeout", "200ms"]);
+    assert!(said.contains("stopped the run's time limit was reached"), "{said}");
+    assert!(said.ends_with("--- exit 124\n"), "{said}");
+}
