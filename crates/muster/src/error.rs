@@ -40,6 +40,12 @@ impl Complaint {
         Self::new(ExitCode::Lab, text)
     }
 
+    /// The same, ending the program with another code.
+    pub(crate) fn ending_with(mut self, code: ExitCode) -> Self {
+        self.code = code;
+        self
+    }
+
     /// Everything has been said already; only the code is left.
     pub(crate) fn said(code: ExitCode) -> Self {
         Self { code, text: None, hint: None, source: None }

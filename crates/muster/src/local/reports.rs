@@ -2,6 +2,7 @@
 
 use crate::error::Complaint;
 use muster_core::event::Told;
+use muster_core::outcome::ExitCode;
 use muster_core::view::RunView;
 use muster_formats::report::{Format, Logs, Place, Spec, Writer};
 use std::fs::File;
@@ -36,12 +37,13 @@ impl Reports {
     /// Opens what is written live, and makes sure early that the others can be written.
     ///
     /// # Errors
-    /// A file's directory is not there or not writable.
+    /// A file's directory is not there or not writable, or two reports would be written into each other.
     pub(crate) fn open(
         specs: &[Spec],
         dir: &std::path::Path,
         logs: &Arc<dyn Logs + Send + Sync>,
     ) -> Result<Self, anyhow::Error> {
+        refuse_mixed(specs)?;
         let mut reports = Vec::with_capacity(specs.len());
         for spec in specs {
             let writer = spec.format.writer(Arc::clone(logs));
@@ -58,6 +60,9 @@ impl Reports {
                     let out = match kind {
                         Writer::Live(_) => Out::Live(BufWriter::new(File::create(&path).map_err(complain)?)),
                         Writer::Final(_) => {
+                            if path.is_dir() {
+                                return Err(complain(io::ErrorKind::IsADirectory.into()).into());
+                            }
                             File::create(partial(&path)).map_err(complain)?;
                             Out::Whole { path }
                         }
@@ -103,11 +108,16 @@ impl Reports {
         }
     }
 
-    /// Writes what is written at the end, and says what could not be written.
+    /// Writes what is written at the end, and says what could not be written. `code` is how the run ends: a
+    /// report that nobody can read does not change it, unless all was well.
     ///
     /// # Errors
     /// A report could not be written. The others are.
-    pub(crate) fn finish(mut self, run: &RunView, logs: &dyn Logs) -> Result<(), anyhow::Error> {
+    pub(crate) fn finish(self, run: &RunView, logs: &dyn Logs, code: ExitCode) -> Result<(), Complaint> {
+        self.write(run, logs).map_err(|e| if code == ExitCode::Passed { e } else { e.ending_with(code) })
+    }
+
+    fn write(mut self, run: &RunView, logs: &dyn Logs) -> Result<(), Complaint> {
         for report in &mut self.reports {
             let Writer::Final(writer) = &report.writer else { continue };
             let written = match &mut report.out {
@@ -123,7 +133,7 @@ impl Reports {
                 }),
                 Out::Live(_) => Ok(()),
             };
-            report.failed = written.err();
+            report.failed = report.failed.take().or(written.err());
         }
         let github = self.reports.iter().any(|r| r.is_github);
         if let (true, Some(path)) =
@@ -137,17 +147,36 @@ impl Reports {
                 });
             if let Err(error) = summary {
                 let said = "the summary for GitHub could not be written";
-                return Err(Complaint::lab(said).because(error).into());
+                return Err(Complaint::lab(said).because(error));
             }
         }
-        match self.reports.into_iter().find_map(|r| r.failed.map(|e| (r.name, e))) {
-            Some((_, error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        // Whoever read a report and went away has seen enough.
+        let unread = |e: &io::Error| e.kind() != io::ErrorKind::BrokenPipe;
+        match self.reports.into_iter().find_map(|r| r.failed.filter(unread).map(|e| (r.name, e))) {
             Some((name, error)) => {
-                Err(Complaint::lab(format!("the report `{name}` could not be written")).because(error).into())
+                Err(Complaint::lab(format!("the report `{name}` could not be written")).because(error))
             }
             None => Ok(()),
         }
     }
+}
+
+/// No reader can tell two reports apart that come in one stream.
+fn refuse_mixed(specs: &[Spec]) -> Result<(), Complaint> {
+    for (n, spec) in specs.iter().enumerate() {
+        let Some(other) = specs[..n].iter().find(|other| other.to == spec.to) else { continue };
+        let (place, hint) = match &spec.to {
+            Place::Stdout => (
+                "standard output".to_owned(),
+                format!("give one of them a file: `--report {}:FILE`", spec.format),
+            ),
+            Place::File(file) => (format!("`{file}`"), "give each its own file".to_owned()),
+        };
+        let said =
+            format!("the reports `{}` and `{}` would both be written to {place}", other.format, spec.format);
+        return Err(Complaint::usage(said).hint(hint));
+    }
+    Ok(())
 }
 
 fn partial(path: &std::path::Path) -> PathBuf {

@@ -123,7 +123,7 @@ pub(crate) fn execute(
     };
     store.delete_lab()?;
     let code = verdict::of_execution(&view, stopped, &reason, again.as_deref());
-    reports.finish(&view, shared.as_ref())?;
+    reports.finish(&view, shared.as_ref(), code)?;
     drop(lock);
     Ok(code)
 }

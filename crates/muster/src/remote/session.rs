@@ -89,7 +89,7 @@ impl<'a> Session<'a> {
         let reason = reason.unwrap_or_default();
         self.watcher.finished(&view, &reason);
         let code = verdict::of_execution(&view, self.stopped, &reason, None);
-        self.reports.finish(&view, self.logs.as_ref())?;
+        self.reports.finish(&view, self.logs.as_ref(), code)?;
         Ok(code)
     }
 

@@ -376,3 +376,35 @@ fn a_run_that_was_stopped_says_why() {
     assert!(said.contains("stopped the run's time limit was reached"), "{said}");
     assert!(said.ends_with("--- exit 124\n"), "{said}");
 }
+
+#[test]
+fn reports_that_cannot_be_told_apart_or_written_are_refused_before_anything_runs() {
+    let env = TestEnv::new();
+    env.write("muster.toml", "[test.t]\nrun = \"touch ran\"\n");
+    let refused = |args: &[&str], why: &str| {
+        let said = env.run(&[&["run"], args].concat());
+        assert!(said.contains(why) && said.ends_with("--- exit 2\n"), "{said}");
+        assert!(!env.area().join("ran").exists(), "{said}");
+    };
+    refused(
+        &["--report", "tap", "--report", "jsonl"],
+        "`tap` and `jsonl` would both be written to standard output",
+    );
+    refused(
+        &["--report", "junit:o", "--report", "html:o"],
+        "`junit` and `html` would both be written to `o`",
+    );
+    refused(&["--report", "junit:."], "cannot be written");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_does_not_hide_that_tests_failed() {
+    let env = TestEnv::new();
+    // The report's name is taken by a directory while the run goes on.
+    env.write("muster.toml", "[test.t]\nrun = \"mkdir out.xml; exit ${CODE}\"\n[vars]\nCODE = 1\n");
+    let said = env.run(&["run", "--report", "junit:out.xml"]);
+    assert!(said.contains("could not be written") && said.ends_with("--- exit 1\n"), "{said}");
+    std::fs::remove_dir(env.area().join("out.xml")).unwrap();
+    let said = env.run(&["run", "--report", "junit:out.xml", "--set", "vars.CODE=0"]);
+    assert!(said.contains("could not be written") && said.ends_with("--- exit 3\n"), "{said}");
+}
