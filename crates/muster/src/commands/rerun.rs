@@ -1,6 +1,6 @@
 //! `muster rerun`: new attempts of items of a recorded run, in the same run.
 
-use super::typed::{ExecArgs, run_ref};
+use super::typed::{ExecArgs, pattern, run_ref};
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::agent::Agent;
@@ -27,7 +27,7 @@ pub(crate) struct RerunArgs {
     #[arg(value_name = "RUN", value_parser = run_ref, allow_negative_numbers = true)]
     pub(crate) run: RunRef,
     /// Only these tests and items, as in `muster run`
-    #[arg(value_name = "PATTERN")]
+    #[arg(value_name = "PATTERN", value_parser = pattern)]
     pub(crate) patterns: Vec<String>,
     /// Items that failed, and those that were not run because of them
     #[arg(long)]

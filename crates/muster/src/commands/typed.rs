@@ -16,7 +16,7 @@ pub(crate) struct SelectArgs {
     /// Tests and items: `test`, `test/item`, `*` for any text, `!x` to leave out, commas join
     ///
     /// Without any pattern, all tests are meant. What the chosen tests come after is run too.
-    #[arg(value_name = "PATTERN", help_heading = "Arguments")]
+    #[arg(value_name = "PATTERN", help_heading = "Arguments", value_parser = pattern)]
     pub(crate) patterns: Vec<String>,
     /// Only tests whose tags fit this CEL expression, e.g. `smoke && !slow`
     #[arg(long, value_name = "EXPR")]
@@ -45,7 +45,7 @@ pub(crate) struct TargetArgs {
 #[command(next_help_heading = "How to run")]
 pub(crate) struct ExecArgs {
     /// Attempts at once [env: MUSTER_JOBS] [default: the area's `limits.jobs`, else one a core]
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = at_least_one)]
     pub(crate) jobs: Option<NonZeroU32>,
     /// Further attempts after a failure, in place of what the tests say; 0 for none
     #[arg(long, value_name = "N")]
@@ -57,7 +57,7 @@ pub(crate) struct ExecArgs {
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     pub(crate) settings: Vec<String>,
     /// Start nothing more after this many failed items
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = at_least_one)]
     pub(crate) fail_fast: Option<NonZeroU32>,
     /// What to show of the run while it is under way
     #[arg(long, value_name = "MODE", env = "MUSTER_PROGRESS", hide_env_values = true)]
@@ -97,12 +97,24 @@ pub(crate) fn address_text(text: &str) -> Result<String, String> {
     Ok(text.strip_prefix(DASH).map_or_else(|| text.to_owned(), |rest| format!("-{rest}")))
 }
 
+/// Refuses a pattern that is empty, as `"$UNSET"` is: read as no pattern, it would mean all tests.
+pub(crate) fn pattern(text: &str) -> Result<String, String> {
+    if text.split(',').all(|part| part.trim().is_empty()) {
+        return Err("an empty pattern names no test; without any pattern, all tests are meant".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 fn shard(text: &str) -> Result<Shard, String> {
     let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
     match parts {
         Some((index, count)) if 1 <= index && index <= count => Ok(Shard { index, count }),
         Some(_) | None => Err("a shard is `I/N` with I from 1 to N, e.g. `2/5`".to_owned()),
     }
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 1 to {}", u32::MAX))
 }
 
 /// Reads `90`, `90s`, `1h30m`, `1.5h`.
@@ -145,6 +157,14 @@ mod tests {
         assert_eq!(secs("2 minutes"), Ok(120.0));
         for bad in ["", "0", "-5s", "soon", "5x", "99999999999999999999"] {
             assert!(secs(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_empty_pattern_does_not_mean_everything() {
+        assert_eq!(pattern("a, b/*").as_deref(), Ok("a, b/*"));
+        for empty in ["", " ", ",", " , ,"] {
+            assert!(pattern(empty).is_err(), "{empty:?}");
         }
     }
 

@@ -170,3 +170,13 @@ fn the_doctor_looks_at_the_machine_and_at_the_tools_of_the_area() {
         assert_eq!(finding["level"] == "ok", finding["fix"].is_null(), "{finding}");
     }
 }
+
+#[test]
+fn an_empty_pattern_does_not_run_everything() {
+    let env = TestEnv::new();
+    for command in [&["run", ""][..], &["plan", ","], &["rerun", "1", " "]] {
+        let said = env.run(command);
+        assert!(said.contains("an empty pattern names no test"), "{said}");
+        assert!(said.ends_with("--- exit 2\n"), "{said}");
+    }
+}
