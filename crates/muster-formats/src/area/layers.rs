@@ -16,6 +16,9 @@ const INCLUDE_DEPTH_MAX: usize = 16;
 // Limit: places are 32-bit.
 const TEXT_BYTES_MAX: usize = 256 << 20;
 
+// Limit: of a text that is not TOML the first errors tell what is wrong, the others follow from them.
+const SYNTAX_ERRORS_MAX: usize = 5;
+
 /// Everything that was read.
 #[derive(Debug, Default)]
 pub(super) struct Read {
@@ -131,14 +134,15 @@ fn parse(sources: &mut Sources, layer: &Layer<'_>, complaints: &mut Complaints) 
         complaints.error(Pos { source, start: 0, end: 0 }, "the file is too large");
         return None;
     }
-    let Some(source) = sources.add(layer.name, layer.text) else {
+    // An editor's line ends are not part of what is written: a shell would take `\r` for a character.
+    let text = &*layer.text.replace("\r\n", "\n");
+    let Some(source) = sources.add(layer.name, text) else {
         complaints.error(Pos::default(), format!("`{}` is one file too many", printable(layer.name)));
         return None;
     };
     // A byte order mark is no part of the text, but places count it.
-    let text = layer.text;
     let (tree, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
+    for error in errors.iter().take(SYNTAX_ERRORS_MAX) {
         let span = error.span().unwrap_or(0..0);
         let at = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let pos = Pos { source, start: at(span.start), end: at(span.end) };

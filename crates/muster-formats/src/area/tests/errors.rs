@@ -995,3 +995,11 @@ fn a_text_cannot_hold_nul() {
     "#]],
     );
 }
+
+#[test]
+fn a_text_that_is_something_else_is_told_in_a_few_errors() {
+    let told = errors_of(&"not: toml\n".repeat(1_000));
+    assert_eq!(told.matches("error: not TOML").count(), 5, "{told}");
+    let deep = errors_of(&format!("a = {}", "[".repeat(100_000)));
+    assert!(deep.matches("error:").count() <= 5, "{deep}");
+}

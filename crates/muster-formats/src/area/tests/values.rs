@@ -310,3 +310,11 @@ fn tests_and_suites_stay_in_the_order_written() {
     let names: Vec<_> = load_good(text).area.tests.iter().map(|t| t.name.clone()).collect();
     assert_eq!(names, ["z", "m", "a", "b"]);
 }
+
+#[test]
+fn line_ends_of_another_system_do_not_get_into_commands() {
+    let test = only_test("[test.t]\r\nrun = \"\"\"\r\nmake\r\n./check\r\n\"\"\"\r\n");
+    assert_eq!(shell_line(&test), "make\n./check\n");
+    let meant = only_test("[test.t]\r\nrun = \"printf 'a\\r\\n'\"\r\n");
+    assert_eq!(shell_line(&meant), "printf 'a\r\n'");
+}
