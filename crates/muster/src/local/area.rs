@@ -6,8 +6,9 @@ use crate::settings::Settings;
 use muster_core::expr::Facts;
 use muster_core::outcome::ExitCode;
 use muster_formats::area::{ConfigError, Layer, LayerKind, LoadContext, Loaded};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// An area that can be used.
@@ -17,6 +18,8 @@ pub(crate) struct Area {
     pub(crate) dir: PathBuf,
     /// Its definition for the target, and where each value came from.
     pub(crate) loaded: Loaded,
+    /// The files that say it, relative to its directory: its own, included ones, status files.
+    pub(crate) configuration: Vec<String>,
 }
 
 /// A flag as a line of configuration.
@@ -36,8 +39,7 @@ pub(crate) fn load(context: &Context, target: Option<&str>, flags: &[Flag]) -> R
     let file = context.area_file()?;
     let dir = context.area_dir()?;
     let read = |path: &Path| {
-        std::fs::read_to_string(path)
-            .map_err(|e| Complaint::usage(format!("cannot read `{}`", path.display())).because(e))
+        read_text(path).map_err(|e| Complaint::usage(format!("cannot read `{}`", path.display())).because(e))
     };
     let text = read(&file)?;
     let user = match (&context.settings.origin, Settings::path()) {
@@ -55,7 +57,11 @@ pub(crate) fn load(context: &Context, target: Option<&str>, flags: &[Flag]) -> R
     let process_env: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect();
-    let files = |path: &str| std::fs::read_to_string(dir.join(path));
+    let included = RefCell::new(Vec::new());
+    let files = |path: &str| {
+        included.borrow_mut().push(path.to_owned());
+        read_text(&dir.join(path))
+    };
     let area_name = dir.file_name().map_or_else(|| "area".to_owned(), |n| n.to_string_lossy().into_owned());
     let load_context = LoadContext {
         area_name: &area_name,
@@ -67,13 +73,26 @@ pub(crate) fn load(context: &Context, target: Option<&str>, flags: &[Flag]) -> R
     match muster_formats::area::load(&layers, &load_context) {
         Ok(loaded) => {
             tell(context, &loaded.warnings);
-            Ok(Area { dir, loaded })
+            let mut configuration = included.take();
+            configuration.push(name);
+            Ok(Area { dir, loaded, configuration })
         }
         Err(errors) => {
             tell(context, &errors);
             Err(Complaint::said(ExitCode::Usage).into())
         }
     }
+}
+
+/// Reads a text, and says where it is none.
+fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(std::fs::read(path)?).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let good = String::from_utf8_lossy(good);
+        let line = good.matches('\n').count() + 1;
+        let column = good.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        io::Error::new(io::ErrorKind::InvalidData, format!("line {line}, column {column} is not UTF-8"))
+    })
 }
 
 fn tell(context: &Context, errors: &[ConfigError]) {

@@ -64,7 +64,7 @@ pub(crate) fn selection(
         only = Some(items);
     }
     if let Some(revision) = &args.changed_since {
-        let changed = changed::tests_changed_since(&area.dir, &area.loaded.area, revision)?;
+        let changed = changed::tests_changed_since(area, revision)?;
         if !changed.is_everything {
             // A pattern that names nothing selects nothing; an empty list would select everything.
             let names =

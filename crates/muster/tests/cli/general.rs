@@ -180,3 +180,16 @@ fn an_empty_pattern_does_not_run_everything() {
         assert!(said.ends_with("--- exit 2\n"), "{said}");
     }
 }
+
+#[test]
+fn a_file_that_is_no_text_says_where_it_is_none() {
+    let env = TestEnv::new();
+    std::fs::write(env.area().join("muster.toml"), b"[test.a]\nrun = \"\xc3\xa9 \xff\"\n").unwrap();
+    expect![[r#"
+        --- stderr
+        error: cannot read `ROOT/area/muster.toml`
+          caused by: line 2, column 10 is not UTF-8
+        --- exit 2
+    "#]]
+    .assert_eq(&env.run(&["config", "check"]));
+}

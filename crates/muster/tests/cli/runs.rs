@@ -408,3 +408,56 @@ fn a_report_that_cannot_be_written_does_not_hide_that_tests_failed() {
     let said = env.run(&["run", "--report", "junit:out.xml", "--set", "vars.CODE=0"]);
     assert!(said.contains("could not be written") && said.ends_with("--- exit 3\n"), "{said}");
 }
+
+#[test]
+fn changes_beside_the_area_in_included_files_and_by_a_move_concern_their_tests() {
+    let env = TestEnv::new();
+    env.write("muster.toml", "include = [\"more.toml\"]\n[test.any]\nrun = \"true\"\n");
+    env.write(
+        "more.toml",
+        "[test.one]\nrun = \"true\"\ndir = \"one\"\n[test.two]\nrun = \"true\"\ndir = \"two\"\n\
+         [test.src]\nrun = \"true\"\ndir = \"../src\"\n",
+    );
+    for file in ["one/a", "two/a", "../src/main.c", "../docs/a"] {
+        env.write(file, "some text that is long enough to be known again after a move\n");
+    }
+    let top = env.area().parent().unwrap().to_owned();
+    let git = |args: &[&str]| {
+        let said = std::process::Command::new("git")
+            .args(["-C", top.to_str().unwrap(), "-c", "user.name=a", "-c", "user.email=a@b"])
+            .args(args)
+            .env("HOME", env.home())
+            .output()
+            .unwrap();
+        assert!(said.status.success(), "{said:?}");
+    };
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-qm", "all"]);
+    let concerned = || {
+        let said = env.command(&["plan", "--changed-since", "HEAD", "--output", "json"]).output().unwrap();
+        let plan: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+        let mut names: Vec<String> = plan["tests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|t| t["test"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        git(&["reset", "-q", "--hard"]);
+        git(&["clean", "-qfd"]);
+        names.join(" ")
+    };
+    assert_eq!(concerned(), "");
+    env.write("one/a", "changed\n");
+    assert_eq!(concerned(), "any one");
+    env.write("../src/new.c", "new\n");
+    assert_eq!(concerned(), "any src");
+    env.write("../docs/a", "changed\n");
+    assert_eq!(concerned(), "any");
+    git(&["mv", "area/one/a", "area/two/b"]);
+    assert_eq!(concerned(), "any one two");
+    let text = std::fs::read_to_string(env.area().join("more.toml")).unwrap();
+    env.write("more.toml", &format!("{text}# a word more\n"));
+    assert_eq!(concerned(), "any one src two");
+}
