@@ -124,7 +124,7 @@ impl Log {
         if let Some(tail) = self.tail.take() {
             let cut = tail.cut();
             if cut > 0 {
-                let text = format!("[muster: {cut} bytes of output cut here]\n");
+                let text = format!("{cut} bytes of output cut here\n");
                 self.append(Frame { stream: Stream::Muster, at_millis, text: text.as_bytes() });
             }
             tail.drain(|frame| self.append(frame));
@@ -190,9 +190,7 @@ fn rescue(
     }
     log.extend_from_slice(memory);
     let name = path.unwrap_or(Path::new("")).display();
-    let text = format!(
-        "[muster: {lost} bytes of output lost here: the log could not be written to {name}: {error}]\n"
-    );
+    let text = format!("{lost} bytes of output lost here: the log could not be written to {name}: {error}\n");
     push(&mut log, Frame { stream: Stream::Muster, at_millis, text: text.as_bytes() });
     rest.drain(|frame| push(&mut log, frame));
     log
@@ -274,10 +272,7 @@ mod tests {
             assert_eq!(all.last().unwrap().text, b"last");
             let remark = all.iter().find(|f| f.stream == Stream::Muster).unwrap();
             let cut = 5_000_009 - max;
-            assert_eq!(
-                String::from_utf8_lossy(remark.text),
-                format!("[muster: {cut} bytes of output cut here]\n")
-            );
+            assert_eq!(String::from_utf8_lossy(remark.text), format!("{cut} bytes of output cut here\n"));
             let kept: usize = all.iter().filter(|f| f.stream != Stream::Muster).map(|f| f.text.len()).sum();
             assert_eq!(kept as u64, max);
         }
@@ -314,8 +309,8 @@ mod tests {
         assert_eq!(
             String::from_utf8_lossy(remark.text),
             format!(
-                "[muster: {lost} bytes of output lost here: the log could not be written to {}: \
-                 No space left on device (os error 28)]\n",
+                "{lost} bytes of output lost here: the log could not be written to {}: \
+                 No space left on device (os error 28)\n",
                 path.display()
             )
         );

@@ -361,7 +361,7 @@ impl Running {
     }
 
     fn remark(&mut self, now: Instant, text: &str) {
-        self.log.remark(millis(now.saturating_duration_since(self.start)), &format!("[muster: {text}]\n"));
+        self.log.remark(millis(now.saturating_duration_since(self.start)), &format!("{text}\n"));
     }
 
     /// The leader has ended: ends its group, removes it, and looks for what is left.

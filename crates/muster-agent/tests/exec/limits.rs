@@ -16,7 +16,7 @@ fn the_hard_limit_ends_a_process_that_takes_term() {
     let done = run(spec);
     assert_eq!(done.end.status, Status::HardLimit(SHORT));
     assert!(done.end.duration >= SHORT);
-    assert_eq!(done.remarks(), "[muster: hard limit of 60ms reached: TERM, and KILL in 3600s]\n");
+    assert_eq!(done.remarks(), "hard limit of 60ms reached: TERM, and KILL in 3600s\n");
 }
 
 #[test]
@@ -28,10 +28,7 @@ fn a_process_that_ignores_term_is_killed_after_its_grace_and_its_last_output_is_
     let done = run(spec);
     assert_eq!(done.end.status, Status::SilenceLimit(Duration::from_millis(400)));
     assert_eq!(done.stdout(), "ready\ngot TERM\n");
-    assert_eq!(
-        done.remarks(),
-        "[muster: no output for 400ms: TERM, and KILL in 300ms]\n[muster: its grace is over: KILL]\n"
-    );
+    assert_eq!(done.remarks(), "no output for 400ms: TERM, and KILL in 300ms\nits grace is over: KILL\n");
 }
 
 #[test]
@@ -59,7 +56,7 @@ fn without_grace_it_is_killed_at_once() {
     spec.limits.timeout = Some(SHORT);
     let done = run(spec);
     assert_eq!(done.end.status, Status::HardLimit(SHORT));
-    assert_eq!(done.remarks(), "[muster: hard limit of 60ms reached: KILL]\n");
+    assert_eq!(done.remarks(), "hard limit of 60ms reached: KILL\n");
 }
 
 #[test]
@@ -129,7 +126,7 @@ fn a_second_stop_turns_grace_into_kill() {
     bench.engine.stop(0, 1, Stop::Kill);
     let done = bench.done();
     assert_eq!(done.end.status, Status::Stopped);
-    assert!(done.remarks().ends_with("[muster: stopped without waiting for its grace: KILL]\n"));
+    assert!(done.remarks().ends_with("stopped without waiting for its grace: KILL\n"));
 }
 
 #[test]

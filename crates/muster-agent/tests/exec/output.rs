@@ -48,7 +48,7 @@ fn a_large_log_without_a_file_stays_in_memory_within_its_quota() {
     spec.limits.output_bytes_max = 100_000;
     let done = run(spec);
     assert_eq!(text(&done.log(), |s| s == Stream::Stdout).len(), 100_000);
-    assert_eq!(done.remarks(), "[muster: 2900000 bytes of output cut here]\n");
+    assert_eq!(done.remarks(), "2900000 bytes of output cut here\n");
 }
 
 #[test]
@@ -88,8 +88,8 @@ fn a_full_disk_does_not_end_the_process() {
     assert_eq!(
         done.remarks(),
         format!(
-            "[muster: {lost} bytes of output lost here: the log could not be written to {}: \
-             No space left on device (os error 28)]\n",
+            "{lost} bytes of output lost here: the log could not be written to {}: \
+             No space left on device (os error 28)\n",
             path.display()
         )
     );

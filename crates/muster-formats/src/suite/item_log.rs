@@ -55,7 +55,7 @@ impl ItemLog {
         let head_len = self.head.len() as u64;
         let mut log = self.head;
         if self.dropped > 0 {
-            let text = format!("[muster: about {} bytes of output cut here]\n", self.dropped);
+            let text = format!("about {} bytes of output cut here\n", self.dropped);
             push(&mut log, Frame { stream: Stream::Muster, at_millis: 0, text: text.as_bytes() });
         }
         let gap_end = log.len() as u64;
