@@ -50,11 +50,18 @@ fn quote(word: &str) -> String {
     }
 }
 
-/// A command as a person would type it, for error messages.
+/// Limit: what comes after the command in a message must not be cut off for its sake.
+const SHOWN_CHARS_MAX: usize = 60;
+
+/// A command as a person would type it, for error messages; the log has the whole of a long one.
 pub(super) fn shown(line: &Line) -> String {
-    match line {
-        Line::Shell(text) => text.clone(),
+    let text = match line {
+        Line::Shell(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
         Line::Argv(argv) => argv.iter().map(|a| quote(a)).collect::<Vec<_>>().join(" "),
+    };
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 
@@ -65,6 +72,13 @@ mod tests {
     #[test]
     fn a_value_with_braces_is_not_filled_again() {
         assert_eq!(fill("{a}-{b}-{c}{", &[("a", "{b}"), ("b", "x")]), "{b}-x-{c}{");
+    }
+
+    #[test]
+    fn a_long_command_leaves_room_for_what_is_said_about_it() {
+        assert_eq!(shown(&Line::Shell("  make\n\tlist ".into())), "make list");
+        let long = shown(&Line::Shell("é".repeat(500)));
+        assert_eq!((long.chars().count(), long.ends_with('…')), (SHOWN_CHARS_MAX + 1, true));
     }
 
     #[test]
