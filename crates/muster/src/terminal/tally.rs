@@ -136,6 +136,11 @@ impl Tally {
             Event::AttemptEnded { test, item, attempt, device, discovery, result, retried } => {
                 let key = (test.clone(), item.clone());
                 self.running.remove(&key);
+                // The news of its start may come late, or not at all.
+                match self.test_started.get_mut(test) {
+                    Some(since) => *since = (*since).min(result.started),
+                    None => drop(self.test_started.insert(test.clone(), result.started)),
+                }
                 if *discovery {
                     self.questions.insert(key.clone());
                 } else {

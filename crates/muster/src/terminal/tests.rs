@@ -178,7 +178,7 @@ fn plain_lines_tell_of_tests_and_of_items_that_need_a_person() {
         |w| Box::new(plain::Plain::new(emit(w), looks(), plain::Detail::Tests)),
         expect![[r#"
             demo/42 rc1 for linux: 3 tests, 8 items
-               PASS   340ms  build
+               PASS   440ms  build
                FAIL   340ms  net/ping/ipv6
                              exit code 1: error: it is broken
               FLAKY          net/tls
@@ -186,7 +186,7 @@ fn plain_lines_tell_of_tests_and_of_items_that_need_a_person() {
             TIMEOUT   340ms  net/slow
                              did not end within 10s: error: it is broken
               XPASS          net/odd
-            TIMEOUT   2.38s  net  1 timed out, 1 failed, 1 unexpected pass, 1 flaky, 1 known failure, 1 passed
+            TIMEOUT   2.82s  net  1 timed out, 1 failed, 1 unexpected pass, 1 flaky, 1 known failure, 1 passed
             BLOCKED          deploy
             ────────────────────────────────────────────────────────────────────────────────
             failed
@@ -254,7 +254,7 @@ fn verbose_lines_tell_of_every_attempt_with_the_output_of_those_that_failed() {
                            │ error: it is broken
               KNOWN          net/known
                              exit code 1
-            TIMEOUT   2.38s  net  1 timed out, 1 failed, 1 unexpected pass, 1 flaky, 1 known failure, 1 passed
+            TIMEOUT   2.82s  net  1 timed out, 1 failed, 1 unexpected pass, 1 flaky, 1 known failure, 1 passed
             BLOCKED          deploy
                              `build` came to `fail`
             ────────────────────────────────────────────────────────────────────────────────
