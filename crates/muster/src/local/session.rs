@@ -21,7 +21,7 @@ use muster_core::plan::History;
 use muster_core::time::Time;
 use muster_core::view::RunView;
 use muster_formats::report::Logs;
-use muster_server::{Shell, Turn};
+use muster_server::{Shell, ShellError, Turn};
 use muster_store::{Durations, ItemFilter, LockError, RunLock, Sqlite, Store as _};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::unix::net::UnixStream;
@@ -172,9 +172,11 @@ impl Session<'_> {
     fn run(&mut self, first: Input, signals: &Signals) -> Result<(), anyhow::Error> {
         let mut inputs = vec![first];
         let mut drawn = now();
+        let mut is_recorded = false;
         loop {
             let at = now();
-            let turn = self.shell.turn(at, inputs.drain(..))?;
+            let turn = self.shell.turn(at, inputs.drain(..)).map_err(|e| not_recorded(e, is_recorded))?;
+            is_recorded = true;
             if let Some((_, rejected)) = turn.rejected.first() {
                 // Nobody but this loop speaks to the lab, so a refusal is our own mistake.
                 let stale = matches!(rejected, muster_core::lab::Rejected::Stale { .. });
@@ -240,6 +242,17 @@ impl Session<'_> {
             inputs.push(self.agent.gone());
         }
         Ok(())
+    }
+}
+
+/// A turn that could not be recorded, with what to do about it once there is a run to go on with.
+fn not_recorded(error: ShellError, is_recorded: bool) -> anyhow::Error {
+    match error {
+        ShellError::Store(_) if is_recorded => Complaint::lab(error.to_string())
+            .because(error)
+            .hint("what had ended is recorded: `muster resume` goes on from there")
+            .into(),
+        ShellError::Store(_) | ShellError::Restore(_) => error.into(),
     }
 }
 
