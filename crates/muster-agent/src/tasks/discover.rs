@@ -275,11 +275,11 @@ impl Discovery for ItemCommand {
         match answer {
             Some(Answer::Ran { end: End::Exit(0), stdout, .. }) => {
                 Ask::Done(item_lines::parse(&stdout).map_err(|e| DiscoveryError::Definition {
-                    detail: format!("`{}`: {e}", shown(&command.line)),
+                    detail: format!("`{}`: {e}", suite::shown(&command.line)),
                 }))
             }
             Some(Answer::Ran { end, stderr, .. }) => Ask::Done(Err(DiscoveryError::Failed {
-                command: shown(&command.line),
+                command: suite::shown(&command.line),
                 end,
                 detail: String::from_utf8_lossy(&stderr).into_owned(),
             })),

@@ -23,6 +23,7 @@ mod tap;
 mod template;
 
 pub use muster_core::judge::Ended as End;
+pub use template::shown;
 
 use muster_core::attempt::{Cause, StepResult};
 use muster_core::definition::{Framework, Line, PassRule, SuiteDef, TestDef};

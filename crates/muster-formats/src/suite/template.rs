@@ -54,7 +54,7 @@ fn quote(word: &str) -> String {
 const SHOWN_CHARS_MAX: usize = 60;
 
 /// A command as a person would type it, for error messages; the log has the whole of a long one.
-pub(super) fn shown(line: &Line) -> String {
+pub fn shown(line: &Line) -> String {
     let text = match line {
         Line::Shell(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
         Line::Argv(argv) => argv.iter().map(|a| quote(a)).collect::<Vec<_>>().join(" "),
