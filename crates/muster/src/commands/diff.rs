@@ -20,7 +20,8 @@ use std::time::Duration;
 /// Arguments of `muster diff`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Exit code 1 if something fails in the second run that was ok in the first, or is new and fails; else 0.
+Exit code 1 if something fails in the second run that was ok in the first, is new and fails, or has not
+ended there; else 0.
 
 Example: muster diff -2 -1     what the latest run changed")]
 pub(crate) struct DiffArgs {
@@ -53,6 +54,7 @@ enum Kind {
     StillFailing,
     Fixed,
     NewAndFailing,
+    NotEnded,
     New,
     Gone,
     Changed,
@@ -61,12 +63,19 @@ enum Kind {
 }
 
 impl Kind {
+    /// Whether it keeps the second run from being as good as the first. What has not ended might be
+    /// anything, so it does.
+    fn is_worse(self) -> bool {
+        matches!(self, Self::NewlyFailing | Self::NewAndFailing | Self::NotEnded)
+    }
+
     fn title(self) -> &'static str {
         match self {
             Self::NewlyFailing => "newly failing",
             Self::StillFailing => "still failing",
             Self::Fixed => "fixed",
             Self::NewAndFailing => "new and failing",
+            Self::NotEnded => "not ended",
             Self::New => "new",
             Self::Gone => "gone",
             Self::Changed => "changed",
@@ -102,7 +111,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<ExitCode, anyhow
     let before = records.load(&records.find_run(&args.before)?, ItemFilter::All)?;
     let after = records.load(&records.find_run(&args.after)?, ItemFilter::All)?;
     let differences = differences(&before, &after, args.factor);
-    let worse = differences.iter().any(|d| matches!(d.kind, Kind::NewlyFailing | Kind::NewAndFailing));
+    let worse = differences.iter().any(|d| d.kind.is_worse());
     let mut out = context.stdout();
     match context.output {
         OutputMode::Json => {
@@ -168,10 +177,12 @@ fn kind(was: Option<&ItemView>, is: Option<&ItemView>, factor: f64) -> Option<Ki
         (None, None) => None,
         (None, Some(is)) => Some(if bad(is) { Kind::NewAndFailing } else { Kind::New }),
         (Some(_), None) => Some(Kind::Gone),
+        // Its run was killed, stopped, or goes on: nobody knows.
+        (Some(was), Some(is)) if is.verdict.is_none() => was.verdict.map(|_| Kind::NotEnded),
         (Some(was), Some(is)) => match (bad(was), bad(is)) {
             (false, true) => Some(Kind::NewlyFailing),
             (true, true) => Some(Kind::StillFailing),
-            (true, false) if is.verdict.is_some() => Some(Kind::Fixed),
+            (true, false) => Some(Kind::Fixed),
             _ if was.verdict != is.verdict => Some(Kind::Changed),
             _ => {
                 let (a, b) = (took(was)?, took(is)?);
@@ -206,7 +217,7 @@ fn lines(
     }
     for group in differences.chunk_by(|a, b| a.kind == b.kind) {
         let kind = group[0].kind;
-        if quiet && !matches!(kind, Kind::NewlyFailing | Kind::NewAndFailing) {
+        if quiet && !kind.is_worse() {
             continue;
         }
         lines.push(format!("{} ({})", paint(HEAD, kind.title()), text::count(group.len() as u64)));
@@ -286,6 +297,7 @@ mod tests {
                     item("broken", Verdict::Fail),
                     item("mended", Verdict::Crash),
                     item("old", Verdict::Pass),
+                    item("runs", Verdict::Pass),
                     item("skips", Verdict::Pass),
                     slow("slows", 100),
                     slow("speeds", 5_000),
@@ -303,6 +315,7 @@ mod tests {
                     item("mended", Verdict::Pass),
                     item("fresh", Verdict::Pass),
                     item("rotten", Verdict::Fail),
+                    ItemView { verdict: None, attempts: Vec::new(), ..item("runs", Verdict::Pass) },
                     item("skips", Verdict::Skip),
                     slow("slows", 900),
                     slow("speeds", 50),
@@ -322,6 +335,8 @@ mod tests {
               PASS  t/mended  was crash
             new and failing (1)
               FAIL  t/rotten  exit code 1: error: it is broken
+            not ended (1)
+              OPEN  t/runs  was pass
             new (1)
               PASS  t/fresh
             gone (1)
