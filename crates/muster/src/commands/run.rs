@@ -82,8 +82,10 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     let plan =
         request::make_plan(def, &area.loaded.facts, &selection, durations.as_ref(), &context.program())?;
     if plan.tests.is_empty() {
-        let said = Complaint::new(ExitCode::NothingRan, "nothing to run: no test is selected");
-        return Err(said.hint(format!("`{} plan` lists the tests", context.program())).into());
+        let said = format!("nothing to run: no test is selected{}", select.by());
+        return Err(Complaint::new(ExitCode::NothingRan, said)
+            .hint(format!("`{} plan` lists the tests", context.program()))
+            .into());
     }
     let number = store.reserve_number(&def.name)?;
     let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);

@@ -32,6 +32,22 @@ pub(crate) struct SelectArgs {
     pub(crate) shard: Option<Shard>,
 }
 
+impl SelectArgs {
+    /// ` by …`, with all that was typed; empty if nothing was.
+    pub(crate) fn by(&self) -> String {
+        let flag = |name, value: Option<String>| value.map(|v| format!("`--{name} {v}`"));
+        let flags = [
+            flag("tags", self.tags.clone()),
+            flag("changed-since", self.changed_since.clone()),
+            flag("failed-in", self.failed_in.as_ref().map(ToString::to_string)),
+            flag("shard", self.shard.map(|s| s.to_string())),
+        ];
+        let typed = self.patterns.iter().map(|p| format!("`{p}`")).chain(flags.into_iter().flatten());
+        let typed: Vec<String> = typed.collect();
+        if typed.is_empty() { String::new() } else { format!(" by {}", typed.join(" and ")) }
+    }
+}
+
 /// What the tests are run for.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct TargetArgs {

@@ -1,5 +1,6 @@
 //! Taking up a recorded run: which one, which of its items, with what.
 
+use super::request;
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
 use crate::error::Complaint;
@@ -75,7 +76,12 @@ pub(crate) fn choose(
     let names: Vec<&str> = run.tests.iter().map(|t| t.name.as_str()).collect();
     if let Some(wrong) = selector.unmatched(&names).first() {
         let said = format!("no test of run `{}` is called `{wrong}`", run.number);
-        return Err(Complaint::usage(said).into());
+        let hint = if choice.patterns.iter().any(|p| p.contains(',')) {
+            request::COMMAS.to_owned()
+        } else {
+            format!("`muster results {}` lists what it has", run.number)
+        };
+        return Err(Complaint::usage(said).hint(hint).into());
     }
     let places = places(snapshot);
     let mut items = BTreeSet::new();

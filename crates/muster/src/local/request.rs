@@ -86,6 +86,9 @@ pub(crate) fn selection(
     Ok(Selection { patterns, tags: args.tags.clone(), shard: args.shard, only })
 }
 
+/// What helps where a part of a pattern names no test.
+pub(crate) const COMMAS: &str = "commas join patterns: for a comma in an item's name write `*`";
+
 /// Makes the plan.
 ///
 /// # Errors
@@ -112,6 +115,11 @@ pub(crate) fn make_plan(
         match &error {
             PlanError::NoSuchTest { nearest: Some(name), .. } => {
                 complaint.hint(format!("did you mean `{name}`? `{program} plan` lists the tests"))
+            }
+            PlanError::NoSuchTest { nearest: None, .. }
+                if selection.patterns.iter().any(|p| p.contains(',')) =>
+            {
+                complaint.hint(COMMAS)
             }
             PlanError::NoSuchTest { nearest: None, .. } => {
                 complaint.hint(format!("`{program} plan` lists the tests"))

@@ -193,3 +193,24 @@ fn a_file_that_is_no_text_says_where_it_is_none() {
     "#]]
     .assert_eq(&env.run(&["config", "check"]));
 }
+
+#[test]
+fn a_pattern_that_fits_nothing_says_what_was_asked_for() {
+    let env = TestEnv::new();
+    env.write("muster.toml", "[test.boot]\nrun = \"true\"\nitems = [\"a,b\", \"c\"]\n");
+    expect![[r#"
+        --- stderr
+        error: nothing to run: no test is selected by `boot/d` and `--tags fast`
+        hint: `muster plan` lists the tests
+        --- exit 4
+    "#]]
+    .assert_eq(&env.run(&["run", "boot/d", "--tags", "fast"]));
+    expect![[r#"
+        --- stderr
+        error: no test is called `b`
+        hint: commas join patterns: for a comma in an item's name write `*`
+        --- exit 2
+    "#]]
+    .assert_eq(&env.run(&["run", "boot/a,b"]));
+    assert!(env.run(&["run", "boot/a*b"]).ends_with("--- exit 0\n"));
+}
