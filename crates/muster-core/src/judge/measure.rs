@@ -52,7 +52,7 @@ pub fn parse_measures(text: &str) -> (Vec<Measured>, Vec<MeasureError>) {
 /// The values, judged by their own expectations and the rule's, and the first thing wrong with them.
 pub(super) fn judge(text: &str, rules: &[MeasureRule], skipped: bool) -> (Vec<Measured>, Option<Problem>) {
     let (mut values, errors) = parse_measures(text);
-    let mut problem = None;
+    let mut missing = None;
     for rule in rules {
         match values.iter_mut().find(|v| v.name == rule.name) {
             Some(value) => {
@@ -68,17 +68,15 @@ pub(super) fn judge(text: &str, rules: &[MeasureRule], skipped: bool) -> (Vec<Me
             None if skipped => {}
             None => {
                 let message = format!("the value `{}` was not measured", rule.name);
-                problem.get_or_insert(Problem { name: rule.name.clone(), message });
+                missing.get_or_insert(Problem { name: rule.name.clone(), message });
             }
         }
     }
-    if let Some(bad) = values.iter().find(|v| v.good == Some(false)) {
-        problem = Some(Problem { name: bad.name.clone(), message: off(bad) });
-    }
-    if let Some(error) = errors.first() {
-        problem.get_or_insert(Problem { name: format!("line {}", error.line), message: error.to_string() });
-    }
-    (values, problem)
+    let bad = values.iter().find(|v| v.good == Some(false));
+    let bad = bad.map(|v| Problem { name: v.name.clone(), message: off(v) });
+    // A line that makes no sense is a likely reason for a value that is missing.
+    let unread = errors.first().map(|e| Problem { name: format!("line {}", e.line), message: e.to_string() });
+    (values, bad.or(unread).or(missing))
 }
 
 /// Why a value is not good, in words.

@@ -585,6 +585,13 @@ fn a_rule_adds_expectations_and_demands_that_values_are_there() {
     "#]],
     );
     check(
+        measures(rules.clone(), "{\"name\":\"a\",\"value\":7}\n{\"name\":\"b\",\"value\":NaN}\n"),
+        expect![[r#"
+        fail Measure("line 2"): line 2 of the measured values: expected value
+          a 7  5 ">=" Some(true)
+    "#]],
+    );
+    check(
         Case { ended: Ended::Exit(77), ..measures(rules.clone(), "") },
         expect![[r#"
         skip Exit(77): 

@@ -124,7 +124,7 @@ pub fn cause(cause: &Cause) -> String {
         Cause::SilenceLimit(limit) => format!("printed nothing for {}", duration(*limit)),
         Cause::Output => "standard output is not as expected".to_owned(),
         Cause::LogRule(rule) => format!("log rule: {rule}"),
-        Cause::Measure(name) => format!("measured value `{name}` is out of tolerance"),
+        Cause::Measure(name) => format!("measured value `{name}` is not as it must be"),
         Cause::Framework => "reported by the test framework".to_owned(),
         Cause::Lab(why) => format!("the lab failed: {why}"),
         Cause::Stopped(why) => format!("stopped: {why}"),

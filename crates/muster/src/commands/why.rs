@@ -539,10 +539,12 @@ fn of_attempt(address: &str, attempt: &AttemptView, width: usize) -> Vec<String>
         let tolerance = &m.tolerance;
         let expected = m.expected.map(|e| match tolerance.parse::<f64>() {
             Ok(_) => format!(", expected {e} ± {tolerance}"),
+            Err(_) if tolerance.is_empty() => format!(", expected {e}"),
             Err(_) => format!(", expected {tolerance} {e}"),
         });
         let expected = expected.unwrap_or_default();
-        fact("measured", format!("{} = {} {}{expected}{good}", m.name, m.value, m.units));
+        let units = if m.units.is_empty() { String::new() } else { format!(" {}", m.units) };
+        fact("measured", format!("{} = {}{units}{expected}{good}", m.name, m.value));
     }
     lines.extend(facts.lines(width.saturating_sub(4)).into_iter().map(|l| format!("    {l}")));
     lines.push(format!(
