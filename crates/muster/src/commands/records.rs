@@ -23,6 +23,13 @@ pub(crate) fn area_name(_: &Context, store: &mut dyn Store) -> Result<String, an
 /// # Errors
 /// There is none.
 pub(crate) fn find_run(store: &mut dyn Store, area: &str, run: &RunRef) -> Result<RunView, anyhow::Error> {
+    // Names have no `/`, so this is the printed name, `AREA/RUN`.
+    let inner = match run {
+        RunRef::Name(name) => name.strip_prefix(area).and_then(|n| n.strip_prefix('/')),
+        RunRef::Back(_) | RunRef::Number(_) => None,
+    };
+    let inner = inner.and_then(|name| RunRef::parse(name).ok());
+    let run = inner.as_ref().unwrap_or(run);
     let found = match run {
         RunRef::Back(n) => {
             let filter = RunFilter { area: Some(area.to_owned()), limit: *n, ..RunFilter::default() };

@@ -345,3 +345,16 @@ fn history_shows_outcomes_durations_and_how_flaky_a_test_is() {
     "#]],
     );
 }
+
+#[test]
+fn a_run_is_found_by_the_name_that_is_printed() {
+    let env = TestEnv::new();
+    env.seed();
+    for name in ["demo/1", "demo/-2", "1"] {
+        let said = env.run(&["results", name]);
+        assert!(said.starts_with("demo/1 PASS"), "{name}: {said}");
+    }
+    assert!(env.run(&["results", "demo/rc1"]).starts_with("demo/2 FAIL rc1"));
+    assert!(env.run(&["diff", "demo/1", "demo/2"]).starts_with("demo/1"));
+    assert!(env.run(&["results", "other/1"]).contains("area `demo` has no run `other/1`"));
+}
