@@ -102,7 +102,7 @@ pub fn headline(item: &ItemView) -> Cow<'_, str> {
             (None, Some(Verdict::NoItems)) => Cow::Borrowed("there are no items"),
             (None, Some(_)) => Cow::Borrowed(""),
         },
-        (reason, Some(bad)) if !bad.is_empty() => Cow::Owned(format!("{reason}: {bad}")),
+        (reason, Some(bad)) if !bad.is_empty() && bad != reason => Cow::Owned(format!("{reason}: {bad}")),
         (reason, _) => Cow::Borrowed(reason),
     }
 }
@@ -208,6 +208,7 @@ pub fn run_uuid(run: RunId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     #[test]
     fn durations_are_short_and_never_say_sixty_seconds() {
@@ -219,6 +220,35 @@ mod tests {
         );
         assert_eq!(say(187_400_000), "3m07s");
         assert_eq!(say(7_500_000_000), "2h05m");
+    }
+
+    #[test]
+    fn a_headline_says_nothing_twice() {
+        use muster_core::attempt::{Output, Usage};
+        use muster_core::outcome::Outcome;
+        let result = AttemptResult {
+            outcome: Outcome::Error,
+            cause: Cause::Lab("no board".to_owned()),
+            message: "no board".to_owned(),
+            started: Time(0),
+            duration: Duration::ZERO,
+            usage: Usage::default(),
+            steps: Vec::new(),
+            measures: Vec::new(),
+            output: Output::None,
+            leaked: 0,
+        };
+        let attempt = AttemptView { number: 1, device: String::new(), result: Arc::new(result) };
+        let mut item = ItemView {
+            path: String::new(),
+            discovery: false,
+            verdict: Some(Verdict::Error),
+            reason: "no board".to_owned(),
+            attempts: vec![attempt],
+        };
+        assert_eq!(headline(&item), "no board");
+        item.reason = "three tries".to_owned();
+        assert_eq!(headline(&item), "three tries: no board");
     }
 
     #[test]
