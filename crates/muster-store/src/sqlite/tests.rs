@@ -5,7 +5,7 @@ use crate::contract::{Records, all, attempt, record, see};
 use crate::segment;
 use crate::{ItemFilter, LabKey, LockError, Mem, RunFilter, RunLock, RunName, Store, StoreError};
 use muster_core::attempt::Output;
-use muster_core::change::{Change, SentUnit};
+use muster_core::change::{Change, Placement, SentUnit};
 use muster_core::id::{DeviceId, ItemIx, LeaseId, RunId, UnitId};
 use muster_core::outcome::Outcome;
 use rusqlite::Connection;
@@ -490,32 +490,51 @@ fn fixture() -> Vec<Vec<Change>> {
     ]
 }
 
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/compat/store-1");
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/compat");
 
 /// Version 1 can be read for ever. Where this fails because a type of the core has changed, its blob needs
 /// a new version beside the old one (`rows`). Until the first release the fixture may be made anew instead:
-/// `MUSTER_MAKE_FIXTURE=1 cargo test -p muster-store records_of_version_1`.
+/// `MUSTER_MAKE_FIXTURE=store-1 cargo test -p muster-store records_of_version_1`.
 #[test]
 fn records_of_version_1_can_be_read_and_gone_on_with() {
+    // It knew no placement: all ran where it was asked for.
+    let mut changes = fixture();
+    for change in changes.iter_mut().flatten() {
+        if let Change::RunCreated(record) | Change::RunReplanned(record) = change {
+            let spec = &mut Arc::make_mut(record).spec;
+            Arc::make_mut(spec).placement = Placement::default();
+        }
+    }
+    go_on_with("store-1", &changes);
+}
+
+#[test]
+fn records_of_version_2_can_be_read_and_gone_on_with() {
+    go_on_with("store-2", &fixture());
+}
+
+/// Reads a fixture, which holds these changes, and writes to it.
+fn go_on_with(name: &str, changes: &[Vec<Change>]) {
+    let fixture = &Path::new(FIXTURES).join(name);
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join(".muster");
-    if std::env::var_os("MUSTER_MAKE_FIXTURE").is_some() {
+    if std::env::var("MUSTER_MAKE_FIXTURE").is_ok_and(|wanted| wanted == name) {
         let mut store = Sqlite::open(&root, LAB).unwrap();
-        fixture().iter().for_each(|changes| store.commit(changes).unwrap());
+        changes.iter().for_each(|changes| store.commit(changes).unwrap());
         store.compact().unwrap();
         drop(store);
-        fs::create_dir_all(FIXTURE).unwrap();
-        fs::copy(root.join(open::FILE), Path::new(FIXTURE).join(open::FILE)).unwrap();
-        fs::copy(run_dir(&root, 1).join(segment::FILE), Path::new(FIXTURE).join(segment::FILE)).unwrap();
+        fs::create_dir_all(fixture).unwrap();
+        fs::copy(root.join(open::FILE), fixture.join(open::FILE)).unwrap();
+        fs::copy(run_dir(&root, 1).join(segment::FILE), fixture.join(segment::FILE)).unwrap();
         fs::remove_dir_all(&root).unwrap();
     }
     fs::create_dir_all(run_dir(&root, 1)).unwrap();
-    fs::copy(Path::new(FIXTURE).join(open::FILE), root.join(open::FILE)).unwrap();
-    fs::copy(Path::new(FIXTURE).join(segment::FILE), run_dir(&root, 1).join(segment::FILE)).unwrap();
+    fs::copy(fixture.join(open::FILE), root.join(open::FILE)).unwrap();
+    fs::copy(fixture.join(segment::FILE), run_dir(&root, 1).join(segment::FILE)).unwrap();
 
     let mut store = Sqlite::open(&root, LAB).unwrap();
     let mut expected = Mem::new(LAB);
-    fixture().iter().for_each(|changes| expected.commit(changes).unwrap());
+    changes.iter().for_each(|changes| expected.commit(changes).unwrap());
     assert_eq!(see(&mut store, &["area"]), see(&mut expected, &["area"]));
     assert_eq!(store.check().unwrap(), []);
     store.commit(&[attempt(1, 3, 1, Outcome::Pass)]).unwrap();
