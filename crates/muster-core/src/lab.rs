@@ -20,6 +20,7 @@ mod check;
 mod dispatch;
 mod explain;
 mod in_use;
+mod lost;
 mod orders;
 mod reach;
 mod ready;
@@ -53,6 +54,9 @@ pub struct Policy {
     pub lease: Duration,
     /// Attempts that fail by the lab's fault before an item is given up.
     pub lab_errors_max: u16,
+    /// Agents that may be lost while they run an item, before it is given up: it may be what ends them.
+    /// `None`: they are not counted.
+    pub losses_max: Option<u16>,
     /// A device is given more while the work it has is expected to last less than this.
     pub low_water: Duration,
     /// A device is given one more behind a running one that is expected to last less than this.
@@ -68,6 +72,7 @@ impl Default for Policy {
         Self {
             lease: Duration::from_secs(60),
             lab_errors_max: 2,
+            losses_max: Some(3),
             low_water: Duration::from_millis(30),
             look_ahead: Duration::from_millis(500),
             units_max: 256,
@@ -146,7 +151,18 @@ pub enum Input {
         agent: AgentId,
         /// The session that is over.
         session: SessionId,
+        /// How it ended.
+        how: Gone,
     },
+}
+
+/// How a session of an agent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It said so itself, with nothing left running.
+    Goodbye,
+    /// It was found dead, or taken for dead.
+    Died,
 }
 
 /// What is to be done because of an input.
@@ -453,7 +469,7 @@ impl Lab {
                 self.stop_run(now, run, &reason, kill);
             }
             Input::Exchange(exchange) => self.receive_exchange(now, *exchange)?,
-            Input::AgentGone { agent, session } => self.receive_agent_gone(now, agent, session),
+            Input::AgentGone { agent, session, how } => self.receive_agent_gone(now, agent, session, how),
         }
         Ok(std::mem::take(&mut self.out))
     }

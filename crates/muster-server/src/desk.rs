@@ -12,7 +12,7 @@ use muster_api::{Accepted, Outlook, Problem, Stop, Submit};
 use muster_core::change::{RunPhase, RunRecord};
 use muster_core::exchange::{Exchange, Orders};
 use muster_core::id::{AgentId, RunId, SessionId};
-use muster_core::lab::{Input, Policy, Rejected};
+use muster_core::lab::{Gone, Input, Policy, Rejected};
 use muster_core::plan::{History, PlannedItems};
 use muster_core::time::Time;
 use muster_store::{LabKey, Sqlite, Store as _, StoreError};
@@ -186,7 +186,7 @@ impl LabThread {
                 }
                 Ask::Goodbye(agent, session, answer) => {
                     owed.insert(place, Owed::Plain(answer));
-                    inputs.push(Input::AgentGone { agent, session });
+                    inputs.push(Input::AgentGone { agent, session, how: Gone::Goodbye });
                 }
                 Ask::Stop(run, Stop { reason, kill }, answer) => {
                     owed.insert(place, Owed::Plain(answer));

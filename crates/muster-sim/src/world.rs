@@ -29,7 +29,7 @@ use muster_core::change::RunPhase;
 use muster_core::definition::AreaDef;
 use muster_core::exchange::{Exchange, Gauges, Orders};
 use muster_core::id::{AgentId, RunId, SessionId};
-use muster_core::lab::{Input, Policy};
+use muster_core::lab::{Gone, Input, Policy};
 use muster_core::time::Time;
 use muster_server::Shell;
 use muster_store::{LabKey, Mem, Store as _};
@@ -103,7 +103,8 @@ impl World {
     pub fn new(seed: u64, mistake: Mistake, record: bool) -> Self {
         let mut rng = Rng::new(seed);
         let lease = Duration::from_secs(*rng.pick(&[20, 30, 60]).unwrap_or(&60));
-        let policy = Policy { lease, mistake: mistake.of_lab(), ..Policy::default() };
+        // Its agents are lost for no fault of the tests.
+        let policy = Policy { lease, mistake: mistake.of_lab(), losses_max: None, ..Policy::default() };
         let weather = if rng.permille(100) { Weather::FINE } else { Weather::random(&mut rng) };
         let millis = [20, 1_000, 8_000, 120_000];
         let longest = Duration::from_millis(*rng.pick(&millis).unwrap_or(&1_000));
@@ -241,7 +242,7 @@ impl World {
             Event::ToAgent(agent, orders) => self.agent_hears(agent, *orders),
             Event::Gone(agent, session) => {
                 if self.shell.is_some() {
-                    self.inbox.push(Input::AgentGone { agent, session });
+                    self.inbox.push(Input::AgentGone { agent, session, how: Gone::Died });
                     self.turn_soon();
                 }
             }

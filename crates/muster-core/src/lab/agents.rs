@@ -1,6 +1,6 @@
 //! What an agent says it has: its session, its devices, the units it holds, the results it brings.
 
-use super::{Agent, Device, Lab, Mistake, Pending, Presence, Rejected, Said, Wish};
+use super::{Agent, Device, Gone, Lab, Mistake, Pending, Presence, Rejected, Said, Wish};
 use crate::change::Change;
 use crate::event::Event;
 use crate::exchange::{AttemptEnd, DeviceOffer, Exchange, Finished, Held, HeldPhase, Labels};
@@ -22,7 +22,7 @@ impl Lab {
                 }
             }
             Some(_) | None => {
-                self.lose_agent(now, id);
+                self.lose_agent(now, id, Gone::Died);
                 let names = devices.iter().map(|d| d.name.clone()).collect();
                 self.welcome_agent(id, session, host, names, now);
             }
@@ -287,54 +287,5 @@ impl Lab {
         self.in_use.remove(&self.runs[&unit.run], unit.test, unit.device);
         device.units.retain(|u| *u != id);
         device.micros = device.micros.saturating_sub(unit.micros);
-    }
-
-    pub(super) fn receive_agent_gone(&mut self, now: Time, agent: AgentId, session: SessionId) {
-        if self.agents.get(&agent).is_some_and(|a| a.session == session) {
-            self.lose_agent(now, agent);
-            self.agents.get_mut(&agent).expect("seen above").presence = Presence::Over;
-        }
-    }
-
-    /// Agents that have been silent for a whole lease have lost their devices.
-    pub(super) fn sweep_lost_agents(&mut self, now: Time) {
-        let lost: Vec<AgentId> = self
-            .agents
-            .iter()
-            .filter(|(_, a)| a.lease_until <= now && self.policy.mistake != Mistake::NeverExpire)
-            .map(|(id, _)| *id)
-            .collect();
-        for agent in lost {
-            self.lose_agent(now, agent);
-        }
-    }
-
-    /// Ends the leases of all devices of an agent; what was out on them may be given out again, and what
-    /// comes under the old leases is late.
-    fn lose_agent(&mut self, _now: Time, id: AgentId) {
-        let Some(agent) = self.agents.get_mut(&id) else { return };
-        if agent.presence == Presence::There {
-            agent.presence = Presence::Missing;
-        }
-        agent.pending = None;
-        for device in agent.devices.clone() {
-            let d = self.devices.get_mut(&device).expect("agents' devices are known");
-            let Some(lease) = d.lease.take() else { continue };
-            d.micros = 0;
-            let units = std::mem::take(&mut d.units);
-            for unit in units {
-                let unit = self.units.remove(&unit).expect("units on devices are known");
-                self.in_use.remove(&self.runs[&unit.run], unit.test, unit.device);
-                let forget = self.policy.mistake == Mistake::ForgetLostUnits;
-                let run = self.run_mut(unit.run);
-                for (ix, _) in unit.left {
-                    if !forget {
-                        run.set_back(ix);
-                        run.release_item(ix);
-                    }
-                }
-            }
-            self.save(Change::LeaseEnded { lease });
-        }
     }
 }

@@ -42,7 +42,7 @@ impl Lab {
     }
 
     /// Gives items a verdict without an attempt, and settles what follows.
-    fn end_items(&mut self, now: Time, run_id: RunId, doomed: Vec<Doomed>) {
+    pub(super) fn end_items(&mut self, now: Time, run_id: RunId, doomed: Vec<Doomed>) {
         let mut ended = Vec::with_capacity(doomed.len());
         for (ix, verdict, reason) in doomed {
             if self.set_verdict(run_id, ix, verdict, reason) {

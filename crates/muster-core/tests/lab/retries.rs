@@ -174,3 +174,30 @@ fn exit_code_99_is_the_labs_fault_without_a_budget() {
     "#]],
     );
 }
+
+#[test]
+fn what_keeps_ending_its_agents_is_given_up() {
+    check(
+        "a takes 9s; b after-end a; \
+         at 1s gone 1; at 2s back 1; at 3s gone 1; at 4s back 1; at 5s gone 1; at 6s back 1; at 7s gone 1; at 8s back 1",
+        expect![[r#"
+            0s run of 2
+            0s d1: a#1
+            1s GONE
+            2s BACK
+            2s d1: a#1
+            3s GONE
+            4s BACK
+            4s d1: a#1
+            5s GONE
+            6s BACK
+            6s d1: a#1
+            7s GONE
+            7s     a = error (its agent was lost while it ran, 4 times, at last on `host`)
+            8s BACK
+            8s d1: b#1
+            9s     b = pass
+            9s run ended: 1 pass, 1 error
+        "#]],
+    );
+}

@@ -4,7 +4,7 @@ use crate::kit::{World, results_of};
 use expect_test::expect;
 use muster_core::exchange::{AttemptEnd, Exchange, Orders};
 use muster_core::id::{AgentId, SessionId};
-use muster_core::lab::{Explanation, Input};
+use muster_core::lab::{Explanation, Gone, Input};
 use muster_core::outcome::Outcome;
 use muster_core::time::Time;
 use std::fmt::Write as _;
@@ -54,7 +54,7 @@ fn happen(event: &str, world: &mut World, orders: &[Orders]) {
             drop(world.apply(Input::Exchange(Box::new(say(finished)))));
         }
         "agent gone" => {
-            drop(world.apply(Input::AgentGone { agent: AgentId(1), session: SessionId(1) }));
+            drop(world.apply(Input::AgentGone { agent: AgentId(1), session: SessionId(1), how: Gone::Died }));
         }
         "lease over" => world.now = Time(60_000_000),
         "stop" => drop(world.apply(Input::StopRun { run, reason: "enough".to_owned(), kill: false })),

@@ -6,7 +6,7 @@ use crate::error::Complaint;
 use muster_agent::process::{AgentProcess, ChildError, Setup};
 use muster_core::exchange::DeviceOffer;
 use muster_core::id::{AgentId, SessionId};
-use muster_core::lab::Input;
+use muster_core::lab::{Gone, Input};
 use muster_core::outcome::ExitCode;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -17,8 +17,8 @@ pub(crate) const AGENT_COMMAND: &str = "__agent";
 /// The agent of a `muster run` is always the same one.
 const AGENT: AgentId = AgentId(1);
 
-/// Limit: how often a run gets another agent. What ends four of them ends the fifth too.
-const REPLACED_MAX: u32 = 3;
+/// Limit: how often a run gets another agent. The lab gives an item up that keeps ending them.
+const REPLACED_MAX: u32 = 20;
 
 /// An agent process, and what is needed to start another in its place.
 pub(crate) struct Agent {
@@ -61,7 +61,7 @@ impl Agent {
 
     /// What the lab is to be told when the process has ended.
     pub(crate) fn gone(&self) -> Input {
-        Input::AgentGone { agent: AGENT, session: self.setup.session }
+        Input::AgentGone { agent: AGENT, session: self.setup.session, how: Gone::Died }
     }
 
     /// Kills what a process that has ended left running and starts another in its place; how it ended.

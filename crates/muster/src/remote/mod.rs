@@ -42,6 +42,8 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     let record =
         request::run_record(&area, selection, plan, name, failures_max, 0, crate::local::session::now());
     let RunRecord { id, number: _, created: _, spec, plan } = record;
+    // What cannot be written is told before anything is asked for.
+    let session = if detach { None } else { Some(Session::new(client.clone(), id, &exec, context)?) };
     let submit = Submit {
         spec: (*spec).clone(),
         placement: Placement { selector: on.unwrap_or_default(), source: Some(source) },
@@ -56,11 +58,11 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
             drop(writeln!(context.stderr(), "{address} cannot start as the lab is: {why}"));
         }
     }
-    if detach {
+    let Some(session) = session else {
         writeln!(context.stdout(), "{address}")?;
         return Ok(ExitCode::Passed);
-    }
-    Session::new(client, id, &exec, context)?.run()
+    };
+    session.run()
 }
 
 /// What the server did not do, for people.

@@ -13,7 +13,7 @@ use muster_core::change::{Change, Placement, RunRecord};
 use muster_core::event::Told;
 use muster_core::exchange::{AttemptEnd, DeviceOffer, Exchange, Finished, Held, HeldPhase, Orders};
 use muster_core::id::{AgentId, ItemIx, RunId};
-use muster_core::lab::{Effect, Explanation, Input, Lab, Policy, Rejected};
+use muster_core::lab::{Effect, Explanation, Gone, Input, Lab, Policy, Rejected};
 use muster_core::outcome::Outcome;
 use muster_core::time::Time;
 use std::sync::Arc;
@@ -213,7 +213,7 @@ impl World {
                 agent.silent = true;
                 let (agent, session) = (agent.id, agent.session);
                 self.note("GONE");
-                self.apply(Input::AgentGone { agent, session }).expect("always taken");
+                self.apply(Input::AgentGone { agent, session, how: Gone::Died }).expect("always taken");
             }
             Happening::Back(n) => {
                 self.note("BACK");
