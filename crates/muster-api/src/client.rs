@@ -1,11 +1,10 @@
 //! The client of a server: one call for each thing that can be asked. Blocks.
 
-use crate::{About, Accepted, CBOR, PREFIX, Problem, Seen, Stop, Submit, ViewOf, from_cbor, to_cbor};
-use muster_core::attempt::Output;
+use crate::records::Question;
+use crate::{About, Accepted, CBOR, PREFIX, Problem, Seen, Stop, Submit, from_cbor, to_cbor};
 use muster_core::digest::Digest;
 use muster_core::exchange::{Exchange, Orders};
 use muster_core::id::{AgentId, RunId, SessionId};
-use muster_core::view::RunView;
 use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
@@ -161,31 +160,28 @@ impl Client {
         self.heard(sent).map(drop)
     }
 
-    /// A run with the items that are wanted.
+    /// Asks the records. `T` is what the question says its answer is.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn view(&self, run: RunId, of: ViewOf) -> Result<RunView, ClientError> {
-        let of = match of {
-            ViewOf::Head => "head",
-            ViewOf::Failed => "failed",
-            ViewOf::All => "all",
-        };
-        let url = self.run_url(run, &format!("/view?of={of}"));
-        let sent = self.http.get(url).config().timeout_recv_response(Some(ANSWER_MAX)).build().call();
-        self.read(self.heard(sent)?)
+    pub fn ask<T: DeserializeOwned>(&self, question: &Question) -> Result<T, ClientError> {
+        self.read(self.asked(question)?)
     }
 
-    /// The frames of an output, as it was given in a result of this run.
+    /// Asks the records for bytes.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn output(&self, run: RunId, output: &Output) -> Result<Vec<u8>, ClientError> {
-        let request = self.http.post(self.run_url(run, "/output")).header("content-type", CBOR).config();
-        let sent = request.timeout_recv_response(Some(ANSWER_MAX)).build().send(&to_cbor(output)[..]);
-        let mut answer = self.heard(sent)?;
+    pub fn ask_bytes(&self, question: &Question) -> Result<Vec<u8>, ClientError> {
+        let mut answer = self.asked(question)?;
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         body.map_err(|e| self.broken(e))
+    }
+
+    fn asked(&self, question: &Question) -> Result<Response<Body>, ClientError> {
+        let request = self.http.post(self.url("/records")).header("content-type", CBOR).config();
+        let sent = request.timeout_recv_response(Some(ANSWER_MAX)).build().send(&to_cbor(question)[..]);
+        self.heard(sent)
     }
 
     /// Watches a run from behind the number `after` (0: from its beginning).

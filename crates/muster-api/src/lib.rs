@@ -8,12 +8,13 @@
 mod about;
 mod client;
 mod problem;
+pub mod records;
 mod run;
 
 pub use about::About;
 pub use client::{Client, ClientError, Watch};
 pub use problem::Problem;
-pub use run::{Accepted, Outlook, Seen, SeenWhat, Stop, Submit, ViewOf};
+pub use run::{Accepted, Outlook, Seen, SeenWhat, Stop, Submit};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

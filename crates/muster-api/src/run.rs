@@ -72,15 +72,3 @@ pub enum SeenWhat {
     /// The run is over; nothing more comes. Holds why it was stopped, if it was.
     Over(Option<String>),
 }
-
-/// Which items of a run are wanted in a view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ViewOf {
-    /// None.
-    Head,
-    /// Those that are not fine.
-    Failed,
-    /// All.
-    All,
-}

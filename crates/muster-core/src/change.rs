@@ -285,7 +285,7 @@ pub struct LeaseRecord {
 }
 
 /// A run with what its items amount to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSnapshot {
     /// The run.
     pub record: Arc<RunRecord>,

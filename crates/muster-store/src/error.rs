@@ -126,6 +126,12 @@ pub enum StoreError {
         /// The path as recorded.
         path: String,
     },
+    /// The records are kept by somebody who was asked and did not answer with them.
+    #[error("the records cannot be asked")]
+    Elsewhere {
+        /// What came instead.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The store was opened for reading.
     #[error("the records in `{}` were opened for reading only", .path.display())]
     ReadOnly {

@@ -63,6 +63,21 @@ impl Context {
         })
     }
 
+    /// For commands that go on with a run of this machine.
+    ///
+    /// # Errors
+    /// A server is meant.
+    pub(crate) fn must_be_here(&self, command: &str) -> Result<(), anyhow::Error> {
+        match &self.server {
+            None => Ok(()),
+            Some(_) => {
+                Err(Complaint::usage(format!("`{command}` does not go on with a run of a server yet"))
+                    .hint("for a run of this machine, leave out `--server` and MUSTER_SERVER")
+                    .into())
+            }
+        }
+    }
+
     /// How Muster is called in commands that are shown: with `-C DIR` where it works elsewhere, with
     /// `--server URL` where the environment would not say so.
     pub(crate) fn program(&self) -> String {
@@ -171,10 +186,10 @@ impl Context {
 }
 
 /// The file that makes a directory an area.
-const FILE: &str = "muster.toml";
+pub(crate) const FILE: &str = "muster.toml";
 
 /// Where it may be instead.
-const OTHER_FILE: &str = ".config/muster.toml";
+pub(crate) const OTHER_FILE: &str = ".config/muster.toml";
 
 /// Where the records are, beside it.
 pub(crate) const RECORDS: &str = ".muster";

@@ -3,22 +3,40 @@
 use crate::commands::records::{area_name, find_run};
 use crate::context::{Context, RECORDS};
 use crate::error::Complaint;
+use crate::remote::records::{ServerRecords, area_at_hand};
 use crate::terminal::text::quoted;
 use muster_core::address::{Address, RunRef, Scope, item_name};
 use muster_core::attempt::Output;
 use muster_core::id::RunId;
 use muster_core::view::{ItemView, RunState, RunView, TestView};
 use muster_formats::report::{Logs, text};
-use muster_store::{ItemFilter, RunLock, RunName, Sqlite, Store as _, StoreError};
+use muster_store::{ItemFilter, RunLock, RunName, Sqlite, Store, StoreError};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// The records of the area at hand, for reading.
 pub(crate) struct Records {
-    store: RefCell<Sqlite>,
+    store: RefCell<Source>,
     /// The area of the latest run; the configuration is not needed to look at records, and may be broken.
     area: String,
+}
+
+/// Where records are.
+enum Source {
+    /// Beside the area.
+    Here(Box<Sqlite>),
+    /// With a server.
+    There(ServerRecords),
+}
+
+impl Source {
+    fn store(&mut self) -> &mut dyn Store {
+        match self {
+            Self::Here(store) => &mut **store,
+            Self::There(store) => store,
+        }
+    }
 }
 
 /// An item as a person pointed at it.
@@ -61,10 +79,18 @@ impl Records {
     /// # Errors
     /// There is no area, it has no records yet, or they cannot be read.
     pub(crate) fn open(context: &Context) -> Result<Self, anyhow::Error> {
+        if let Some(server) = &context.server {
+            let mut store = ServerRecords::new(crate::remote::client(server)?);
+            let area = match area_at_hand(context) {
+                Some(area) => area,
+                None => area_name(context, &mut store)?,
+            };
+            return Ok(Self { store: RefCell::new(Source::There(store)), area });
+        }
         let dir = context.area_dir()?;
         let mut store = crate::wiring::open_sqlite(&dir)?;
         let area = area_name(context, &mut store)?;
-        Ok(Self { store: RefCell::new(store), area })
+        Ok(Self { store: RefCell::new(Source::Here(Box::new(store))), area })
     }
 
     /// The area's name.
@@ -73,8 +99,19 @@ impl Records {
     }
 
     /// The store, for queries of a command's own.
-    pub(crate) fn with<T, E>(&self, ask: impl FnOnce(&mut Sqlite) -> Result<T, E>) -> Result<T, E> {
-        ask(&mut self.store.borrow_mut())
+    pub(crate) fn with<T, E>(&self, ask: impl FnOnce(&mut dyn Store) -> Result<T, E>) -> Result<T, E> {
+        ask(self.store.borrow_mut().store())
+    }
+
+    /// The database beside the area; `None` where the records are a server's.
+    pub(crate) fn with_here<T, E>(
+        &self,
+        ask: impl FnOnce(&mut Sqlite) -> Result<Option<T>, E>,
+    ) -> Result<Option<T>, E> {
+        match &mut *self.store.borrow_mut() {
+            Source::Here(store) => ask(store),
+            Source::There(_) => Ok(None),
+        }
     }
 
     /// The run a person means, without its tests.
@@ -168,14 +205,19 @@ impl Records {
         if run.state != RunState::Active {
             return None;
         }
-        let dir = self.store.borrow().run_dir(run.number)?;
-        Some(RunLock::holder(&dir).map_or(Life::Dead, Life::Alive))
+        match &*self.store.borrow() {
+            Source::Here(store) => {
+                let dir = store.run_dir(run.number)?;
+                Some(RunLock::holder(&dir).map_or(Life::Dead, Life::Alive))
+            }
+            // The lab that has it is the one that answers.
+            Source::There(_) => Some(Life::Alive(None)),
+        }
     }
 
     /// The logs of a run's attempts, for reports. The store is asked no more through these records.
     pub(crate) fn into_logs(self, run: &RunView) -> StoreLogs {
-        let store = self.store.into_inner();
-        StoreLogs { run: run.id, root: store.root().to_owned(), store: Mutex::new(Some(store)) }
+        StoreLogs { run: run.id, store: Mutex::new(Lazy::Open(self.store.into_inner())) }
     }
 }
 
@@ -194,28 +236,39 @@ pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> 
         .map(|(_, k)| k)
 }
 
-/// Outputs of one run as the store keeps them, for those who show them. The records are opened when an
-/// output is asked for that is not in the result itself.
+/// Outputs of one run as the store keeps them, for those who show them.
 pub(crate) struct StoreLogs {
     run: RunId,
-    /// The directory of the records.
-    root: PathBuf,
-    store: Mutex<Option<Sqlite>>,
+    store: Mutex<Lazy>,
+}
+
+/// Records that are opened when an output is asked for that is not in the result itself.
+enum Lazy {
+    /// Those in this directory.
+    Closed(PathBuf),
+    Open(Source),
 }
 
 impl StoreLogs {
     /// Of a run of the area in this directory.
     pub(crate) fn new(area_dir: &Path, run: RunId) -> Self {
-        Self { run, root: area_dir.join(RECORDS), store: Mutex::new(None) }
+        Self { run, store: Mutex::new(Lazy::Closed(area_dir.join(RECORDS))) }
+    }
+
+    /// Of a run of this server.
+    pub(crate) fn of_server(client: muster_api::Client, run: RunId) -> Self {
+        Self { run, store: Mutex::new(Lazy::Open(Source::There(ServerRecords::new(client)))) }
     }
 
     fn read(&self, output: &Output) -> Result<Vec<u8>, StoreError> {
-        let mut open = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = match &mut *open {
-            Some(store) => store,
-            none => none.insert(Sqlite::open_to_read(&self.root)?),
-        };
-        store.read_output(self.run, output)
+        let mut lazy = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Lazy::Closed(root) = &*lazy {
+            *lazy = Lazy::Open(Source::Here(Box::new(Sqlite::open_to_read(root)?)));
+        }
+        match &mut *lazy {
+            Lazy::Open(source) => source.store().read_output(self.run, output),
+            Lazy::Closed(_) => unreachable!("opened above"),
+        }
     }
 }
 

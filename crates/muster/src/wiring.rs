@@ -59,7 +59,7 @@ impl RunningLog {
         let snapshot = records.with(|s| s.load_run_snapshot(found.run.id))?;
         let (test, item) = (&found.test().name, found.item());
         let Some(item) = place(&snapshot, test, &item.path, item.discovery) else { return Ok(None) };
-        let unit = records.with(|s| s.find_unit(found.run.id, item, attempt))?;
+        let unit = records.with_here(|s| s.find_unit(found.run.id, item, attempt))?;
         let run_dir = records.with(|s| Ok::<_, StoreError>(s.run_dir(found.run.number)))?;
         Ok(unit.zip(run_dir).map(|(unit, run_dir)| Self { run_dir, unit }))
     }

@@ -3,6 +3,7 @@
 mod agents;
 mod answer;
 mod blobs;
+mod records;
 mod runs;
 mod watching;
 
@@ -70,10 +71,9 @@ pub(crate) fn router(state: State) -> Router {
         .route("/agents/{agent}/sessions/{session}", axum::routing::delete(agents::goodbye))
         .route("/runs/{run}", put(runs::submit))
         .route("/runs/{run}/stop", post(runs::stop))
-        .route("/runs/{run}/view", get(runs::view))
         .route("/runs/{run}/watch", get(watching::watch))
-        .route("/runs/{run}/output", post(runs::output))
         .route("/runs/{run}/outputs/{*place}", put(runs::put_output))
+        .route("/records", post(records::ask))
         .route("/blobs/{blob}", head(blobs::has).get(blobs::get).put(blobs::put));
     Router::new()
         .nest(PREFIX, api)

@@ -1,4 +1,4 @@
-//! Runs: asked for, stopped, looked at; their outputs.
+//! Runs: asked for, stopped; the outputs that agents bring.
 
 use super::State;
 use super::agents::gone;
@@ -6,14 +6,11 @@ use super::answer::{Cbor, Refusal, read, run_id};
 use crate::blobs::sync_dir;
 use crate::desk::{Ask, down};
 use axum::body::{Body, Bytes};
-use axum::extract::{self, Path, Query};
+use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use futures_util::StreamExt as _;
-use muster_api::{Accepted, Problem, Stop, Submit, ViewOf};
-use muster_core::attempt::Output;
-use muster_core::view::RunView;
-use muster_store::{ItemFilter, Store as _, StoreError};
-use serde::Deserialize;
+use muster_api::{Accepted, Problem, Stop, Submit};
+use muster_store::Store as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -52,57 +49,6 @@ pub(super) async fn stop(
     let stopped = state.desk.ask(|answer| Ask::Stop(run, stop, answer)).await;
     stopped.unwrap_or_else(|| Err(gone()))?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-#[derive(Deserialize)]
-pub(super) struct Of {
-    of: ViewOf,
-}
-
-/// A run as it stands.
-pub(super) async fn view(
-    extract::State(state): extract::State<State>,
-    Path(run): Path<String>,
-    Query(Of { of }): Query<Of>,
-) -> Result<Cbor<RunView>, Refusal> {
-    let run = run_id(&run)?;
-    let view = state.read(move |store| {
-        let filter = match of {
-            ViewOf::Head => {
-                let mut view = store.load_run(run, ItemFilter::Test(""))?;
-                view.tests.clear();
-                return Ok(view);
-            }
-            ViewOf::Failed => ItemFilter::Failed,
-            ViewOf::All => ItemFilter::All,
-        };
-        store.load_run(run, filter)
-    });
-    Ok(Cbor(view.await?))
-}
-
-/// The frames of an output.
-pub(super) async fn output(
-    extract::State(state): extract::State<State>,
-    Path(run): Path<String>,
-    body: Bytes,
-) -> Result<Vec<u8>, Refusal> {
-    let run = run_id(&run)?;
-    let output: Output = read("an output", &body)?;
-    if let Output::File { path, .. } = &output {
-        checked(path)?;
-    }
-    match state.read(move |store| store.read_output(run, &output).map(Ok).or_else(absent)).await? {
-        Ok(frames) => Ok(frames),
-        Err(why) => Err(Problem::new(404, "no-such-output", why).into()),
-    }
-}
-
-fn absent(error: StoreError) -> Result<Result<Vec<u8>, String>, StoreError> {
-    match error {
-        StoreError::OutputGone { .. } | StoreError::OutputOutside { .. } => Ok(Err(error.to_string())),
-        error => Err(error),
-    }
 }
 
 /// An agent brings the file of a long output. When this is answered it survives a power cut.
@@ -157,7 +103,7 @@ impl Drop for Partial {
 }
 
 /// Whether this is the place of an output, as agents name them: `out/N/UNIT-PART.frames`, and nothing else.
-fn checked(place: &str) -> Result<(), Refusal> {
+pub(super) fn checked(place: &str) -> Result<(), Refusal> {
     let number =
         |text: &str| !text.is_empty() && text.len() <= 20 && text.bytes().all(|b| b.is_ascii_digit());
     let good = place

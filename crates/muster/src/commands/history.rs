@@ -13,7 +13,7 @@ use muster_core::address::item_name;
 use muster_core::outcome::{ExitCode, Outcome, Verdict};
 use muster_core::time::micros;
 use muster_formats::report::words;
-use muster_store::{HistoryEntry, Store as _};
+use muster_store::HistoryEntry;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write as _;

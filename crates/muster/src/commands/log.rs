@@ -11,7 +11,7 @@ use muster_core::address::RunRef;
 use muster_core::attempt::{AttemptResult, Output};
 use muster_core::outcome::ExitCode;
 use muster_formats::report::words;
-use muster_store::{ItemFilter, Store as _};
+use muster_store::ItemFilter;
 use std::io::{BufWriter, Write};
 use std::time::Duration;
 

@@ -44,6 +44,7 @@ pub(crate) struct RerunArgs {
 
 /// Runs the items again.
 pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    context.must_be_here("rerun")?;
     let RerunArgs { run, patterns, failed, flaky, stale, exec } = args;
     let (mut store, view) = again::open(context, &run)?;
     let snapshot = store.load_run_snapshot(view.id)?;

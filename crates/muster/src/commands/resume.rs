@@ -26,6 +26,7 @@ pub(crate) struct ResumeArgs {
 
 /// Goes on with the run.
 pub(crate) fn run(args: ResumeArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    context.must_be_here("resume")?;
     let ResumeArgs { run, exec } = args;
     let (mut store, view) = again::open(context, &run)?;
     let mut snapshot = store.load_run_snapshot(view.id)?;

@@ -78,7 +78,7 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     let agent = Agent::start(&area.dir, request::jobs(def, context))?;
     let mut store = crate::wiring::open_to_write(&area.dir)?;
     let durations = Arc::new(store.list_durations(&def.name, &def.target)?);
-    let selection = request::selection(&select, &area, Some(&mut store))?;
+    let selection = request::selection(&select, &area, &mut store)?;
     let plan =
         request::make_plan(def, &area.loaded.facts, &selection, durations.as_ref(), &context.program())?;
     if plan.tests.is_empty() {

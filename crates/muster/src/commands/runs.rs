@@ -11,7 +11,7 @@ use clap::Args;
 use muster_core::outcome::{ExitCode, Verdict};
 use muster_core::view::{RunState, RunView};
 use muster_formats::report::{wire, words};
-use muster_store::{RunFilter, Store as _};
+use muster_store::RunFilter;
 use std::io::Write as _;
 
 /// Arguments of `muster runs`.

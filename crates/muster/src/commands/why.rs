@@ -18,7 +18,7 @@ use muster_core::outcome::{ExitCode, Outcome, Verdict};
 use muster_core::plan::{PlannedItem, PlannedItems};
 use muster_core::view::{AttemptView, ItemView, RunView};
 use muster_formats::report::{Logs, wire, words};
-use muster_store::{ItemFilter, LateEvidence, Store as _};
+use muster_store::{ItemFilter, LateEvidence};
 use serde::Serialize;
 use std::io::Write as _;
 use std::time::Duration;

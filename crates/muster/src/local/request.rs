@@ -36,23 +36,18 @@ pub(crate) fn flags(exec: &ExecArgs) -> Vec<Flag> {
     flags
 }
 
-/// What the arguments select in this area. `store`: the records beside it; `None` where the runs are a server's.
+/// What the arguments select in this area. `store`: where its runs are recorded.
 ///
 /// # Errors
 /// A run that is named is not there, or git cannot say what has changed.
 pub(crate) fn selection(
     args: &SelectArgs,
     area: &Area,
-    store: Option<&mut dyn Store>,
+    store: &mut dyn Store,
 ) -> Result<Selection, anyhow::Error> {
     let mut patterns = args.patterns.clone();
     let mut only = None;
     if let Some(run) = &args.failed_in {
-        let Some(store) = store else {
-            return Err(Complaint::usage("`--failed-in` does not know the runs of a server yet")
-                .hint("name the tests, or use `--tags`")
-                .into());
-        };
         let view = crate::commands::records::find_run(store, &area.loaded.area.name, run)?;
         let mut items: Vec<(String, String)> = store
             .load_run(view.id, ItemFilter::Failed)?

@@ -2,6 +2,7 @@
 //! machine.
 
 mod pack;
+pub(crate) mod records;
 mod session;
 
 use crate::commands::run::{LabArgs, RunArgs};
@@ -11,6 +12,7 @@ use crate::local::{area, request};
 use muster_api::{Client, ClientError, Outlook, Submit};
 use muster_core::change::{Placement, RunRecord};
 use muster_core::outcome::ExitCode;
+use records::ServerRecords;
 use session::Session;
 use std::io::Write as _;
 
@@ -30,7 +32,7 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     let RunArgs { select, target, name, exec, lab: LabArgs { on, detach } } = args;
     let client = client(server)?;
     let area = area::load(context, target.target.as_deref(), &request::flags(&exec))?;
-    let selection = request::selection(&select, &area, None)?;
+    let selection = request::selection(&select, &area, &mut ServerRecords::new(client.clone()))?;
     let plan =
         request::make_plan(&area.loaded.area, &area.loaded.facts, &selection, &(), &context.program())?;
     if plan.tests.is_empty() {

@@ -1,19 +1,21 @@
 //! One run on a lab, watched to its end.
 
 use super::complain;
+use super::records::ServerRecords;
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
 use crate::local::reports::Reports;
 use crate::local::session::now;
 use crate::local::signals::Signals;
+use crate::records::StoreLogs;
 use crate::terminal::{Interrupt, Watcher, watcher};
 use crate::verdict::{self, Stopped};
-use muster_api::{Client, ClientError, Seen, SeenWhat, Stop, ViewOf};
-use muster_core::attempt::Output;
+use muster_api::{Client, ClientError, Seen, SeenWhat, Stop};
 use muster_core::event::{Event, Told};
 use muster_core::id::RunId;
 use muster_core::outcome::ExitCode;
-use muster_formats::report::{Logs, text};
+use muster_formats::report::Logs;
+use muster_store::{ItemFilter, Store as _};
 use std::collections::HashSet;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -68,7 +70,7 @@ impl<'a> Session<'a> {
         exec: &ExecArgs,
         context: &'a Context,
     ) -> Result<Self, anyhow::Error> {
-        let logs: Arc<dyn Logs + Send + Sync> = Arc::new(ServerLogs { client: client.clone(), run });
+        let logs: Arc<dyn Logs + Send + Sync> = Arc::new(StoreLogs::of_server(client.clone(), run));
         let reports = Reports::open(&exec.reports, &context.dir, &logs)?;
         let watcher = watcher(exec.progress, context, Arc::clone(&logs));
         let signals = Signals::catch()?;
@@ -82,10 +84,10 @@ impl<'a> Session<'a> {
         let (client, run) = (self.client.clone(), self.run);
         std::thread::Builder::new().name("watch".into()).spawn(move || watch(&client, run, &sender))?;
         let reason = self.follow(&inbox)?;
-        let head = self.client.view(run, ViewOf::Head).map_err(complain)?;
+        let mut records = ServerRecords::new(self.client.clone());
+        let head = records.load_run(run, ItemFilter::Failed)?;
         let whole = self.reports.need_whole_run() || head.items <= WHOLE_ITEMS_MAX;
-        let of = if whole { ViewOf::All } else { ViewOf::Failed };
-        let view = self.client.view(run, of).map_err(complain)?;
+        let view = if whole { records.load_run(run, ItemFilter::All)? } else { head };
         let reason = reason.unwrap_or_default();
         self.watcher.finished(&view, &reason);
         let code = verdict::of_execution(&view, self.stopped, &reason, None);
@@ -214,25 +216,5 @@ fn watch(client: &Client, run: RunId, say: &Sender<Watched>) {
             None => {}
         }
         std::thread::sleep(AGAIN);
-    }
-}
-
-/// Logs as the server keeps them.
-struct ServerLogs {
-    client: Client,
-    run: RunId,
-}
-
-impl Logs for ServerLogs {
-    fn log(&self, output: &Output, bytes_max: usize) -> Vec<u8> {
-        let read = match output {
-            Output::None => return Vec::new(),
-            Output::Inline(log) => return text::cut_frames(log, bytes_max),
-            Output::File { .. } | Output::Segment { .. } => self.client.output(self.run, output),
-        };
-        match read {
-            Ok(log) => text::cut_frames(&log, bytes_max),
-            Err(error) => text::remark(&format!("its output cannot be read: {error}\n")),
-        }
     }
 }

@@ -160,6 +160,42 @@ fn a_run_on_a_lab_comes_to_what_it_comes_to_here() {
 }
 
 #[test]
+fn the_records_of_a_lab_are_looked_at_with_the_same_commands() {
+    let env = TestEnv::new();
+    env.write(
+        "muster.toml",
+        "[area]\nname = \"demo\"\n[test.good]\nrun = \"echo fine\"\n[test.bad]\nrun = \"seq 1 20000; echo no >&2; exit 1\"\n",
+    );
+    let mut lab = Lab::start(&env);
+    lab.start_agent("one", &["--slots", "1"]);
+    for area in ["demo", "demo"] {
+        let said = lab.command(&["run", "--progress", "quiet"]).output().unwrap();
+        assert_eq!(said.status.code(), Some(1), "{area}: {}", env.tell(&said));
+    }
+    let ask = |args: &[&str]| env.tell(&lab.command(args).output().unwrap());
+    let runs = ask(&["runs"]);
+    assert!(runs.contains("1 failed, 1 passed") && runs.contains("--- exit 0"), "{runs}");
+    let results = ask(&["results", "1"]);
+    assert!(results.contains("demo/1 FAIL") && results.ends_with("--- exit 1\n"), "{results}");
+    assert!(ask(&["log", "bad"]).contains("\n19999\n"), "of a file that the agent brought");
+    assert_eq!(ask(&["log", "1/good"]), "fine\n--- exit 0\n");
+    assert!(ask(&["why", "bad"]).contains("exit code 1"));
+    assert!(ask(&["diff", "1", "2"]).contains("demo/1 → demo/2"));
+    assert!(ask(&["history", "bad"]).contains("2 runs, 2 failed"));
+    let said = ask(&["run", "--progress", "plain", "--failed-in", "latest"]);
+    assert!(said.contains("demo/3: 1 test, 1 item"), "{said}");
+    assert!(ask(&["results", "9"]).contains("has no run `9`"));
+    for command in [&["rerun", "1", "--failed"][..], &["resume"]] {
+        let said = ask(command);
+        assert!(
+            said.contains("does not go on with a run of a server yet") && said.contains("--- exit 2"),
+            "{said}"
+        );
+    }
+    assert!(!env.area().join(".muster").exists(), "nothing is recorded here");
+}
+
+#[test]
 fn a_selector_chooses_the_device_and_tests_are_told_its_address() {
     let env = TestEnv::new();
     env.write("muster.toml", "[area]\nname = \"demo\"\n[test.where]\nrun = \"echo $MUSTER_SLOT $MUSTER_DEVICE_ADDRESS >> $OUT\"\nitems = [\"1\", \"2\", \"3\"]\n");

@@ -1,0 +1,179 @@
+//! The records of a server, as a store that can be read.
+
+use crate::context::{Context, FILE, OTHER_FILE};
+use muster_api::records::{Items, Late, Name, PastAttempt, Question};
+use muster_api::{Client, ClientError};
+use muster_core::attempt::Output;
+use muster_core::change::{Change, RunSnapshot, Snapshot};
+use muster_core::id::{ItemIx, RunId};
+use muster_core::view::{AttemptView, RunView};
+use muster_store::{
+    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LateEvidence, RunFilter, RunName, Store,
+    StoreError,
+};
+use serde::de::DeserializeOwned;
+use std::path::PathBuf;
+
+/// A server's records.
+pub(crate) struct ServerRecords {
+    client: Client,
+}
+
+impl ServerRecords {
+    /// Of the server that this client asks.
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    fn ask<T: DeserializeOwned>(&self, question: &Question) -> Result<T, StoreError> {
+        self.client.ask(question).map_err(|e| elsewhere(question, e))
+    }
+
+    fn bytes(&self, question: &Question) -> Result<Vec<u8>, StoreError> {
+        self.client.ask_bytes(question).map_err(|e| elsewhere(question, e))
+    }
+
+    /// Only the server writes its records.
+    fn refuse<T>(&self) -> Result<T, StoreError> {
+        Err(StoreError::ReadOnly { path: PathBuf::from(self.client.server()) })
+    }
+}
+
+fn elsewhere(question: &Question, error: ClientError) -> StoreError {
+    match (question, error.code()) {
+        (Question::Run { run, .. } | Question::Snapshot(run), Some("no-such-run")) => {
+            StoreError::UnknownRun { run: *run }
+        }
+        _ => StoreError::Elsewhere { source: error.into() },
+    }
+}
+
+/// The area whose runs are meant: that of the directory at hand, if it is one.
+pub(crate) fn area_at_hand(context: &Context) -> Option<String> {
+    let dir = context.area_dir().ok()?;
+    let text = [FILE, OTHER_FILE].iter().find_map(|f| std::fs::read_to_string(dir.join(f)).ok())?;
+    // The rest of it may be broken; looking at records does not need it.
+    let table: toml::Table = text.parse().ok()?;
+    Some(table.get("area")?.get("name")?.as_str()?.to_owned())
+}
+
+impl Store for ServerRecords {
+    fn commit(&mut self, _changes: &[Change]) -> Result<(), StoreError> {
+        self.refuse()
+    }
+
+    fn load_snapshot(&mut self) -> Result<Snapshot, StoreError> {
+        self.refuse()
+    }
+
+    fn load_run_snapshot(&mut self, run: RunId) -> Result<RunSnapshot, StoreError> {
+        self.ask(&Question::Snapshot(run))
+    }
+
+    fn adopt_run(&mut self, _run: RunId) -> Result<RunSnapshot, StoreError> {
+        self.refuse()
+    }
+
+    fn reserve_number(&mut self, _area: &str) -> Result<u32, StoreError> {
+        self.refuse()
+    }
+
+    fn find_last_number(&mut self, area: &str) -> Result<Option<u32>, StoreError> {
+        Ok(self.find_run(area, RunName::Latest)?.map(|run| run.number))
+    }
+
+    fn delete_lab(&mut self) -> Result<(), StoreError> {
+        self.refuse()
+    }
+
+    fn list_runs(&mut self, filter: &RunFilter) -> Result<Vec<RunView>, StoreError> {
+        let RunFilter { area, before, limit } = filter.clone();
+        self.ask(&Question::Runs { area, before, limit })
+    }
+
+    fn find_run(&mut self, area: &str, name: RunName<'_>) -> Result<Option<RunView>, StoreError> {
+        let name = match name {
+            RunName::Latest => Name::Latest,
+            RunName::Number(number) => Name::Number(number),
+            RunName::Name(name) => Name::Name(name.to_owned()),
+        };
+        self.ask(&Question::FindRun { area: area.to_owned(), name })
+    }
+
+    fn load_run(&mut self, run: RunId, filter: ItemFilter<'_>) -> Result<RunView, StoreError> {
+        let items = match filter {
+            ItemFilter::All => Items::All,
+            ItemFilter::NotOk => Items::NotOk,
+            ItemFilter::Failed => Items::Failed,
+            ItemFilter::Test(test) => Items::Test(test.to_owned()),
+            ItemFilter::Item(test, item) => Items::Item(test.to_owned(), item.to_owned()),
+        };
+        self.ask(&Question::Run { run, items })
+    }
+
+    fn list_failures(&mut self, _run: RunId) -> Result<Vec<FailedItem>, StoreError> {
+        self.refuse()
+    }
+
+    fn list_attempts(&mut self, run: RunId, item: ItemIx) -> Result<Vec<AttemptView>, StoreError> {
+        self.ask(&Question::Attempts(run, item))
+    }
+
+    fn list_history(
+        &mut self,
+        area: &str,
+        test: &str,
+        item: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<HistoryEntry>, StoreError> {
+        let (area, test, item) = (area.to_owned(), test.to_owned(), item.map(str::to_owned));
+        let past: Vec<PastAttempt> = self.ask(&Question::History { area, test, item, limit })?;
+        Ok(past.into_iter().map(entry).collect())
+    }
+
+    fn list_durations(&mut self, _area: &str, _target: &[(String, String)]) -> Result<Durations, StoreError> {
+        // The server knows them and uses them when it is asked for a run.
+        Ok(Durations::default())
+    }
+
+    fn list_late_evidence(&mut self, run: RunId) -> Result<Vec<LateEvidence>, StoreError> {
+        let late: Vec<Late> = self.ask(&Question::LateEvidence(run))?;
+        let evidence = |Late { attempt, lease, at, result }| LateEvidence { attempt, lease, at, result };
+        Ok(late.into_iter().map(evidence).collect())
+    }
+
+    fn read_output(&mut self, run: RunId, output: &Output) -> Result<Vec<u8>, StoreError> {
+        self.bytes(&Question::Output { run, output: output.clone(), range: None })
+    }
+
+    fn read_output_range(
+        &mut self,
+        run: RunId,
+        output: &Output,
+        from: u64,
+        len: u64,
+    ) -> Result<Vec<u8>, StoreError> {
+        self.bytes(&Question::Output { run, output: output.clone(), range: Some((from, len)) })
+    }
+
+    fn run_dir(&self, _number: u32) -> Option<PathBuf> {
+        None
+    }
+
+    fn delete_run(&mut self, _run: RunId) -> Result<(), StoreError> {
+        self.refuse()
+    }
+
+    fn compact(&mut self) -> Result<(), StoreError> {
+        self.refuse()
+    }
+
+    fn check(&mut self) -> Result<Vec<Fault>, StoreError> {
+        self.refuse()
+    }
+}
+
+fn entry(past: PastAttempt) -> HistoryEntry {
+    let PastAttempt { run, number, target, path, attempt, outcome, verdict, started, duration } = past;
+    HistoryEntry { run, number, target, path, attempt, outcome, verdict, started, duration }
+}
