@@ -52,6 +52,9 @@ pub struct Policy {
     /// An agent not heard of for this long has lost its devices. One that holds units is answered at
     /// least every quarter of this, so that it can tell in time that the lab may have lost it.
     pub lease: Duration,
+    /// An agent not heard of for this long is suspected to be lost: nothing new is given to it, and nothing is
+    /// taken from it.
+    pub suspect: Duration,
     /// Attempts that fail by the lab's fault before an item is given up.
     pub lab_errors_max: u16,
     /// Agents that may be lost while they run an item, before it is given up: it may be what ends them.
@@ -71,6 +74,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(60),
+            suspect: Duration::from_secs(6),
             lab_errors_max: 2,
             losses_max: Some(3),
             low_water: Duration::from_millis(30),
@@ -242,6 +246,8 @@ struct Agent {
     presence: Presence,
     /// Its devices are lost when this passes without a word.
     lease_until: Time,
+    /// When it was last heard.
+    heard_at: Time,
     /// Last exchange taken in.
     seq: u64,
     /// Results recorded up to this spool number.
@@ -607,7 +613,7 @@ impl Lab {
         self.sweep_lost_agents(now);
         self.sweep_deadlines(now);
         self.settle_stuck(now);
-        self.dispatch();
+        self.dispatch(now);
         self.finish_runs(now);
         self.give_orders(now);
     }

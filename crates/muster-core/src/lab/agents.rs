@@ -34,6 +34,7 @@ impl Lab {
         agent.presence = Presence::There;
         agent.seq = seq;
         agent.gauges = gauges;
+        agent.heard_at = now;
         agent.lease_until = lease_until;
         let urgent = !finished.is_empty();
         let finished_units: BTreeSet<UnitId> = finished.iter().map(|f| f.unit).collect();
@@ -111,6 +112,7 @@ impl Lab {
                 devices: devices.into_iter().map(|(d, _)| d).collect(),
                 presence: Presence::Missing,
                 lease_until: now + self.policy.lease,
+                heard_at: now,
                 seq: 0,
                 acked: 0,
                 gauges: crate::exchange::Gauges::default(),

@@ -9,7 +9,7 @@ use super::{Agent, Device, Lab, Mistake, Presence, UnitState, Wish};
 use crate::change::{Change, RunPhase, SentUnit};
 use crate::exchange::Gauges;
 use crate::id::{DeviceId, ItemIx, LeaseId, RunId, UnitId};
-use crate::time::micros;
+use crate::time::{Time, micros};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Shortest work worth a process of its own when items share one, in microseconds. What a process costs
@@ -32,11 +32,11 @@ pub(super) enum Held {
 }
 
 impl Lab {
-    pub(super) fn dispatch(&mut self) {
+    pub(super) fn dispatch(&mut self, now: Time) {
         let ready = self.runs.values().any(|r| r.ready().len() > 0 && *r.phase() == RunPhase::Active);
         let mut sent: BTreeMap<LeaseId, Vec<SentUnit>> = BTreeMap::new();
         if ready {
-            self.supply(&mut sent);
+            self.supply(now, &mut sent);
         }
         for (lease, units) in sent {
             self.save(Change::Sent { lease, units });
@@ -46,11 +46,11 @@ impl Lab {
     }
 
     /// Gives devices work until none wants more or nothing may start.
-    fn supply(&mut self, sent: &mut BTreeMap<LeaseId, Vec<SentUnit>>) {
+    fn supply(&mut self, now: Time, sent: &mut BTreeMap<LeaseId, Vec<SentUnit>>) {
         let devices: Vec<DeviceId> = self
             .agents
             .values()
-            .filter(|a| a.is_there() && a.pending.is_some())
+            .filter(|a| a.is_there() && a.pending.is_some() && !self.is_suspect(a, now))
             .flat_map(|a| a.devices.iter().copied())
             .collect();
         let mut hungry: BTreeSet<(u64, usize, DeviceId)> = devices
@@ -67,6 +67,11 @@ impl Lab {
                 hungry.insert((self.devices[&device].micros, self.devices[&device].units.len(), device));
             }
         }
+    }
+
+    /// Whether an agent has been silent for so long that it may be lost.
+    fn is_suspect(&self, agent: &Agent, now: Time) -> bool {
+        now.since(agent.heard_at) > self.policy.suspect
     }
 
     fn wants_more(&self, device: DeviceId) -> bool {

@@ -151,3 +151,24 @@ fn without_an_agent_nothing_runs_and_that_is_said() {
     "#]],
     );
 }
+
+#[test]
+fn an_agent_that_fell_silent_is_given_nothing_new() {
+    // It speaks every few seconds, and had an exchange open when its host was lost.
+    check(
+        "agents 1 1; c takes 9s; b*3 after-end c; at 1s silence 2; at 11s voice 2",
+        expect![[r#"
+            0s run of 4
+            0s d1: c#1
+            9s     c = pass
+            9s d1: b/1#1
+            10s     b/1 = pass
+            10s d1: b/2#1
+            11s     b/2 = pass
+            11s d1: b/3#1
+            12s     b/3 = pass
+            12s     b: pass of 3 pass
+            12s run ended: 4 pass
+        "#]],
+    );
+}
