@@ -5,6 +5,7 @@
 
 mod cargo;
 mod compare;
+mod lab;
 mod noop;
 mod records;
 mod start;
@@ -39,6 +40,8 @@ enum Work {
     Start,
     /// 100,000 items: planned, run, listed; memory
     Records,
+    /// 10,000 no-op jobs through a server and an agent
+    Lab,
     /// Two crates' own tests, beside nextest and xargs over the same binaries
     Cargo,
 }
@@ -71,6 +74,9 @@ pub(crate) fn run(args: &BenchArgs, root: &Path) -> anyhow::Result<()> {
     }
     if wanted(Work::Records) {
         bench.records()?;
+    }
+    if wanted(Work::Lab) {
+        bench.lab()?;
     }
     if wanted(Work::Cargo) {
         bench.cargo()?;

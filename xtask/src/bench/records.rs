@@ -39,7 +39,7 @@ impl Bench {
         contest.hold("asking such a record", self.rounds, millis)
     }
 
-    fn noop_area(&self, name: &str, items: usize) -> anyhow::Result<PathBuf> {
+    pub(super) fn noop_area(&self, name: &str, items: usize) -> anyhow::Result<PathBuf> {
         let noop = self.noop_program()?;
         let dir = self.dir.join(name);
         std::fs::create_dir_all(&dir)?;

@@ -29,7 +29,7 @@ impl Bench {
         Ok(())
     }
 
-    fn area(&self, name: &str) -> anyhow::Result<PathBuf> {
+    pub(super) fn area(&self, name: &str) -> anyhow::Result<PathBuf> {
         let dir = self.dir.join(name);
         std::fs::create_dir_all(&dir)?;
         let area = "[area]\nname = \"start\"\n[test.one]\ncmd = [\"/bin/true\"]\n";
