@@ -5,6 +5,7 @@ use crate::{About, Accepted, CBOR, PREFIX, Problem, Seen, Stop, Submit, from_cbo
 use muster_core::digest::Digest;
 use muster_core::exchange::{Exchange, Orders};
 use muster_core::id::{AgentId, RunId, SessionId};
+use muster_core::view::LabView;
 use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
@@ -158,6 +159,21 @@ impl Client {
         let request = self.http.post(self.run_url(run, "/stop")).header("content-type", CBOR).config();
         let sent = request.timeout_global(Some(ANSWER_MAX)).build().send(&to_cbor(stop)[..]);
         self.heard(sent).map(drop)
+    }
+
+    /// The lab's devices and what waits for them.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn lab(&self) -> Result<LabView, ClientError> {
+        let sent = self.http.get(self.url("/lab")).config().timeout_global(Some(ANSWER_MAX)).build().call();
+        let mut answer = self.heard(sent)?;
+        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let not_understood = |e: serde_json::Error| ClientError::NotUnderstood {
+            server: self.server.clone(),
+            why: e.to_string(),
+        };
+        serde_json::from_slice(&body.map_err(|e| self.broken(e))?).map_err(not_understood)
     }
 
     /// Asks the records. `T` is what the question says its answer is.

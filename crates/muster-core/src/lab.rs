@@ -26,6 +26,7 @@ mod reach;
 mod ready;
 mod run;
 mod settle;
+mod show;
 mod stop;
 
 pub use explain::{Explanation, Gate, Outlook};

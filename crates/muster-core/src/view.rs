@@ -2,6 +2,7 @@
 
 use crate::attempt::AttemptResult;
 use crate::definition::UnexpectedPass;
+use crate::exchange::Labels;
 use crate::id::RunId;
 use crate::outcome::{Counts, Verdict};
 use crate::time::Time;
@@ -148,4 +149,73 @@ impl RunView {
     pub fn all_items(&self) -> impl Iterator<Item = (&TestView, &ItemView)> {
         self.tests.iter().flat_map(|t| t.items.iter().map(move |i| (t, i)))
     }
+}
+
+/// A lab: its hosts and what waits for them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabView {
+    /// Its devices, by host and name.
+    pub devices: Vec<DeviceView>,
+    /// Runs that are under way, the oldest first.
+    pub runs: Vec<QueuedRun>,
+}
+
+/// A device as it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// Its name.
+    pub name: String,
+    /// The host of its agent.
+    pub host: String,
+    /// What its agent says it is like.
+    pub labels: Labels,
+    /// What it does.
+    pub state: DeviceState,
+    /// What it runs, as `AREA/RUN/TEST/ITEM#ATTEMPT`.
+    pub running: Option<String>,
+    /// Units it has been given beyond that.
+    pub queued: u32,
+}
+
+/// What a device does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceState {
+    /// Nothing: it can be given work.
+    Idle,
+    /// It runs something.
+    Busy,
+    /// Its agent has not been heard for some seconds: nothing new is given to it.
+    Suspect,
+    /// Its agent is not there.
+    Away,
+}
+
+impl DeviceState {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Suspect => "suspect",
+            Self::Away => "away",
+        }
+    }
+}
+
+/// A run that is under way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueuedRun {
+    /// Its id.
+    pub id: RunId,
+    /// `AREA/RUN`.
+    pub address: String,
+    /// Where it may run; empty for anywhere.
+    pub selector: String,
+    /// Items that have no verdict.
+    pub open: u32,
+    /// Of those, given to devices.
+    pub out: u32,
+    /// Why nothing of it is running, if nothing is.
+    pub waits: Option<String>,
 }

@@ -15,6 +15,7 @@ use muster_core::id::{AgentId, RunId, SessionId};
 use muster_core::lab::{Gone, Input, Policy, Rejected};
 use muster_core::plan::{History, PlannedItems};
 use muster_core::time::Time;
+use muster_core::view::LabView;
 use muster_store::{LabKey, Sqlite, Store as _, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,6 +48,8 @@ pub(crate) enum Ask {
     Submit(RunId, Box<Submit>, Answer<Accepted>),
     /// A run is to be stopped.
     Stop(RunId, Stop, Answer<()>),
+    /// What the lab has and does.
+    View(Answer<LabView>),
     /// The server ends.
     End,
 }
@@ -200,6 +203,10 @@ impl LabThread {
                     }
                     Err(problem) => drop(answer.send(Err(problem))),
                 },
+                Ask::View(answer) => {
+                    let shell = self.shell.as_ref().expect("the caller has looked");
+                    drop(answer.send(Ok(shell.lab().view(at))));
+                }
                 Ask::End => {}
             }
         }
@@ -307,6 +314,7 @@ impl Ask {
         match self {
             Self::Exchange(_, answer) => drop(answer.send(Err(problem.clone()))),
             Self::Submit(.., answer) => drop(answer.send(Err(problem.clone()))),
+            Self::View(answer) => drop(answer.send(Err(problem.clone()))),
             Self::Goodbye(.., answer) | Self::Stop(.., answer) => drop(answer.send(Err(problem.clone()))),
             Self::End => {}
         }

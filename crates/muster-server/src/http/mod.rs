@@ -8,16 +8,17 @@ mod runs;
 mod watching;
 
 use crate::blobs::Blobs;
-use crate::desk::{Desk, down};
+use crate::desk::{Ask, Desk, down};
 use crate::hub::Hub;
 use answer::Refusal;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{self, DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, head, post, put};
 use axum::{Json, Router};
 use muster_api::{About, PREFIX, Problem};
+use muster_core::view::LabView;
 use muster_store::{Sqlite, StoreError};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -73,6 +74,7 @@ pub(crate) fn router(state: State) -> Router {
         .route("/runs/{run}/stop", post(runs::stop))
         .route("/runs/{run}/watch", get(watching::watch))
         .route("/runs/{run}/outputs/{*place}", put(runs::put_output))
+        .route("/lab", get(lab))
         .route("/records", post(records::ask))
         .route("/blobs/{blob}", head(blobs::has).get(blobs::get).put(blobs::put));
     Router::new()
@@ -87,6 +89,11 @@ pub(crate) fn router(state: State) -> Router {
         .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))
         .layer(middleware::from_fn(only_from_here))
         .with_state(state)
+}
+
+/// The lab's devices and what waits for them.
+async fn lab(extract::State(state): extract::State<State>) -> Result<Json<LabView>, Refusal> {
+    Ok(Json(state.desk.ask(Ask::View).await.unwrap_or_else(|| Err(agents::gone()))?))
 }
 
 async fn about() -> Json<About> {
