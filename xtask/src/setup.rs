@@ -17,8 +17,19 @@ const DEBIAN: [(&str, &str); 9] = [
 ];
 
 /// Python packages with the module that shows they are there.
-const PYTHON: [(&str, &str); 3] =
-    [("pytest", "pytest"), ("junitparser", "junitparser"), ("jsonschema", "jsonschema")];
+const PYTHON: [(&str, &str); 7] = [
+    ("pytest", "pytest"),
+    ("junitparser", "junitparser"),
+    ("jsonschema", "jsonschema"),
+    ("fissix", "fissix"),
+    ("setuptools", "setuptools"),
+    ("mozlog", "mozlog"),
+    ("moznetwork", "moznetwork"),
+];
+
+/// Mozilla's client of the SUT protocol, in the last release that has it. It is for Python 2: a test
+/// translates it, so that here it is only put where it can be found, and nothing it asks for with it.
+const MOZDEVICE: &str = "0.48";
 
 pub(crate) fn install() -> anyhow::Result<()> {
     let missing: Vec<&str> = DEBIAN
@@ -52,6 +63,17 @@ pub(crate) fn install() -> anyhow::Result<()> {
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(&missing);
         super::run(&mut pip)
             .with_context(|| format!("install these by hand with pip: {}", missing.join(" ")))?;
+    }
+    let there = format!("import importlib.metadata as m; assert m.version('mozdevice') == '{MOZDEVICE}'");
+    if !Command::new(&python).args(["-c", &there]).output().is_ok_and(|o| o.status.success()) {
+        let wanted = format!("mozdevice=={MOZDEVICE}");
+        let mut pip = Command::new(&python);
+        pip.env("PIP_BREAK_SYSTEM_PACKAGES", "1").env("PIP_ROOT_USER_ACTION", "ignore");
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        pip.args(["--no-deps", "--no-compile", &wanted]);
+        super::run(&mut pip).with_context(|| {
+            format!("install it by hand: {python} -m pip install --no-deps --no-compile {wanted}")
+        })?;
     }
     Ok(())
 }

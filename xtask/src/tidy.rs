@@ -8,17 +8,26 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 700;
 
 /// Which of our crates each crate may use: the fences of ARCHITECTURE.md.
-const FENCES: [(&str, &[&str]); 8] = [
+const FENCES: [(&str, &[&str]); 9] = [
     ("muster-core", &[]),
     ("muster-formats", &["muster-core"]),
     ("muster-api", &["muster-core"]),
     ("muster-store", &["muster-core"]),
+    ("muster-device", &["muster-core"]),
     ("muster-agent", &["muster-core", "muster-formats", "muster-api"]),
     ("muster-server", &["muster-core", "muster-api", "muster-store"]),
     ("muster-sim", &["muster-core", "muster-store", "muster-server", "muster-agent"]),
     (
         "muster",
-        &["muster-core", "muster-formats", "muster-api", "muster-store", "muster-agent", "muster-server"],
+        &[
+            "muster-core",
+            "muster-formats",
+            "muster-api",
+            "muster-store",
+            "muster-agent",
+            "muster-server",
+            "muster-device",
+        ],
     ),
 ];
 

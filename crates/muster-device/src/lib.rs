@@ -1,0 +1,36 @@
+//! Devices and the drivers that talk to them.
+//!
+//! ```text
+//! DeviceAddress ──open──► dyn Device ──exec(), files(), power() …──► a capability, or "this driver lacks it"
+//!                            │
+//!                            ├── local   this host
+//!                            └── sut     an agent of the SUT protocol, Mozilla's or sut::agent
+//! ```
+//!
+//! Calls block and always have an [`Until`]. An error says whose [`Fault`] it is: the lab's says nothing
+//! about what was tested. Every driver passes one suite, `contract`.
+//!
+//! Deliberately absent: leases and scheduling (the lab's), records, printing, configuration files. The
+//! server never links this crate.
+
+mod address;
+#[cfg(any(test, feature = "contract"))]
+#[expect(clippy::unwrap_used, reason = "checks panic")]
+pub mod contract;
+mod device;
+mod error;
+mod host;
+mod local;
+pub mod sut;
+mod tree;
+mod until;
+
+pub use address::{AddressError, DeviceAddress};
+pub use device::{
+    Captured, Command, Device, Entry, Exec, Exit, Files, Info, Kind, Packages, Power, Process, Processes,
+    Screen, Sink, Stat,
+};
+pub use error::{DeviceError, Fault};
+pub use local::Local;
+pub use tree::{Moved, pull_path, push_path};
+pub use until::{Cancel, Until};
