@@ -86,6 +86,10 @@ pub(crate) enum Command {
     Server(commands::server::ServerArgs),
     /// Run an agent of a lab: it runs on this host what the server gives it
     Agent(commands::agent::AgentArgs),
+    /// Use one device directly: run programs, move files, ask about it
+    Device(commands::device::DeviceArgs),
+    /// Serve this device to clients of the SUT agent protocol
+    SutAgent(commands::sut_agent::SutAgentArgs),
     /// Check and show the configuration
     Config(commands::config::ConfigArgs),
     /// Look for what on this machine would make tests fail, and say how to mend it
@@ -125,6 +129,8 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Err
         Command::History(args) => commands::history::run(&args, context),
         Command::Server(args) => commands::server::run(args, context),
         Command::Agent(args) => commands::agent::run(args, context),
+        Command::Device(args) => commands::device::run(args, context),
+        Command::SutAgent(args) => commands::sut_agent::run(args, context),
         Command::Config(args) => commands::config::run(&args, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),
         Command::Completions(args) => commands::completions::run(&args, context),

@@ -117,6 +117,11 @@ fn report(error: &anyhow::Error) -> ExitCode {
     told.code
 }
 
+/// Prints an error, where something else than its own code is to end the program.
+pub(crate) fn say(error: &anyhow::Error) {
+    let _code = report(error);
+}
+
 fn stderr() -> AutoStream<io::StderrLock<'static>> {
     AutoStream::new(io::stderr().lock(), COLOR.get().copied().unwrap_or_default().choice())
 }
