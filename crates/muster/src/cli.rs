@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Diff(commands::diff::DiffArgs),
     /// Show how a test did over time
     History(commands::history::HistoryArgs),
+    /// List the runs that a lab has under way, and what they wait for (with --server)
+    Queue(commands::queue::QueueArgs),
     /// Run the server of a lab: agents pull their work from it
     Server(commands::server::ServerArgs),
     /// Run an agent of a lab: it runs on this host what the server gives it
@@ -127,6 +129,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Err
         Command::Why(args) => commands::why::run(&args, context),
         Command::Diff(args) => commands::diff::run(&args, context),
         Command::History(args) => commands::history::run(&args, context),
+        Command::Queue(args) => commands::queue::run(&args, context),
         Command::Server(args) => commands::server::run(args, context),
         Command::Agent(args) => commands::agent::run(args, context),
         Command::Device(args) => commands::device::run(args, context),

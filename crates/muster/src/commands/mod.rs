@@ -10,6 +10,7 @@ pub(crate) mod history;
 pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod plan;
+pub(crate) mod queue;
 pub(crate) mod records;
 pub(crate) mod rerun;
 pub(crate) mod results;

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow
         }
         OutputMode::Human => {
             let lives = |run: &RunView| records.life(run);
-            for line in table(&runs, lives).lines(context.stdout_width()) {
+            for line in table(&runs, records.area(), lives).lines(context.stdout_width()) {
                 writeln!(out, "{line}")?;
             }
         }
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow
     Ok(ExitCode::Passed)
 }
 
-fn table(runs: &[RunView], life: impl Fn(&RunView) -> Option<Life>) -> Table {
+fn table(runs: &[RunView], area: &str, life: impl Fn(&RunView) -> Option<Life>) -> Table {
     let mut table = Table::new(&[
         ("run", Column::Right),
         ("name", Column::Shrink),
@@ -68,7 +68,8 @@ fn table(runs: &[RunView], life: impl Fn(&RunView) -> Option<Life>) -> Table {
             add!(counts, "{comma}{} not ended", text::count(undone.into()));
         }
         table.row(vec![
-            run.number.to_string().into(),
+            // A server has runs of other areas too.
+            if run.area == area { run.number.to_string() } else { run.address() }.into(),
             Cell::new(run.name.as_str(), INFO),
             text::target(&run.target).into(),
             Cell::new(text::moment(run.started), DIM),

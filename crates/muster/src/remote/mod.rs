@@ -12,6 +12,7 @@ use crate::local::{area, request};
 use muster_api::{Client, ClientError, Outlook, Submit};
 use muster_core::change::{Placement, RunRecord};
 use muster_core::outcome::ExitCode;
+use muster_core::view::LabView;
 use records::ServerRecords;
 use session::Session;
 use std::io::Write as _;
@@ -65,6 +66,19 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
         return Ok(ExitCode::Passed);
     };
     session.run()
+}
+
+/// The lab of the server that is meant.
+///
+/// # Errors
+/// None is meant, or it does not answer.
+pub(crate) fn lab_view(command: &str, context: &Context) -> Result<LabView, anyhow::Error> {
+    let Some(server) = &context.server else {
+        return Err(Complaint::usage(format!("`{command}` is about a lab"))
+            .hint("name its server with `--server http://HOST:PORT`, or in MUSTER_SERVER")
+            .into());
+    };
+    client(server)?.lab().map_err(complain)
 }
 
 /// What the server did not do, for people.

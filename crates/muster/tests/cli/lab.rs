@@ -196,6 +196,62 @@ fn the_records_of_a_lab_are_looked_at_with_the_same_commands() {
 }
 
 #[test]
+fn devices_and_queue_of_a_lab_can_be_listed() {
+    let env = TestEnv::new();
+    env.write(
+        "muster.toml",
+        "[area]\nname = \"demo\"\n[test.waits]\nrun = \"sleep 100\"\nitems = [\"1\", \"2\"]\n",
+    );
+    let mut lab = Lab::start(&env);
+    lab.start_agent("one", &["--device", "b1:kind=board"]);
+    let ask = |args: &[&str]| env.tell(&lab.command(args).output().unwrap());
+    assert!(ask(&["device", "list"]).contains("idle"));
+    assert_eq!(ask(&["queue"]), "nothing is under way\n--- exit 0\n");
+    ask(&["run", "--detach"]);
+    ask(&["run", "--detach", "--on", "labels.kind == 'phone'"]);
+    let list = ask(&["device", "list", "--output", "json"]);
+    let devices: serde_json::Value = serde_json::from_str(list.lines().next().unwrap()).unwrap();
+    assert_eq!(devices[0]["state"], "busy");
+    assert_eq!(devices[0]["labels"]["kind"], "board");
+    assert_eq!(devices[0]["running"], "demo/1/waits/1");
+    let queue = ask(&["queue"]);
+    assert!(queue.contains("demo/1") && queue.contains("none of the 1 devices"), "{queue}");
+    let said = env.run(&["device", "list"]);
+    assert!(said.contains("is about a lab") && said.contains("--- exit 2"), "{said}");
+}
+
+#[test]
+fn a_test_of_a_lab_uses_its_device_by_the_address_it_is_given() {
+    let env = TestEnv::new();
+    let muster = env!("CARGO_BIN_EXE_muster");
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"demo\"\n[test.device]\nsteps = [\n\
+             {{ name = \"push\", run = \"{muster} device push muster.toml $ROOT/it.toml\" }},\n\
+             {{ name = \"exec\", run = \"{muster} device exec -- grep -q area $ROOT/it.toml\" }},\n]\n\
+             env = {{ ROOT = \"{}\" }}\n",
+            env.home().join("device").display()
+        ),
+    );
+    let root = env.home().join("device");
+    std::fs::create_dir_all(&root).unwrap();
+    let root_text = root.display().to_string();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let args = ["sut-agent", "--port", &port, "--data-port", "0", "--test-root", &root_text];
+    let device = env.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lab = Lab::start(&env);
+    lab.agents.push(device);
+    let address = format!("sut://127.0.0.1:{port}");
+    let waited = env.command(&["device", "wait", "--on", &address, "--timeout", "30s"]).output().unwrap();
+    assert!(waited.status.success(), "{}", env.tell(&waited));
+    lab.start_agent("one", &["--device", &format!("phone:address={address}")]);
+    let said = lab.command(&["run", "--progress", "verbose"]).output().unwrap();
+    assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
+    assert!(root.join("it.toml").exists(), "it was pushed to the device");
+}
+
+#[test]
 fn a_selector_chooses_the_device_and_tests_are_told_its_address() {
     let env = TestEnv::new();
     env.write("muster.toml", "[area]\nname = \"demo\"\n[test.where]\nrun = \"echo $MUSTER_SLOT $MUSTER_DEVICE_ADDRESS >> $OUT\"\nitems = [\"1\", \"2\", \"3\"]\n");

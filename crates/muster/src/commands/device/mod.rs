@@ -1,4 +1,5 @@
-//! `muster device`: one device, used directly by its address, without a server and without a lease.
+//! `muster device`: one device, used directly by its address, without a server and without a lease; and the
+//! list of a lab's.
 //!
 //! Each command is one call of one capability. What goes wrong on the way is told apart from what the
 //! device answers: see [`told`].
@@ -7,6 +8,7 @@ mod exec;
 mod info;
 mod install;
 mod kill;
+mod list;
 mod ls;
 mod mkdir;
 mod ps;
@@ -83,6 +85,8 @@ enum DeviceCommand {
     Uninstall(uninstall::UninstallArgs),
     /// Wait until the device answers
     Wait(wait::WaitArgs),
+    /// List the devices of a lab, and what they do (with --server)
+    List(list::ListArgs),
 }
 
 /// Which device, and how long.
@@ -118,6 +122,7 @@ pub(crate) fn run(args: DeviceArgs, context: &Context) -> Result<ExitCode, anyho
         DeviceCommand::Install(args) => install::run(&args, context),
         DeviceCommand::Uninstall(args) => uninstall::run(&args, context),
         DeviceCommand::Wait(args) => wait::run(&args, context),
+        DeviceCommand::List(args) => list::run(&args, context),
     }
 }
 

@@ -1,0 +1,80 @@
+//! `muster device list`: the devices of a lab, and what they do.
+
+use crate::context::{Context, OutputMode};
+use crate::remote::lab_view;
+use crate::terminal::style::{self, DIM, INFO};
+use crate::terminal::table::{Cell, Column, Table};
+use crate::terminal::text::add;
+use anstyle::Style;
+use clap::Args;
+use muster_core::outcome::{ExitCode, Verdict};
+use muster_core::view::{DeviceState, DeviceView};
+use std::io::Write as _;
+
+/// Arguments of `muster device list`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ListArgs {
+    /// Only devices in this state
+    #[arg(long, value_name = "STATE", value_parser = ["idle", "busy", "suspect", "away"])]
+    state: Option<String>,
+}
+
+/// Lists them.
+pub(super) fn run(args: &ListArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let mut devices = lab_view("device list", context)?.devices;
+    devices.retain(|d| args.state.as_ref().is_none_or(|s| s == d.state.word()));
+    let mut out = context.stdout();
+    match context.output {
+        OutputMode::Json => {
+            serde_json::to_writer(&mut out, &devices)?;
+            writeln!(out)?;
+        }
+        OutputMode::Quiet => {
+            for device in &devices {
+                writeln!(out, "{}", device.name)?;
+            }
+        }
+        OutputMode::Human => {
+            for line in table(&devices).lines(context.stdout_width()) {
+                writeln!(out, "{line}")?;
+            }
+        }
+    }
+    Ok(ExitCode::Passed)
+}
+
+fn table(devices: &[DeviceView]) -> Table {
+    let mut table = Table::new(&[
+        ("device", Column::Left),
+        ("host", Column::Left),
+        ("state", Column::Left),
+        ("runs", Column::Shrink),
+        ("labels", Column::Cut),
+    ]);
+    for device in devices {
+        let DeviceView { name, host, labels, state, running, queued } = device;
+        let mut runs = running.clone().unwrap_or_default();
+        if *queued > 0 {
+            add!(runs, " and {queued} more");
+        }
+        let labels: Vec<String> =
+            labels.iter().filter(|(k, _)| *k != "host").map(|(k, v)| format!("{k}={v}")).collect();
+        table.row(vec![
+            name.as_str().into(),
+            Cell::new(host.as_str(), DIM),
+            Cell::new(state.word(), style_of(*state)),
+            runs.into(),
+            labels.join(" ").into(),
+        ]);
+    }
+    table
+}
+
+fn style_of(state: DeviceState) -> Style {
+    match state {
+        DeviceState::Idle => style::of(Verdict::Pass),
+        DeviceState::Busy => INFO,
+        DeviceState::Suspect => style::of(Verdict::Warn),
+        DeviceState::Away => style::of(Verdict::Cancelled),
+    }
+}
