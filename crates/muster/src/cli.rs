@@ -62,6 +62,8 @@ pub(crate) struct Global {
 /// The commands, in the order they are listed.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Write a `muster.toml` for what is found in this directory
+    Init(commands::init::InitArgs),
     /// Run tests of this area and record what they come to
     Run(Box<commands::run::RunArgs>),
     /// Print what `run` would do, in which order and why, and run nothing
@@ -119,6 +121,7 @@ pub(crate) fn main() -> Result<ExitCode, anyhow::Error> {
 
 fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Error> {
     match command {
+        Command::Init(args) => commands::init::run(&args, context),
         Command::Run(args) => commands::run::run(*args, context),
         Command::Plan(args) => commands::plan::run(args, context),
         Command::Resume(args) => commands::resume::run(args, context),

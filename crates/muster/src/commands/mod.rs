@@ -7,6 +7,7 @@ pub(crate) mod device;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod history;
+pub(crate) mod init;
 pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod plan;

@@ -17,6 +17,7 @@ pub(crate) mod agent;
 pub(crate) mod area;
 mod changed;
 pub(crate) mod discovery;
+pub(crate) mod propose;
 pub(crate) mod reports;
 pub(crate) mod request;
 pub(crate) mod session;

@@ -5,6 +5,23 @@ use expect_test::expect;
 use std::process::Stdio;
 
 #[test]
+fn init_writes_what_can_be_run_and_never_over_what_is_there() {
+    let env = TestEnv::new();
+    std::fs::remove_file(env.area().join("muster.toml")).unwrap();
+    env.write("Makefile", "check:\n\t@echo fine\n");
+    let said = env.run(&["init"]);
+    assert!(
+        said.contains("wrote ROOT/area/muster.toml") && said.contains("the Makefile's own tests"),
+        "{said}"
+    );
+    assert!(env.run(&["config", "check"]).ends_with("--- exit 0\n"));
+    assert!(env.run(&["run", "--progress", "quiet"]).ends_with("--- exit 0\n"));
+    let said = env.run(&["init"]);
+    assert!(said.contains("is there already") && said.ends_with("--- exit 2\n"), "{said}");
+    assert!(env.run(&["init", "--print"]).contains("[test.make]"));
+}
+
+#[test]
 fn a_misspelt_command_is_a_usage_error_with_a_suggestion() {
     expect![[r#"
         --- stderr
