@@ -1,10 +1,10 @@
 //! The client of a server: one call for each thing that can be asked. Blocks.
 
 use crate::records::Question;
-use crate::{About, Accepted, CBOR, PREFIX, Problem, Seen, Stop, Submit, from_cbor, to_cbor};
+use crate::{About, Accepted, CBOR, HoldDevice, PREFIX, Problem, Seen, Stop, Submit, from_cbor, to_cbor};
 use muster_core::digest::Digest;
 use muster_core::exchange::{Exchange, Orders};
-use muster_core::id::{AgentId, RunId, SessionId};
+use muster_core::id::{AgentId, DeviceId, RunId, SessionId};
 use muster_core::view::LabView;
 use serde::de::DeserializeOwned;
 use std::fs::File;
@@ -174,6 +174,23 @@ impl Client {
             why: e.to_string(),
         };
         serde_json::from_slice(&body.map_err(|e| self.broken(e))?).map_err(not_understood)
+    }
+
+    /// Takes a device out of scheduling, or gives it back (`None`).
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn hold(&self, device: DeviceId, hold: Option<&HoldDevice>) -> Result<(), ClientError> {
+        let url = self.url(&format!("/devices/{}/hold", device.0));
+        let sent = match hold {
+            Some(hold) => {
+                let body = serde_json::to_vec(hold).expect("a hold has a form in JSON");
+                let request = self.http.put(url).header("content-type", "application/json").config();
+                request.timeout_global(Some(ANSWER_MAX)).build().send(&body[..])
+            }
+            None => self.http.delete(url).config().timeout_global(Some(ANSWER_MAX)).build().call(),
+        };
+        self.heard(sent).map(drop)
     }
 
     /// Asks the records. `T` is what the question says its answer is.

@@ -7,12 +7,14 @@
 
 mod about;
 mod client;
+mod device;
 mod problem;
 pub mod records;
 mod run;
 
 pub use about::About;
 pub use client::{Client, ClientError, Watch};
+pub use device::HoldDevice;
 pub use problem::Problem;
 pub use run::{Accepted, Outlook, Seen, SeenWhat, Stop, Submit};
 

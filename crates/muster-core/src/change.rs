@@ -65,6 +65,13 @@ pub enum Change {
         /// Its devices, in its own order.
         devices: Vec<(DeviceId, String)>,
     },
+    /// A person took a device out of scheduling, or it is back (`None`).
+    DeviceHeld {
+        /// The device.
+        device: DeviceId,
+        /// Who has it, and why.
+        hold: Option<Hold>,
+    },
     /// A device was given away.
     LeaseGranted {
         /// The lease.
@@ -244,8 +251,23 @@ pub struct Snapshot {
     pub agents: Vec<AgentRecord>,
     /// Leases that have not ended.
     pub leases: Vec<LeaseRecord>,
+    /// Devices that people hold.
+    pub holds: Vec<(DeviceId, Hold)>,
     /// Runs that are active. Others are read from the store when they are asked for.
     pub runs: Vec<RunSnapshot>,
+}
+
+/// A device that a person has taken out of scheduling. What ran on it goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Who.
+    pub by: String,
+    /// Why; never empty.
+    pub reason: String,
+    /// Since when.
+    pub since: Time,
+    /// When it ends by itself; `None`: when it is released.
+    pub until: Option<Time>,
 }
 
 /// The highest ids used.

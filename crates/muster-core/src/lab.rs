@@ -19,6 +19,7 @@ mod agents;
 mod check;
 mod dispatch;
 mod explain;
+mod hold;
 mod in_use;
 mod lost;
 mod orders;
@@ -33,7 +34,7 @@ pub use explain::{Explanation, Gate, Outlook};
 pub use stop::RUN_TIME_LIMIT;
 
 use crate::change::{
-    AgentRecord, Change, LeaseRecord, RunPhase, RunRecord, RunSnapshot, SentUnit, Snapshot, Used,
+    AgentRecord, Change, Hold, LeaseRecord, RunPhase, RunRecord, RunSnapshot, SentUnit, Snapshot, Used,
 };
 use crate::event::{Event, Told};
 use crate::exchange::{Exchange, Gauges, Labels, Orders};
@@ -150,6 +151,13 @@ pub enum Input {
     },
     /// An agent says what it has.
     Exchange(Box<Exchange>),
+    /// A person takes a device out of scheduling, changes the hold, or gives it back (`None`).
+    Hold {
+        /// The device.
+        device: DeviceId,
+        /// Who takes it, and why.
+        hold: Option<Hold>,
+    },
     /// Proof that a session of an agent is over: its connection ended, its process was reaped.
     AgentGone {
         /// The agent.
@@ -193,6 +201,9 @@ pub enum Rejected {
     /// The run's plan cannot be used.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// No such device is known.
+    #[error("no device `{0}` is known")]
+    NoSuchDevice(DeviceId),
     /// The run's selector is none.
     #[error("the selector `{selector}` cannot be used: {error}")]
     Selector {
@@ -218,6 +229,7 @@ impl Rejected {
             Self::NoSuchRun(_) => "no-such-run",
             Self::RunExists(_) => "run-exists",
             Self::Plan(_) => "bad-plan",
+            Self::NoSuchDevice(_) => "no-such-device",
             Self::Selector { .. } => "bad-selector",
             Self::Stale { .. } => "stale-exchange",
         }
@@ -303,6 +315,8 @@ struct Device {
     place: u32,
     /// Whose it is. Held while units are out on it.
     lease: Option<LeaseId>,
+    /// Who has taken it out of scheduling. Durable.
+    hold: Option<Hold>,
     /// What is out on it, in the order it runs.
     units: Vec<UnitId>,
     /// How long that is expected to last, in microseconds.
@@ -371,6 +385,11 @@ impl Lab {
         lab.used = snapshot.used;
         for AgentRecord { agent, session, host, devices } in snapshot.agents {
             lab.enter_agent(agent, session, host, devices, now);
+        }
+        for (device, hold) in snapshot.holds {
+            if let Some(device) = lab.devices.get_mut(&device) {
+                device.hold = Some(hold);
+            }
         }
         let mut out: BTreeMap<RunId, Vec<(ItemIx, UnitId)>> = BTreeMap::new();
         for LeaseRecord { lease, device, units } in snapshot.leases {
@@ -449,6 +468,7 @@ impl Lab {
                 leases.sort_by_key(|l| l.lease);
                 leases
             },
+            holds: self.devices.iter().filter_map(|(id, d)| Some((*id, d.hold.clone()?))).collect(),
             runs: self.runs.values().filter(|r| r.phase() == &RunPhase::Active).map(Run::snapshot).collect(),
         }
     }
@@ -476,6 +496,7 @@ impl Lab {
                 self.stop_run(now, run, &reason, kill);
             }
             Input::Exchange(exchange) => self.receive_exchange(now, *exchange)?,
+            Input::Hold { device, hold } => self.hold(device, hold)?,
             Input::AgentGone { agent, session, how } => self.receive_agent_gone(now, agent, session, how),
         }
         Ok(std::mem::take(&mut self.out))
@@ -489,7 +510,8 @@ impl Lab {
             .filter(|a| a.devices.iter().any(|d| self.devices[d].lease.is_some()))
             .map(|a| a.lease_until);
         let runs = self.runs.values().filter_map(Run::wake_at);
-        leases.chain(runs).min()
+        let holds = self.devices.values().filter_map(|d| d.hold.as_ref()?.until);
+        leases.chain(runs).chain(holds).min()
     }
 
     /// Whether a run has nothing out and nothing more to do: it ended, or it was stopped.
@@ -612,6 +634,7 @@ impl Lab {
 
     fn tick(&mut self, now: Time) {
         self.sweep_lost_agents(now);
+        self.sweep_holds(now);
         self.sweep_deadlines(now);
         self.settle_stuck(now);
         self.dispatch(now);

@@ -1,9 +1,10 @@
 //! What people and programs are shown: the one shape behind the terminal, the reports, JSON and pages.
 
 use crate::attempt::AttemptResult;
+use crate::change::Hold;
 use crate::definition::UnexpectedPass;
 use crate::exchange::Labels;
-use crate::id::RunId;
+use crate::id::{DeviceId, RunId};
 use crate::outcome::{Counts, Verdict};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -175,6 +176,10 @@ pub struct DeviceView {
     pub running: Option<String>,
     /// Units it has been given beyond that.
     pub queued: u32,
+    /// Who has taken it out of scheduling.
+    pub hold: Option<Hold>,
+    /// What the lab calls it.
+    pub id: DeviceId,
 }
 
 /// What a device does.

@@ -9,9 +9,9 @@
 use crate::hub::Hub;
 use crate::shell::{Shell, ShellError, Turn};
 use muster_api::{Accepted, Outlook, Problem, Stop, Submit};
-use muster_core::change::{RunPhase, RunRecord};
+use muster_core::change::{Hold, RunPhase, RunRecord};
 use muster_core::exchange::{Exchange, Orders};
-use muster_core::id::{AgentId, RunId, SessionId};
+use muster_core::id::{AgentId, DeviceId, RunId, SessionId};
 use muster_core::lab::{Gone, Input, Policy, Rejected};
 use muster_core::plan::{History, PlannedItems};
 use muster_core::time::Time;
@@ -48,6 +48,8 @@ pub(crate) enum Ask {
     Submit(RunId, Box<Submit>, Answer<Accepted>),
     /// A run is to be stopped.
     Stop(RunId, Stop, Answer<()>),
+    /// A device is held, or given back.
+    Hold(DeviceId, Option<Hold>, Answer<()>),
     /// What the lab has and does.
     View(Answer<LabView>),
     /// The server ends.
@@ -203,6 +205,10 @@ impl LabThread {
                     }
                     Err(problem) => drop(answer.send(Err(problem))),
                 },
+                Ask::Hold(device, hold, answer) => {
+                    owed.insert(place, Owed::Plain(answer));
+                    inputs.push(Input::Hold { device, hold });
+                }
                 Ask::View(answer) => {
                     let shell = self.shell.as_ref().expect("the caller has looked");
                     drop(answer.send(Ok(shell.lab().view(at))));
@@ -315,7 +321,9 @@ impl Ask {
             Self::Exchange(_, answer) => drop(answer.send(Err(problem.clone()))),
             Self::Submit(.., answer) => drop(answer.send(Err(problem.clone()))),
             Self::View(answer) => drop(answer.send(Err(problem.clone()))),
-            Self::Goodbye(.., answer) | Self::Stop(.., answer) => drop(answer.send(Err(problem.clone()))),
+            Self::Goodbye(.., answer) | Self::Stop(.., answer) | Self::Hold(.., answer) => {
+                drop(answer.send(Err(problem.clone())));
+            }
             Self::End => {}
         }
     }
@@ -345,6 +353,7 @@ pub(crate) fn down(error: &(dyn std::error::Error + 'static)) -> Problem {
 
 fn problem_of(rejected: &Rejected) -> Problem {
     let (status, next) = match rejected {
+        Rejected::NoSuchDevice(_) => (404, "`muster device list` lists them"),
         Rejected::NoSuchRun(_) => (404, "it may be over: look at its results"),
         Rejected::RunExists(_) => (409, ""),
         Rejected::Plan(_) | Rejected::Selector { .. } => (422, "mend it and ask again, under a new id"),

@@ -107,7 +107,7 @@ impl Book {
                         assert_eq!(run.open(), 0, "a run that ended has a verdict for every item");
                     }
                 }
-                Change::AgentSeen { .. } | Change::LateEvidence { .. } => {}
+                Change::AgentSeen { .. } | Change::DeviceHeld { .. } | Change::LateEvidence { .. } => {}
                 Change::LeaseGranted { lease, device } => {
                     assert!(*lease > self.last_lease, "{lease} is newer than all before");
                     self.last_lease = *lease;

@@ -80,6 +80,8 @@ pub enum Happening {
     Back(usize),
     /// `why a/x`: asks for the explanation.
     Why(String, String),
+    /// `hold d1`, `release d1`: a person takes a device, or gives it back.
+    Hold(String, bool),
 }
 
 /// What tests do when they are run.
@@ -290,6 +292,8 @@ fn happening(words: &[&str]) -> Happening {
         ["disk", n] => Happening::Disk(number(n)),
         ["silence", n] => Happening::Silence(number(n)),
         ["voice", n] => Happening::Voice(number(n)),
+        ["hold", device] => Happening::Hold((*device).to_owned(), true),
+        ["release", device] => Happening::Hold((*device).to_owned(), false),
         ["gone", n] => Happening::Gone(number(n)),
         ["back", n] => Happening::Back(number(n)),
         ["why", what] => {

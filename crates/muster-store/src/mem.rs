@@ -15,10 +15,10 @@ use crate::types::{
 };
 use muster_core::attempt::Output;
 use muster_core::change::{
-    AgentRecord, Change, Expansion, FoundAgain, ItemRecord, LeaseRecord, RunPhase, RunRecord, RunSnapshot,
-    Snapshot, Used,
+    AgentRecord, Change, Expansion, FoundAgain, Hold, ItemRecord, LeaseRecord, RunPhase, RunRecord,
+    RunSnapshot, Snapshot, Used,
 };
-use muster_core::id::{AgentId, ItemIx, LeaseId, RunId, TestIx};
+use muster_core::id::{AgentId, DeviceId, ItemIx, LeaseId, RunId, TestIx};
 use muster_core::outcome::Verdict;
 use muster_core::view::{AttemptView, RunView};
 use std::collections::BTreeMap;
@@ -43,6 +43,7 @@ struct Lab {
     used: Used,
     agents: BTreeMap<AgentId, AgentRecord>,
     leases: BTreeMap<LeaseId, LeaseRecord>,
+    holds: BTreeMap<DeviceId, Hold>,
 }
 
 struct Run {
@@ -124,11 +125,12 @@ impl Store for Mem {
 
     fn load_snapshot(&mut self) -> Result<Snapshot, StoreError> {
         let state = self.state();
-        let Lab { used, agents, leases } = state.labs.get(&self.lab).cloned().unwrap_or_default();
+        let Lab { used, agents, leases, holds } = state.labs.get(&self.lab).cloned().unwrap_or_default();
         Ok(Snapshot {
             used,
             agents: agents.into_values().collect(),
             leases: leases.into_values().collect(),
+            holds: holds.into_iter().collect(),
             runs: state
                 .runs
                 .values()

@@ -75,7 +75,9 @@ impl Lab {
             devices.push((device, name));
         }
         for (_, gone) in before.iter().filter(|(_, d)| !devices.iter().any(|(id, _)| id == d)) {
-            self.devices.remove(gone);
+            if self.devices.remove(gone).is_some_and(|d| d.hold.is_some()) {
+                self.save(Change::DeviceHeld { device: *gone, hold: None });
+            }
             self.reach_to(*gone);
         }
         self.save(Change::AgentSeen { agent: id, session, host: host.clone(), devices: devices.clone() });
@@ -91,6 +93,7 @@ impl Lab {
         now: Time,
     ) {
         for (place, (device, name)) in (0u32..).zip(&devices) {
+            let hold = self.devices.get_mut(device).and_then(|d| d.hold.take());
             self.devices.insert(
                 *device,
                 Device {
@@ -99,6 +102,7 @@ impl Lab {
                     agent: id,
                     place,
                     lease: None,
+                    hold,
                     units: Vec::new(),
                     micros: 0,
                 },

@@ -52,6 +52,7 @@ impl Lab {
             .values()
             .filter(|a| a.is_there() && a.pending.is_some() && !self.is_suspect(a, now))
             .flat_map(|a| a.devices.iter().copied())
+            .filter(|d| self.devices[d].hold.is_none())
             .collect();
         let mut hungry: BTreeSet<(u64, usize, DeviceId)> = devices
             .iter()
@@ -145,7 +146,9 @@ impl Lab {
     pub(super) fn held_up_everywhere(&self, run: &Run, ix: ItemIx) -> Option<Held> {
         let gate = run.test(run.item(ix).test).gate();
         let there = || {
-            let may = |id: &DeviceId, d: &Device| self.agents[&d.agent].is_there() && run.reach.has(*id);
+            let may = |id: &DeviceId, d: &Device| {
+                self.agents[&d.agent].is_there() && d.hold.is_none() && run.reach.has(*id)
+            };
             self.devices.iter().filter(move |(id, d)| may(id, d))
         };
         // Where a device has nothing to do, what holds it up there is the reason; else that all are busy
@@ -248,7 +251,7 @@ impl Lab {
             .values()
             .filter(|a| a.is_there() && a.pending.is_some())
             .flat_map(|a| &a.devices)
-            .filter(|d| self.devices[d].units.is_empty())
+            .filter(|d| self.devices[d].units.is_empty() && self.devices[d].hold.is_none())
             .count();
         if idle == 0 {
             return;

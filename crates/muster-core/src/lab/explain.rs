@@ -1,8 +1,8 @@
 //! Why is this not running? The structured answer for any item.
 
-use super::Lab;
 use super::dispatch::Held;
-use super::run::Phase;
+use super::run::{Phase, Run};
+use super::{Device, Lab};
 use crate::id::{DeviceId, ItemIx, RunId};
 use crate::outcome::Verdict;
 use crate::time::Time;
@@ -51,6 +51,8 @@ pub enum Explanation {
     },
     /// No agent is there.
     NoAgent,
+    /// Every device that it may have is held: name, by whom, why.
+    AllHeld(Vec<(Arc<str>, String, String)>),
     /// No device that is there matches the run's selector.
     NoDevice {
         /// The selector.
@@ -130,12 +132,17 @@ impl Lab {
             Explanation::NoDevice { .. } => Outlook::Never(why),
             // Its agent is between two words.
             Explanation::Queued { .. }
-                if self.devices_there().any(|d| of.reach.has(d) && self.devices[&d].units.is_empty()) =>
+                if self.reachable(of).any(|d| d.units.is_empty() && d.hold.is_none()) =>
             {
                 Outlook::Now
             }
             _ => Outlook::Later(why),
         }
+    }
+
+    /// Devices that are there and that a run may have.
+    fn reachable<'a>(&'a self, run: &'a Run) -> impl Iterator<Item = &'a Device> + 'a {
+        self.devices_there().filter(|d| run.reach.has(*d)).map(|d| &self.devices[&d])
     }
 
     /// Devices of agents that are there.
@@ -173,6 +180,12 @@ impl Lab {
                 selector: run.reach.text().to_owned(),
                 there: self.devices_there().count(),
             },
+            Phase::Ready if !self.reachable(run).any(|d| d.hold.is_none()) => Explanation::AllHeld(
+                self.reachable(run)
+                    .filter_map(|d| Some((Arc::clone(&d.name), d.hold.clone()?)))
+                    .map(|(name, hold)| (name, hold.by, hold.reason))
+                    .collect(),
+            ),
             Phase::Ready => match self.held_up_everywhere(run, item) {
                 Some(held) => Explanation::Held(held.into()),
                 None => Explanation::Queued { before: run.ready_before(item) },
@@ -197,6 +210,17 @@ impl fmt::Display for Explanation {
             Self::Queued { before: 1 } => f.write_str("every device is busy, and one item is before it"),
             Self::Queued { before } => write!(f, "every device is busy, and {before} items are before it"),
             Self::NoAgent => f.write_str("no agent is there to run it"),
+            Self::AllHeld(held) => {
+                f.write_str("every device it may have is held: ")?;
+                for (place, (device, by, reason)) in held.iter().take(3).enumerate() {
+                    let comma = if place > 0 { ", " } else { "" };
+                    write!(f, "{comma}`{device}` by {by} ({reason})")?;
+                }
+                if held.len() > 3 {
+                    write!(f, " and {} more", held.len() - 3)?;
+                }
+                Ok(())
+            }
             Self::NoDevice { selector, there } => {
                 write!(f, "none of the {there} devices that are there matches `{selector}`")
             }

@@ -47,6 +47,8 @@ impl Lab {
             state,
             running: first.map(|unit| self.name_of(*unit)),
             queued: device.units.len().saturating_sub(1) as u32,
+            hold: device.hold.clone(),
+            id,
         }
     }
 

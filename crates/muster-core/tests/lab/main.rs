@@ -13,6 +13,7 @@ mod discovery;
 mod exchange;
 mod expectations;
 mod gates;
+mod hold;
 mod order;
 mod prerequisites;
 mod reach;

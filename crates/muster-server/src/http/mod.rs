@@ -3,6 +3,7 @@
 mod agents;
 mod answer;
 mod blobs;
+mod devices;
 mod records;
 mod runs;
 mod watching;
@@ -75,6 +76,7 @@ pub(crate) fn router(state: State) -> Router {
         .route("/runs/{run}/watch", get(watching::watch))
         .route("/runs/{run}/outputs/{*place}", put(runs::put_output))
         .route("/lab", get(lab))
+        .route("/devices/{device}/hold", put(devices::hold).delete(devices::release))
         .route("/records", post(records::ask))
         .route("/blobs/{blob}", head(blobs::has).get(blobs::get).put(blobs::put));
     Router::new()

@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::store::Store;
 use crate::types::{ItemFilter, LabKey, RunFilter, RunName};
 use muster_core::attempt::Output;
-use muster_core::change::{Change, ItemRecord, RunPhase, SentUnit, Snapshot};
+use muster_core::change::{Change, Hold, ItemRecord, RunPhase, SentUnit, Snapshot};
 use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, UnitId};
 use muster_core::outcome::{Outcome, Verdict};
 use muster_core::plan::History as _;
@@ -239,14 +239,24 @@ fn ids_are_never_used_again(records: &dyn Records) {
         ],
     );
     commit(&mut *store, &[seen(devices[1..].to_vec())]);
+    let held = |by: &str| {
+        let (by, reason) = (by.to_owned(), "its relay clicks".to_owned());
+        Some(Hold { by, reason, since: Time(1), until: Some(Time(u64::MAX)) })
+    };
+    let hold = |device, hold| Change::DeviceHeld { device: DeviceId(device), hold };
+    commit(&mut *store, &[hold(4, held("ana")), hold(2, held("ben")), hold(4, held("eve"))]);
     store = records.open(LAB);
+    let holds = store.load_snapshot().unwrap().holds;
+    assert_eq!(holds, [(DeviceId(2), held("ben").unwrap()), (DeviceId(4), held("eve").unwrap())]);
+    commit(&mut *store, &[hold(2, None)]);
+    assert_eq!(store.load_snapshot().unwrap().holds.len(), 1);
     commit(&mut *store, &[Change::LeaseGranted { lease: LeaseId(3), device }]);
     let Snapshot { used, agents, .. } = store.load_snapshot().unwrap();
     assert_eq!((used.device, used.lease, used.unit), (DeviceId(4), LeaseId(6), UnitId(8)));
     assert_eq!(agents[0].devices, devices[1..]);
     store.delete_lab().unwrap();
-    let Snapshot { used, agents, leases, runs } = store.load_snapshot().unwrap();
-    assert_eq!((used, agents, leases), Default::default());
+    let Snapshot { used, agents, leases, holds, runs } = store.load_snapshot().unwrap();
+    assert_eq!((used, agents, leases, holds), Default::default());
     assert_eq!(runs.len(), 1, "its runs stay");
 }
 

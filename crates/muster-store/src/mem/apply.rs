@@ -111,6 +111,12 @@ impl State {
                 };
                 lab.agents.insert(*agent, record);
             }
+            Change::DeviceHeld { device, hold: Some(hold) } => {
+                self.lab(key).holds.insert(*device, hold.clone());
+            }
+            Change::DeviceHeld { device, hold: None } => {
+                self.lab(key).holds.remove(device);
+            }
             Change::LeaseGranted { lease, device } => {
                 let lab = self.lab(key);
                 lab.used.lease = lab.used.lease.max(*lease);

@@ -111,6 +111,17 @@ impl Writer<'_> {
                     ],
                 )
             }
+            Change::DeviceHeld { device, hold: Some(hold) } => {
+                encode(self.buf, "a hold", hold)?;
+                self.execute(
+                    "INSERT OR REPLACE INTO holds (lab, device, body) VALUES (?1, ?2, ?3)",
+                    params![self.lab.0.cast_signed(), device.0, &*self.buf],
+                )
+            }
+            Change::DeviceHeld { device, hold: None } => self.execute(
+                "DELETE FROM holds WHERE lab = ?1 AND device = ?2",
+                params![self.lab.0.cast_signed(), device.0],
+            ),
             Change::LeaseGranted { lease, device } => {
                 self.use_ids(|used| used.lease = used.lease.max(*lease))?;
                 self.execute(

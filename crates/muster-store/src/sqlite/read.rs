@@ -278,11 +278,22 @@ impl Reader<'_> {
         }
         leases.sort_unstable_by_key(|l| l.lease);
 
+        let mut holds = Vec::new();
+        let mut found = self
+            .conn
+            .prepare_cached("SELECT device, body FROM holds WHERE lab = ?1 ORDER BY device")
+            .map_err(&get)?;
+        let mut list = found.query([key]).map_err(&get)?;
+        while let Some(row) = list.next().map_err(&get)? {
+            let device = DeviceId(row.get(0).map_err(&get)?);
+            holds.push((device, decode(self.db, "a hold", self.blob(row, 1)?)?));
+        }
+
         let mut runs = Vec::new();
         for run in self.run_ids("WHERE lab = ?1 AND state = 0 ORDER BY id", params![key])? {
             runs.push(self.snapshot_of(self.run(run)?)?);
         }
-        Ok(Snapshot { used: load_used(self.conn, self.db, lab)?, agents, leases, runs })
+        Ok(Snapshot { used: load_used(self.conn, self.db, lab)?, agents, leases, holds, runs })
     }
 
     /// Ids of some runs.

@@ -73,12 +73,19 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
 /// # Errors
 /// None is meant, or it does not answer.
 pub(crate) fn lab_view(command: &str, context: &Context) -> Result<LabView, anyhow::Error> {
-    let Some(server) = &context.server else {
-        return Err(Complaint::usage(format!("`{command}` is about a lab"))
+    client(need_server(command, context)?)?.lab().map_err(complain)
+}
+
+/// The server that is meant.
+///
+/// # Errors
+/// None is.
+pub(crate) fn need_server<'a>(command: &str, context: &'a Context) -> Result<&'a str, anyhow::Error> {
+    context.server.as_deref().ok_or_else(|| {
+        Complaint::usage(format!("`{command}` is about a lab"))
             .hint("name its server with `--server http://HOST:PORT`, or in MUSTER_SERVER")
-            .into());
-    };
-    client(server)?.lab().map_err(complain)
+            .into()
+    })
 }
 
 /// What the server did not do, for people.

@@ -204,8 +204,12 @@ fn devices_and_queue_of_a_lab_can_be_listed() {
     );
     let mut lab = Lab::start(&env);
     lab.start_agent("one", &["--device", "b1:kind=board"]);
-    let ask = |args: &[&str]| env.tell(&lab.command(args).output().unwrap());
-    assert!(ask(&["device", "list"]).contains("idle"));
+    let url = lab.url();
+    let ask = |args: &[&str]| env.tell(&env.command(args).env("MUSTER_SERVER", &url).output().unwrap());
+    // It is connected before it has said what it has.
+    while !ask(&["device", "list"]).contains("idle") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert_eq!(ask(&["queue"]), "nothing is under way\n--- exit 0\n");
     ask(&["run", "--detach"]);
     ask(&["run", "--detach", "--on", "labels.kind == 'phone'"]);
@@ -216,6 +220,19 @@ fn devices_and_queue_of_a_lab_can_be_listed() {
     assert_eq!(devices[0]["running"], "demo/1/waits/1");
     let queue = ask(&["queue"]);
     assert!(queue.contains("demo/1") && queue.contains("none of the 1 devices"), "{queue}");
+    assert!(
+        ask(&["device", "hold", "b1", "--reason", "its relay clicks"])
+            .contains("demo/1/waits/1 still runs there")
+    );
+    let list = ask(&["device", "list"]);
+    assert!(list.contains("its relay clicks") && list.contains("busy"), "{list}");
+    assert!(ask(&["device", "hold", "b2", "--reason", "x"]).contains("the lab has no device `b2`"));
+    lab.kill_server();
+    lab.start_server();
+    let list = ask(&["device", "list"]);
+    assert!(list.contains("its relay clicks"), "a hold outlives the server: {list}");
+    assert!(ask(&["device", "release", "b1"]).contains("is back"));
+    assert!(!ask(&["device", "list"]).contains("its relay clicks"));
     let said = env.run(&["device", "list"]);
     assert!(said.contains("is about a lab") && said.contains("--- exit 2"), "{said}");
 }

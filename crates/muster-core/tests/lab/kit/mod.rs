@@ -9,7 +9,7 @@ use crate::build;
 use crate::scenario::{Happening, Scenario};
 pub(crate) use agent::Agent;
 use expect_test::Expect;
-use muster_core::change::{Change, Placement, RunRecord};
+use muster_core::change::{Change, Hold, Placement, RunRecord};
 use muster_core::event::Told;
 use muster_core::exchange::{AttemptEnd, DeviceOffer, Exchange, Finished, Held, HeldPhase, Orders};
 use muster_core::id::{AgentId, ItemIx, RunId};
@@ -215,6 +215,18 @@ impl World {
                 self.note("GONE");
                 self.apply(Input::AgentGone { agent, session, how: Gone::Died }).expect("always taken");
             }
+            Happening::Hold(name, held) => {
+                let view = self.lab.view(self.now);
+                let device = view.devices.iter().find(|d| d.name == name).expect("a device of this name").id;
+                let hold = held.then(|| Hold {
+                    by: "ana".to_owned(),
+                    reason: "its relay clicks".to_owned(),
+                    since: self.now,
+                    until: None,
+                });
+                self.note(if held { "HELD" } else { "RELEASED" });
+                self.apply(Input::Hold { device, hold }).expect("the device is known");
+            }
             Happening::Back(n) => {
                 self.note("BACK");
                 self.agents[n - 1].begin_session();
@@ -273,6 +285,7 @@ impl World {
                 | Change::LeaseEnded { .. }
                 | Change::Sent { .. }
                 | Change::Returned { .. }
+                | Change::DeviceHeld { .. }
                 | Change::LateEvidence { .. } => {}
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::context::{Context, OutputMode};
 use crate::remote::lab_view;
-use crate::terminal::style::{self, DIM, INFO};
+use crate::terminal::style::{self, DIM, INFO, WARN};
 use crate::terminal::table::{Cell, Column, Table};
 use crate::terminal::text::add;
 use anstyle::Style;
@@ -48,11 +48,12 @@ fn table(devices: &[DeviceView]) -> Table {
         ("device", Column::Left),
         ("host", Column::Left),
         ("state", Column::Left),
+        ("held by", Column::Shrink),
         ("runs", Column::Shrink),
         ("labels", Column::Cut),
     ]);
     for device in devices {
-        let DeviceView { name, host, labels, state, running, queued } = device;
+        let DeviceView { name, host, labels, state, running, queued, hold, id: _ } = device;
         let mut runs = running.clone().unwrap_or_default();
         if *queued > 0 {
             add!(runs, " and {queued} more");
@@ -63,6 +64,7 @@ fn table(devices: &[DeviceView]) -> Table {
             name.as_str().into(),
             Cell::new(host.as_str(), DIM),
             Cell::new(state.word(), style_of(*state)),
+            Cell::new(hold.as_ref().map(|h| format!("{}: {}", h.by, h.reason)).unwrap_or_default(), WARN),
             runs.into(),
             labels.join(" ").into(),
         ]);

@@ -5,6 +5,7 @@
 //! device answers: see [`told`].
 
 mod exec;
+mod hold;
 mod info;
 mod install;
 mod kill;
@@ -85,6 +86,10 @@ enum DeviceCommand {
     Uninstall(uninstall::UninstallArgs),
     /// Wait until the device answers
     Wait(wait::WaitArgs),
+    /// Take a device of a lab out of scheduling (with --server)
+    Hold(hold::HoldArgs),
+    /// Give a held device back (with --server)
+    Release(hold::ReleaseArgs),
     /// List the devices of a lab, and what they do (with --server)
     List(list::ListArgs),
 }
@@ -122,6 +127,8 @@ pub(crate) fn run(args: DeviceArgs, context: &Context) -> Result<ExitCode, anyho
         DeviceCommand::Install(args) => install::run(&args, context),
         DeviceCommand::Uninstall(args) => uninstall::run(&args, context),
         DeviceCommand::Wait(args) => wait::run(&args, context),
+        DeviceCommand::Hold(args) => hold::hold(&args, context),
+        DeviceCommand::Release(args) => hold::release(&args, context),
         DeviceCommand::List(args) => list::run(&args, context),
     }
 }

@@ -1,0 +1,43 @@
+//! Devices that people take out of scheduling.
+//!
+//! What runs on a held device goes on, and what waits there is asked back; nothing new is given to it.
+
+use super::{Lab, Rejected, Wish};
+use crate::change::{Change, Hold};
+use crate::id::DeviceId;
+use crate::time::Time;
+
+impl Lab {
+    pub(super) fn hold(&mut self, id: DeviceId, hold: Option<Hold>) -> Result<(), Rejected> {
+        let Some(device) = self.devices.get_mut(&id) else { return Err(Rejected::NoSuchDevice(id)) };
+        if device.hold == hold {
+            return Ok(());
+        }
+        device.hold.clone_from(&hold);
+        if hold.is_some() {
+            // The first is running or about to.
+            for unit in device.units.iter().skip(1) {
+                let unit = self.units.get_mut(unit).expect("units on devices are known");
+                if unit.wish == Wish::Run && !unit.running {
+                    unit.wish = Wish::GiveBack { said: None };
+                }
+            }
+        }
+        self.save(Change::DeviceHeld { device: id, hold });
+        Ok(())
+    }
+
+    /// Holds end by themselves.
+    pub(super) fn sweep_holds(&mut self, now: Time) {
+        let over = |hold: &Hold| hold.until.is_some_and(|until| until <= now);
+        let over: Vec<DeviceId> = self
+            .devices
+            .iter()
+            .filter(|(_, d)| d.hold.as_ref().is_some_and(over))
+            .map(|(id, _)| *id)
+            .collect();
+        for device in over {
+            self.hold(device, None).expect("it was just seen");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Devices that people take out of scheduling.
+
+use crate::kit::{World, check};
+use expect_test::expect;
+use muster_core::change::Hold;
+use muster_core::id::DeviceId;
+use muster_core::lab::Input;
+use muster_core::time::Time;
+
+#[test]
+fn what_runs_on_a_held_device_goes_on_and_nothing_new_is_given_to_it() {
+    check(
+        "devices 2; a*5 takes 2s; at 1s hold d1; at 5s release d1",
+        expect![[r#"
+        0s run of 5
+        0s d1: a/1#1
+        0s d2: a/2#1
+        1s HELD
+        2s     a/1 = pass
+        2s     a/2 = pass
+        2s d2: a/3#1
+        4s     a/3 = pass
+        4s d2: a/4#1
+        5s RELEASED
+        5s d1: a/5#1
+        6s     a/4 = pass
+        7s     a/5 = pass
+        7s     a: pass of 5 pass
+        7s run ended: 5 pass
+    "#]],
+    );
+}
+
+#[test]
+fn why_something_waits_for_a_held_device() {
+    check(
+        "a takes 2s; b after-end a; at 1s hold d1; at 3s why b; at 4s release d1",
+        expect![[r#"
+        0s run of 2
+        0s d1: a#1
+        1s HELD
+        2s     a = pass
+        3s why b? every device it may have is held: `d1` by ana (its relay clicks)
+        4s RELEASED
+        4s d1: b#1
+        5s     b = pass
+        5s run ended: 2 pass
+    "#]],
+    );
+}
+
+#[test]
+fn a_hold_ends_by_itself_and_one_of_an_unknown_device_is_refused() {
+    let mut world = World::new("a");
+    world.create();
+    world.talk();
+    let hold = Hold {
+        by: "ana".to_owned(),
+        reason: "a look".to_owned(),
+        since: world.now,
+        until: Some(Time(5_000_000)),
+    };
+    let unknown = Input::Hold { device: DeviceId(99), hold: Some(hold.clone()) };
+    assert_eq!(world.apply(unknown).unwrap_err().code(), "no-such-device");
+    world.apply(Input::Hold { device: DeviceId(1), hold: Some(hold) }).unwrap();
+    assert_eq!(world.lab.snapshot().holds.len(), 1);
+    world.now = Time(5_000_000);
+    world.tick();
+    assert_eq!(world.lab.snapshot().holds, []);
+}
