@@ -31,6 +31,7 @@ mod show;
 mod stop;
 
 pub use explain::{Explanation, Gate, Outlook};
+pub use reach::DeviceSelector;
 pub use stop::RUN_TIME_LIMIT;
 
 use crate::change::{
@@ -204,6 +205,16 @@ pub enum Rejected {
     /// No such device is known.
     #[error("no device `{0}` is known")]
     NoSuchDevice(DeviceId),
+    /// Somebody else has the device.
+    #[error("`{device}` is held by {by}: {reason}")]
+    Held {
+        /// Its name.
+        device: String,
+        /// Who has it.
+        by: String,
+        /// Why.
+        reason: String,
+    },
     /// The run's selector is none.
     #[error("the selector `{selector}` cannot be used: {error}")]
     Selector {
@@ -230,6 +241,7 @@ impl Rejected {
             Self::RunExists(_) => "run-exists",
             Self::Plan(_) => "bad-plan",
             Self::NoSuchDevice(_) => "no-such-device",
+            Self::Held { .. } => "held",
             Self::Selector { .. } => "bad-selector",
             Self::Stale { .. } => "stale-exchange",
         }

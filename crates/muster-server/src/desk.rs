@@ -353,6 +353,9 @@ pub(crate) fn down(error: &(dyn std::error::Error + 'static)) -> Problem {
 
 fn problem_of(rejected: &Rejected) -> Problem {
     let (status, next) = match rejected {
+        Rejected::Held { .. } => {
+            (409, "wait for it, or talk to whoever has it; `muster device release` takes it away")
+        }
         Rejected::NoSuchDevice(_) => (404, "`muster device list` lists them"),
         Rejected::NoSuchRun(_) => (404, "it may be over: look at its results"),
         Rejected::RunExists(_) => (409, ""),

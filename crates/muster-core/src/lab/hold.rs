@@ -13,6 +13,12 @@ impl Lab {
         if device.hold == hold {
             return Ok(());
         }
+        if let (Some(there), Some(new)) = (&device.hold, &hold)
+            && there.by != new.by
+        {
+            let Hold { by, reason, .. } = there.clone();
+            return Err(Rejected::Held { device: device.name.to_string(), by, reason });
+        }
         device.hold.clone_from(&hold);
         if hold.is_some() {
             // The first is running or about to.

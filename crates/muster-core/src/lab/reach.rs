@@ -9,33 +9,53 @@ use crate::expr::{Expr, ExprErrorKind, Fact, Facts};
 use crate::id::{DeviceId, RunId};
 use std::collections::BTreeSet;
 
+/// A condition over devices: CEL over `labels`, `name` and `host`.
+#[derive(Clone, Debug)]
+pub struct DeviceSelector(Expr);
+
+impl DeviceSelector {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`Rejected::Selector`]: it cannot be parsed, or uses a name that no device has. A label that some devices
+    /// lack is no mistake; those do not match.
+    pub fn parse(text: &str) -> Result<Self, Rejected> {
+        let rejected = |error| Rejected::Selector { selector: text.to_owned(), error };
+        let expr = Expr::parse(text).map_err(rejected)?;
+        match expr.check(&facts("", "", &Labels::new())) {
+            Ok(()) => {}
+            Err(e) if matches!(e.kind, ExprErrorKind::UnknownKey { .. }) => {}
+            Err(e) => return Err(rejected(e)),
+        }
+        Ok(Self(expr))
+    }
+
+    /// Whether it is true for a device. One that lacks a label, or has another kind of value there, does not
+    /// match.
+    pub fn matches(&self, name: &str, host: &str, labels: &Labels) -> bool {
+        self.0.eval_bool(&facts(name, host, labels)).unwrap_or(false)
+    }
+}
+
 /// The devices a run may have.
 #[derive(Clone, Debug)]
 pub(super) enum Reach {
     /// It does not say.
     Any,
     /// Those for which its selector is true.
-    Of { selector: Expr, devices: BTreeSet<DeviceId> },
+    Of { selector: DeviceSelector, devices: BTreeSet<DeviceId> },
 }
 
 impl Reach {
     /// Nothing is matched yet. An empty selector is none.
     ///
     /// # Errors
-    /// It cannot be parsed, or uses a name that no device has.
+    /// As for [`DeviceSelector::parse`].
     pub(super) fn new(selector: &str) -> Result<Self, Rejected> {
         if selector.trim().is_empty() {
             return Ok(Self::Any);
         }
-        let rejected = |error| Rejected::Selector { selector: selector.to_owned(), error };
-        let expr = Expr::parse(selector).map_err(rejected)?;
-        match expr.check(&facts("", "", &Labels::new())) {
-            // A label that some devices lack is no mistake; those do not match.
-            Ok(()) => {}
-            Err(e) if matches!(e.kind, ExprErrorKind::UnknownKey { .. }) => {}
-            Err(e) => return Err(rejected(e)),
-        }
-        Ok(Self::Of { selector: expr, devices: BTreeSet::new() })
+        Ok(Self::Of { selector: DeviceSelector::parse(selector)?, devices: BTreeSet::new() })
     }
 
     pub(super) fn has(&self, device: DeviceId) -> bool {
@@ -49,17 +69,16 @@ impl Reach {
     pub(super) fn text(&self) -> &str {
         match self {
             Self::Any => "",
-            Self::Of { selector, .. } => selector.text(),
+            Self::Of { selector, .. } => selector.0.text(),
         }
     }
 
-    fn set(&mut self, device: DeviceId, facts: Option<&Facts>) {
+    fn set(&mut self, id: DeviceId, is_match: impl FnOnce(&DeviceSelector) -> bool) {
         let Self::Of { selector, devices } = self else { return };
-        // A device that lacks a label, or has another kind of value there, is one that does not match.
-        if facts.is_some_and(|f| selector.eval_bool(f).unwrap_or(false)) {
-            devices.insert(device);
+        if is_match(selector) {
+            devices.insert(id);
         } else {
-            devices.remove(&device);
+            devices.remove(&id);
         }
     }
 }
@@ -69,16 +88,18 @@ impl Lab {
     pub(super) fn reach_from(&mut self, run: RunId) {
         let Some(run) = self.runs.get_mut(&run) else { return };
         for (id, device) in &self.devices {
-            run.reach.set(*id, Some(&facts(&device.name, &self.agents[&device.agent].host, &device.labels)));
+            let host = &self.agents[&device.agent].host;
+            run.reach.set(*id, |selector| selector.matches(&device.name, host, &device.labels));
         }
     }
 
     /// A device is new, has other labels, or is gone: finds the runs that may have it.
     pub(super) fn reach_to(&mut self, device: DeviceId) {
-        let known = self.devices.get(&device);
-        let facts = known.map(|d| facts(&d.name, &self.agents[&d.agent].host, &d.labels));
+        let known = self.devices.get(&device).map(|d| (d, &self.agents[&d.agent].host));
         for run in self.runs.values_mut() {
-            run.reach.set(device, facts.as_ref());
+            run.reach.set(device, |selector| {
+                known.is_some_and(|(d, host)| selector.matches(&d.name, host, &d.labels))
+            });
         }
     }
 }

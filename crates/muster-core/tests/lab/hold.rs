@@ -62,7 +62,12 @@ fn a_hold_ends_by_itself_and_one_of_an_unknown_device_is_refused() {
     };
     let unknown = Input::Hold { device: DeviceId(99), hold: Some(hold.clone()) };
     assert_eq!(world.apply(unknown).unwrap_err().code(), "no-such-device");
-    world.apply(Input::Hold { device: DeviceId(1), hold: Some(hold) }).unwrap();
+    world.apply(Input::Hold { device: DeviceId(1), hold: Some(hold.clone()) }).unwrap();
+    let other = Hold { by: "ben".to_owned(), ..hold.clone() };
+    let taken = world.apply(Input::Hold { device: DeviceId(1), hold: Some(other) }).unwrap_err();
+    assert_eq!(taken.to_string(), "`d1` is held by ana: a look");
+    let longer = Hold { until: Some(Time(5_000_000)), ..hold };
+    world.apply(Input::Hold { device: DeviceId(1), hold: Some(longer) }).unwrap();
     assert_eq!(world.lab.snapshot().holds.len(), 1);
     world.now = Time(5_000_000);
     world.tick();

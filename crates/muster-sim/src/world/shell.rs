@@ -91,7 +91,10 @@ impl World {
         for (place, rejected) in &turn.rejected {
             match rejected {
                 Rejected::Stale { .. } | Rejected::NoSuchRun(_) | Rejected::RunExists(_) => {}
-                Rejected::Plan(_) | Rejected::Selector { .. } | Rejected::NoSuchDevice(_) => {
+                Rejected::Plan(_)
+                | Rejected::Selector { .. }
+                | Rejected::NoSuchDevice(_)
+                | Rejected::Held { .. } => {
                     panic!("input {place} was made well, but {rejected}")
                 }
             }

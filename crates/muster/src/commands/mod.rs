@@ -14,6 +14,7 @@ pub(crate) mod plan;
 pub(crate) mod queue;
 pub(crate) mod records;
 pub(crate) mod rerun;
+pub(crate) mod reserve;
 pub(crate) mod results;
 pub(crate) mod resume;
 pub(crate) mod run;

@@ -76,6 +76,12 @@ pub(crate) fn lab_view(command: &str, context: &Context) -> Result<LabView, anyh
     client(need_server(command, context)?)?.lab().map_err(complain)
 }
 
+/// The person at the keyboard, for others to see. Nobody checks it.
+pub(crate) fn whoever() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    format!("{}@{}", user.unwrap_or_else(|_| "somebody".to_owned()), area::hostname())
+}
+
 /// The server that is meant.
 ///
 /// # Errors

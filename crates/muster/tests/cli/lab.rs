@@ -238,6 +238,55 @@ fn devices_and_queue_of_a_lab_can_be_listed() {
 }
 
 #[test]
+fn a_device_is_reserved_for_a_person_and_given_back() {
+    let env = TestEnv::new();
+    let mut lab = Lab::start(&env);
+    lab.start_agent(
+        "one",
+        &["--device", "b1:kind=board,address=sut://10.0.0.7", "--device", "p1:kind=phone"],
+    );
+    let url = lab.url();
+    let ask = |user: &str, args: &[&str]| {
+        env.tell(&env.command(args).env("MUSTER_SERVER", &url).env("USER", user).output().unwrap())
+    };
+    while !ask("ana", &["device", "list"]).contains("idle") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let board = "labels.kind == 'board'";
+    let said = ask(
+        "ana",
+        &[
+            "reserve",
+            board,
+            "--for",
+            "1h",
+            "--",
+            "sh",
+            "-c",
+            "echo $MUSTER_DEVICE $MUSTER_DEVICE_ADDRESS; exit 7",
+        ],
+    );
+    assert_eq!(said, "b1 sut://10.0.0.7\n--- exit 7\n");
+    let said = ask("ana", &["reserve", board, "--for", "1h", "--reason", "bring-up"]);
+    assert!(said.contains("is yours sut://10.0.0.7") && said.contains("--- exit 0"), "{said}");
+    let said = ask("ben", &["reserve", board, "--for", "1h"]);
+    assert!(
+        said.contains("is held by ana@") && said.contains("bring-up") && said.contains("--- exit 3"),
+        "{said}"
+    );
+    let said = ask("ben", &["device", "hold", "b1", "--reason", "mine"]);
+    assert!(said.contains("is held by ana@") && said.contains("--- exit 2"), "{said}");
+    assert!(ask("ana", &["device", "release", "b1"]).contains("is back"));
+    let said = ask("ben", &["reserve", board, "--for", "1s", "--no-wait"]);
+    assert!(said.contains("is yours"), "{said}");
+    while ask("ben", &["device", "list"]).contains("ben@") {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let said = ask("ben", &["reserve", "labels.kind == 'oven'", "--for", "1h"]);
+    assert!(said.contains("none of the 2 devices") && said.contains("--- exit 2"), "{said}");
+}
+
+#[test]
 fn a_test_of_a_lab_uses_its_device_by_the_address_it_is_given() {
     let env = TestEnv::new();
     let muster = env!("CARGO_BIN_EXE_muster");

@@ -3,7 +3,7 @@
 use crate::commands::typed::duration;
 use crate::context::Context;
 use crate::error::Complaint;
-use crate::remote::{client, complain, lab_view, need_server};
+use crate::remote::{client, complain, lab_view, need_server, whoever};
 use clap::Args;
 use muster_api::HoldDevice;
 use muster_core::outcome::ExitCode;
@@ -50,11 +50,8 @@ pub(crate) struct ReleaseArgs {
 /// Takes a device out of scheduling.
 pub(super) fn hold(args: &HoldArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let device = find("device hold", &args.which, context)?;
-    let user =
-        std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".to_owned());
     let seconds = args.long.map(|l| u32::try_from(l.as_secs().max(1)).unwrap_or(u32::MAX));
-    let by = format!("{user}@{}", crate::local::area::hostname());
-    let hold = HoldDevice { by, reason: args.reason.clone(), seconds };
+    let hold = HoldDevice { by: whoever(), reason: args.reason.clone(), seconds };
     client(need_server("device hold", context)?)?.hold(device.id, Some(&hold)).map_err(complain)?;
     let mut out = context.stdout();
     writeln!(out, "{} on {} is held", device.name, device.host)?;
