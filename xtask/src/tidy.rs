@@ -15,7 +15,7 @@ const FENCES: [(&str, &[&str]); 9] = [
     ("muster-store", &["muster-core"]),
     ("muster-device", &["muster-core"]),
     ("muster-agent", &["muster-core", "muster-formats", "muster-api"]),
-    ("muster-server", &["muster-core", "muster-api", "muster-store"]),
+    ("muster-server", &["muster-core", "muster-formats", "muster-api", "muster-store"]),
     ("muster-sim", &["muster-core", "muster-store", "muster-server", "muster-agent"]),
     (
         "muster",

@@ -53,7 +53,7 @@ pub struct Stop {
 /// One thing of a watch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
-    /// Its number in the watch's run. Given as `after`, the watch goes on behind it.
+    /// Its number in the watch's run. Given as `after`, the watch goes on behind it. 0: begin anew.
     pub id: u64,
     /// What.
     pub what: SeenWhat,

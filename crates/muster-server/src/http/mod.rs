@@ -74,6 +74,7 @@ pub(crate) fn router(state: State) -> Router {
         .route("/runs/{run}", put(runs::submit))
         .route("/runs/{run}/stop", post(runs::stop))
         .route("/runs/{run}/watch", get(watching::watch))
+        .route("/runs/{run}/events", get(watching::events))
         .route("/runs/{run}/outputs/{*place}", put(runs::put_output))
         .route("/lab", get(lab))
         .route("/devices/{device}/hold", put(devices::hold).delete(devices::release))

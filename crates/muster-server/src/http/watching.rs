@@ -1,11 +1,12 @@
-//! Watching a run: what happened, then what happens, until it is over.
+//! Watching a run: what happened, then what happens, until it is over. In two forms: CBOR for Muster's own
+//! parts, server-sent events with the documented event lines for everybody else.
 
 use super::State;
 use super::answer::{Refusal, run_id};
 use crate::hub::Next;
 use axum::body::Body;
 use axum::extract::{self, Path, Query};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use muster_api::{CBOR_SEQ, Seen, SeenWhat, to_cbor};
@@ -13,6 +14,7 @@ use muster_core::change::RunPhase;
 use muster_core::event::{Event, Told};
 use muster_core::id::RunId;
 use muster_core::view::{RunState, RunView};
+use muster_formats::report::wire::EventLine;
 use muster_store::{ItemFilter, Store as _};
 use serde::Deserialize;
 use std::convert::Infallible;
@@ -31,6 +33,41 @@ pub(super) struct After {
     after: u64,
 }
 
+/// How it is written.
+#[derive(Clone, Copy)]
+enum Form {
+    Cbor,
+    Sse,
+}
+
+impl Form {
+    /// `id` 0: a number that nobody can go on from.
+    fn write(self, piece: &mut Vec<u8>, id: u64, what: SeenWhat) {
+        use std::io::Write as _;
+        let written = match (self, what) {
+            (Self::Cbor, what) => {
+                piece.extend(to_cbor(&Seen { id, what }));
+                return;
+            }
+            (Self::Sse, SeenWhat::Told(told)) => {
+                let line =
+                    serde_json::to_string(&EventLine::from(&*told)).expect("an event has a form in JSON");
+                if id == 0 {
+                    write!(piece, "data: {line}\n\n")
+                } else {
+                    write!(piece, "id: {id}\ndata: {line}\n\n")
+                }
+            }
+            (Self::Sse, SeenWhat::Quiet) => write!(piece, ":\n\n"),
+            (Self::Sse, SeenWhat::Again) => write!(piece, "event: again\ndata: {{}}\n\n"),
+            (Self::Sse, SeenWhat::Over(stopped)) => {
+                write!(piece, "event: over\ndata: {}\n\n", serde_json::json!({ "stopped": stopped }))
+            }
+        };
+        written.expect("memory takes all");
+    }
+}
+
 enum Stage {
     /// News behind this number.
     News(u64),
@@ -43,31 +80,48 @@ pub(super) async fn watch(
     Path(run): Path<String>,
     Query(After { after }): Query<After>,
 ) -> Result<Response, Refusal> {
-    let run = run_id(&run)?;
+    let pieces = pieces(state, run_id(&run)?, after, Form::Cbor).await?;
+    Ok(([(header::CONTENT_TYPE, CBOR_SEQ)], pieces).into_response())
+}
+
+/// As server-sent events; `Last-Event-ID` goes on where a connection was cut.
+pub(super) async fn events(
+    extract::State(state): extract::State<State>,
+    Path(run): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let pieces = pieces(state, run_id(&run)?, last.unwrap_or(0), Form::Sse).await?;
+    let kind = (header::CONTENT_TYPE, "text/event-stream");
+    Ok(([kind, (header::CACHE_CONTROL, "no-store")], pieces).into_response())
+}
+
+async fn pieces(state: State, run: RunId, after: u64, form: Form) -> Result<Body, Refusal> {
     // Only what is recorded can be watched.
     state.read(move |store| store.load_run_snapshot(run).map(drop)).await?;
     let pieces = stream::unfold((state, Stage::News(after)), move |(state, stage)| async move {
-        let (piece, stage) = next(&state, run, stage).await?;
+        let (piece, stage) = next(&state, run, stage, form).await?;
         Some((Ok::<_, Infallible>(piece), (state, stage)))
     });
-    Ok(([(header::CONTENT_TYPE, CBOR_SEQ)], Body::from_stream(pieces)).into_response())
+    Ok(Body::from_stream(pieces))
 }
 
 /// The next piece; `None` at the end of the connection.
-async fn next(state: &State, run: RunId, stage: Stage) -> Option<(Vec<u8>, Stage)> {
+async fn next(state: &State, run: RunId, stage: Stage, form: Form) -> Option<(Vec<u8>, Stage)> {
     let Stage::News(after) = stage else { return None };
+    let mut piece = Vec::new();
     loop {
         match state.hub.next(run, after, NEWS_AT_ONCE) {
             Next::News(news, last) => {
                 let first = last + 1 - news.len() as u64;
-                let mut piece = Vec::new();
                 for (id, told) in (first..).zip(&news) {
-                    piece.extend(to_cbor(&Seen { id, what: SeenWhat::Told(Box::new((**told).clone())) }));
+                    form.write(&mut piece, id, SeenWhat::Told(Box::new((**told).clone())));
                 }
                 return Some((piece, Stage::News(last)));
             }
             Next::Over(stopped) => {
-                return Some((to_cbor(&Seen { id: after, what: SeenWhat::Over(stopped) }), Stage::Said));
+                form.write(&mut piece, after, SeenWhat::Over(stopped));
+                return Some((piece, Stage::Said));
             }
             Next::Record(end) => {
                 let recorded = state.read(move |store| {
@@ -75,9 +129,13 @@ async fn next(state: &State, run: RunId, stage: Stage) -> Option<(Vec<u8>, Stage
                     Ok((store.load_run(run, ItemFilter::All)?, phase))
                 });
                 let (view, phase) = recorded.await.ok()?;
-                let mut piece = to_cbor(&Seen { id: end, what: SeenWhat::Again });
-                for told in told_of(&view) {
-                    piece.extend(to_cbor(&Seen { id: end, what: SeenWhat::Told(Box::new(told)) }));
+                // Who is cut off in the middle of it begins anew: only its last part has a number.
+                form.write(&mut piece, 0, SeenWhat::Again);
+                let told = told_of(&view);
+                let last = told.len().saturating_sub(1);
+                for (place, told) in told.into_iter().enumerate() {
+                    let id = if place == last { end } else { 0 };
+                    form.write(&mut piece, id, SeenWhat::Told(Box::new(told)));
                 }
                 if phase == RunPhase::Active {
                     return Some((piece, Stage::News(end)));
@@ -86,12 +144,13 @@ async fn next(state: &State, run: RunId, stage: Stage) -> Option<(Vec<u8>, Stage
                     RunPhase::Stopped { reason, .. } => Some(reason),
                     RunPhase::Active | RunPhase::Ended { .. } => None,
                 };
-                piece.extend(to_cbor(&Seen { id: end, what: SeenWhat::Over(stopped) }));
+                form.write(&mut piece, end, SeenWhat::Over(stopped));
                 return Some((piece, Stage::Said));
             }
             Next::Wait(bell) => {
                 if !rings(bell, &state.ended).await? {
-                    return Some((to_cbor(&Seen { id: after, what: SeenWhat::Quiet }), Stage::News(after)));
+                    form.write(&mut piece, after, SeenWhat::Quiet);
+                    return Some((piece, Stage::News(after)));
                 }
             }
         }

@@ -238,6 +238,40 @@ fn devices_and_queue_of_a_lab_can_be_listed() {
 }
 
 #[test]
+fn events_of_a_run_are_for_everybody_and_go_on_where_they_were_cut() {
+    let env = TestEnv::new();
+    env.write("muster.toml", "[area]\nname = \"demo\"\n[test.a]\nrun = \"true\"\nitems = [\"1\", \"2\"]\n");
+    let mut lab = Lab::start(&env);
+    lab.start_agent("one", &["--slots", "1"]);
+    let said = lab.command(&["run", "--progress", "quiet", "--report", "json:out.json"]).output().unwrap();
+    assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
+    let view: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(env.area().join("out.json")).unwrap()).unwrap();
+    let path = format!("/api/v1/runs/{}/events", view["id"].as_str().unwrap());
+    let get = |listen: &str, last: &str| -> String {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(listen).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {listen}\r\nConnection: close\r\n{last}\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    let all = get(&lab.listen, "");
+    assert!(all.contains("content-type: text/event-stream"), "{all}");
+    let ids: Vec<&str> = all.lines().filter_map(|l| l.strip_prefix("id: ")).collect();
+    assert_eq!(all.matches("\"event\":\"item-ended\"").count(), 2, "{all}");
+    assert!(all.contains("event: over\ndata: {\"stopped\":null}"), "{all}");
+    let rest = get(&lab.listen, &format!("Last-Event-ID: {}\r\n", ids[ids.len() - 2]));
+    assert_eq!(rest.matches("data: {\"schema\"").count(), 1, "only what came after: {rest}");
+    let last = ids[0].to_owned();
+    lab.kill_server();
+    lab.start_server();
+    let again = get(&lab.listen, &format!("Last-Event-ID: {last}\r\n"));
+    assert!(again.contains("event: again") && again.contains("\"event\":\"run-ended\""), "{again}");
+    assert_eq!(again.matches("\"event\":\"item-ended\"").count(), 2, "all of it: {again}");
+}
+
+#[test]
 fn a_device_is_reserved_for_a_person_and_given_back() {
     let env = TestEnv::new();
     let mut lab = Lab::start(&env);
