@@ -10,6 +10,7 @@ use crate::change::{Change, RunPhase, SentUnit};
 use crate::exchange::Gauges;
 use crate::id::{DeviceId, ItemIx, LeaseId, RunId, UnitId};
 use crate::time::{Time, micros};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Shortest work worth a process of its own when items share one, in microseconds. What a process costs
@@ -30,6 +31,9 @@ pub(super) enum Held {
     Disk { free: u64, min: u64 },
     Jobs { max: u32 },
 }
+
+/// Whose turn it is, the smallest first: priority, items of the run that are out, how long it takes.
+type Turn = (Reverse<i32>, u32, Reverse<u64>);
 
 impl Lab {
     pub(super) fn dispatch(&mut self, now: Time) {
@@ -84,26 +88,28 @@ impl Lab {
         }
     }
 
-    /// The best item that may start on this device now.
+    /// The best item that may start on this device now: of the highest priority, of the run that has the
+    /// fewest items out (so that runs share the lab), and of that run the longest.
     fn best(&self, device: DeviceId) -> Option<(RunId, Class, Rank)> {
         let idle = self.devices[&device].units.is_empty();
         let gauges = self.agents[&self.devices[&device].agent].gauges;
-        let mut best: Option<(Rank, RunId, Class)> = None;
+        let mut best: Option<(Turn, RunId, Class, Rank)> = None;
         let may = |r: &&Run| *r.phase() == RunPhase::Active && r.reach.has(device);
         for run in self.runs.values().filter(may) {
             for (rank, class) in run.ready().heads() {
-                if best.is_some_and(|(b, ..)| (b.priority, b.micros) <= (rank.priority, rank.micros)) {
+                let place = (rank.priority, run.out(), rank.micros);
+                if best.is_some_and(|(b, ..)| b <= place) {
                     break;
                 }
                 // Where something may hold an item up, it is only given to a device that starts it at once.
                 let free = run.gate_def(class.gate).is_open_always();
                 if (free || idle) && self.held_up(run, class.gate, device, gauges).is_none() {
-                    best = Some((rank, run.id(), class));
+                    best = Some((place, run.id(), class, rank));
                     break;
                 }
             }
         }
-        best.map(|(rank, run, class)| (run, class, rank))
+        best.map(|(_, run, class, rank)| (run, class, rank))
     }
 
     /// What keeps the items of a gate from starting on a device, if anything does.

@@ -1,7 +1,12 @@
 //! What starts first, and what shares a process.
 
-use crate::kit::check;
+use crate::kit::{World, check, exchange};
 use expect_test::expect;
+use muster_core::change::RunRecord;
+use muster_core::exchange::{DeviceOffer, Exchange};
+use muster_core::id::RunId;
+use muster_core::lab::Input;
+use std::sync::Arc;
 
 #[test]
 fn priority_comes_before_length() {
@@ -311,4 +316,23 @@ fn work_given_back_by_one_agent_goes_to_another() {
            6s run ended: 6 pass
     "#]],
     );
+}
+
+#[test]
+fn runs_share_the_lab_and_priority_goes_before() {
+    let shares = |second: &str| {
+        let mut world = World::new("devices 4; a*8 takes 9s known 9s");
+        world.create();
+        let other = World::new(second).record;
+        let record = RunRecord { id: RunId(77), number: 2, ..(*other).clone() };
+        world.apply(Input::CreateRun { record: Arc::new(record), history: Arc::new(()) }).unwrap();
+        let devices = (1..=4).map(|n| DeviceOffer::named(format!("d{n}"))).collect();
+        world.hears(Exchange { devices, ..exchange(1, 1, 1, 0) }).unwrap();
+        let leases = world.lab.snapshot().leases;
+        let first: Vec<u128> = leases.iter().map(|l| l.units[0].run.0).collect();
+        first.iter().filter(|run| **run == 77).count()
+    };
+    assert_eq!(shares("b*8 takes 1s"), 2, "half of the devices, though its items are short");
+    assert_eq!(shares("b*8 takes 1s prio 1"), 4);
+    assert_eq!(shares("b takes 1s"), 1, "it has no more");
 }
