@@ -1,10 +1,12 @@
 //! The client of a server: one call for each thing that can be asked. Blocks.
 
 use crate::records::Question;
-use crate::{About, Accepted, CBOR, HoldDevice, PREFIX, Problem, Seen, Stop, Submit, from_cbor, to_cbor};
+use crate::{
+    About, Accepted, CBOR, HoldDevice, PREFIX, Problem, Seen, Stop, Submit, Why, from_cbor, to_cbor,
+};
 use muster_core::digest::Digest;
 use muster_core::exchange::{Exchange, Orders};
-use muster_core::id::{AgentId, DeviceId, RunId, SessionId};
+use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId};
 use muster_core::view::LabView;
 use serde::de::DeserializeOwned;
 use std::fs::File;
@@ -167,13 +169,18 @@ impl Client {
     /// [`ClientError`].
     pub fn lab(&self) -> Result<LabView, ClientError> {
         let sent = self.http.get(self.url("/lab")).config().timeout_global(Some(ANSWER_MAX)).build().call();
-        let mut answer = self.heard(sent)?;
-        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-        let not_understood = |e: serde_json::Error| ClientError::NotUnderstood {
-            server: self.server.clone(),
-            why: e.to_string(),
-        };
-        serde_json::from_slice(&body.map_err(|e| self.broken(e))?).map_err(not_understood)
+        self.read_json(self.heard(sent)?)
+    }
+
+    /// Why an item is not running, or that it is.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn why(&self, run: RunId, item: ItemIx) -> Result<String, ClientError> {
+        let url = self.run_url(run, &format!("/items/{}/why", item.0));
+        let sent = self.http.get(url).config().timeout_global(Some(ANSWER_MAX)).build().call();
+        let Why { why } = self.read_json(self.heard(sent)?)?;
+        Ok(why)
     }
 
     /// Takes a device out of scheduling, or gives it back (`None`).
@@ -310,6 +317,15 @@ impl Client {
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         let not_understood = |why| ClientError::NotUnderstood { server: self.server.clone(), why };
         from_cbor(&body.map_err(|e| self.broken(e))?).map_err(not_understood)
+    }
+
+    fn read_json<T: DeserializeOwned>(&self, mut answer: Response<Body>) -> Result<T, ClientError> {
+        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let not_understood = |e: serde_json::Error| ClientError::NotUnderstood {
+            server: self.server.clone(),
+            why: e.to_string(),
+        };
+        serde_json::from_slice(&body.map_err(|e| self.broken(e))?).map_err(not_understood)
     }
 
     fn broken(&self, error: ureq::Error) -> ClientError {

@@ -16,7 +16,7 @@ pub use about::About;
 pub use client::{Client, ClientError, Watch};
 pub use device::HoldDevice;
 pub use problem::Problem;
-pub use run::{Accepted, Outlook, Seen, SeenWhat, Stop, Submit};
+pub use run::{Accepted, Outlook, Seen, SeenWhat, Stop, Submit, Why};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

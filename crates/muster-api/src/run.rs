@@ -50,6 +50,13 @@ pub struct Stop {
     pub kill: bool,
 }
 
+/// Why an item is not running, or that it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// For people.
+    pub why: String,
+}
+
 /// One thing of a watch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seen {

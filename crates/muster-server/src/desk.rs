@@ -11,7 +11,7 @@ use crate::shell::{Shell, ShellError, Turn};
 use muster_api::{Accepted, Outlook, Problem, Stop, Submit};
 use muster_core::change::{Hold, RunPhase, RunRecord};
 use muster_core::exchange::{Exchange, Orders};
-use muster_core::id::{AgentId, DeviceId, RunId, SessionId};
+use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId};
 use muster_core::lab::{Gone, Input, Policy, Rejected};
 use muster_core::plan::{History, PlannedItems};
 use muster_core::time::Time;
@@ -50,6 +50,8 @@ pub(crate) enum Ask {
     Stop(RunId, Stop, Answer<()>),
     /// A device is held, or given back.
     Hold(DeviceId, Option<Hold>, Answer<()>),
+    /// Why an item is not running.
+    Why(RunId, ItemIx, Answer<String>),
     /// What the lab has and does.
     View(Answer<LabView>),
     /// The server ends.
@@ -209,6 +211,10 @@ impl LabThread {
                     owed.insert(place, Owed::Plain(answer));
                     inputs.push(Input::Hold { device, hold });
                 }
+                Ask::Why(run, item, answer) => {
+                    let shell = self.shell.as_ref().expect("the caller has looked");
+                    drop(answer.send(Ok(shell.explain(run, item).to_string())));
+                }
                 Ask::View(answer) => {
                     let shell = self.shell.as_ref().expect("the caller has looked");
                     drop(answer.send(Ok(shell.lab().view(at))));
@@ -320,6 +326,7 @@ impl Ask {
         match self {
             Self::Exchange(_, answer) => drop(answer.send(Err(problem.clone()))),
             Self::Submit(.., answer) => drop(answer.send(Err(problem.clone()))),
+            Self::Why(.., answer) => drop(answer.send(Err(problem.clone()))),
             Self::View(answer) => drop(answer.send(Err(problem.clone()))),
             Self::Goodbye(.., answer) | Self::Stop(.., answer) | Self::Hold(.., answer) => {
                 drop(answer.send(Err(problem.clone())));

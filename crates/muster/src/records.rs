@@ -7,7 +7,7 @@ use crate::remote::records::{ServerRecords, area_at_hand};
 use crate::terminal::text::quoted;
 use muster_core::address::{Address, RunRef, Scope, item_name};
 use muster_core::attempt::Output;
-use muster_core::id::RunId;
+use muster_core::id::{ItemIx, RunId};
 use muster_core::view::{ItemView, RunState, RunView, TestView};
 use muster_formats::report::{Logs, text};
 use muster_store::{ItemFilter, RunLock, RunName, Sqlite, Store, StoreError};
@@ -101,6 +101,14 @@ impl Records {
     /// The store, for queries of a command's own.
     pub(crate) fn with<T, E>(&self, ask: impl FnOnce(&mut dyn Store) -> Result<T, E>) -> Result<T, E> {
         ask(self.store.borrow_mut().store())
+    }
+
+    /// What a server's lab says of an item that has no verdict; `None` where the records are here.
+    pub(crate) fn why_now(&self, run: RunId, item: ItemIx) -> Option<String> {
+        match &*self.store.borrow() {
+            Source::Here(_) => None,
+            Source::There(store) => store.why(run, item),
+        }
     }
 
     /// The database beside the area; `None` where the records are a server's.

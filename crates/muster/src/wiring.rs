@@ -72,7 +72,7 @@ impl RunningLog {
 }
 
 /// Where an item's record is in its run: the plan's listed items and questions, then what was found.
-fn place(snapshot: &RunSnapshot, test: &str, path: &str, discovery: bool) -> Option<ItemIx> {
+pub(crate) fn place(snapshot: &RunSnapshot, test: &str, path: &str, discovery: bool) -> Option<ItemIx> {
     let plan = &snapshot.record.plan;
     let mut first = 0;
     for planned in &plan.tests {

@@ -73,6 +73,7 @@ pub(crate) fn router(state: State) -> Router {
         .route("/agents/{agent}/sessions/{session}", axum::routing::delete(agents::goodbye))
         .route("/runs/{run}", put(runs::submit))
         .route("/runs/{run}/stop", post(runs::stop))
+        .route("/runs/{run}/items/{item}/why", get(runs::why))
         .route("/runs/{run}/watch", get(watching::watch))
         .route("/runs/{run}/events", get(watching::events))
         .route("/runs/{run}/outputs/{*place}", put(runs::put_output))

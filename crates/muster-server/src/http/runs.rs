@@ -5,11 +5,13 @@ use super::agents::gone;
 use super::answer::{Cbor, Refusal, read, run_id};
 use crate::blobs::sync_dir;
 use crate::desk::{Ask, down};
+use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use futures_util::StreamExt as _;
-use muster_api::{Accepted, Problem, Stop, Submit};
+use muster_api::{Accepted, Problem, Stop, Submit, Why};
+use muster_core::id::ItemIx;
 use muster_store::Store as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -49,6 +51,16 @@ pub(super) async fn stop(
     let stopped = state.desk.ask(|answer| Ask::Stop(run, stop, answer)).await;
     stopped.unwrap_or_else(|| Err(gone()))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Why an item is not running, or that it is.
+pub(super) async fn why(
+    extract::State(state): extract::State<State>,
+    Path((run, item)): Path<(String, u32)>,
+) -> Result<Json<Why>, Refusal> {
+    let run = run_id(&run)?;
+    let why = state.desk.ask(|answer| Ask::Why(run, ItemIx(item), answer)).await;
+    Ok(Json(Why { why: why.unwrap_or_else(|| Err(gone()))? }))
 }
 
 /// An agent brings the file of a long output. When this is answered it survives a power cut.

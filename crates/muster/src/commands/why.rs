@@ -10,6 +10,7 @@ use crate::terminal::style::{self, DIM, HEAD, INFO, paint};
 use crate::terminal::table::{Cell, Column, Table};
 use crate::terminal::text::add;
 use crate::terminal::{text, why_item};
+use crate::wiring::place;
 use clap::Args;
 use muster_core::address::{RunRef, item_name};
 use muster_core::change::{RunPhase, RunSnapshot};
@@ -139,6 +140,8 @@ struct Story {
     found: Found,
     snapshot: RunSnapshot,
     life: Option<Life>,
+    /// What the lab says now, where it can be asked.
+    now: Option<String>,
     /// What it comes after, and how far that is.
     after: Vec<Before>,
     late: Vec<LateEvidence>,
@@ -178,7 +181,11 @@ impl Story {
         let snapshot = records.with(|s| s.load_run_snapshot(id))?;
         let late = records.with(|s| s.list_late_evidence(id))?;
         let life = records.life(&found.run);
-        let mut story = Self { found, snapshot, life, after: Vec::new(), late };
+        let item = found.item();
+        let open =
+            item.verdict.is_none().then(|| place(&snapshot, &found.test().name, &item.path, item.discovery));
+        let now = open.flatten().and_then(|ix| records.why_now(id, ix));
+        let mut story = Self { found, snapshot, life, now, after: Vec::new(), late };
         if let Some(def) = story.def().cloned() {
             for After { test, mode } in &def.after {
                 story.after.push(before(records, &story.found.run, test, mode)?);
@@ -230,6 +237,9 @@ impl Story {
             }
             (RunPhase::Active, Some(Life::Dead)) => {
                 format!("it has no verdict{so_far}: the process that worked on the run was killed")
+            }
+            (RunPhase::Active, _) if self.now.is_some() => {
+                format!("it has no verdict yet{so_far}: {}", self.now.as_deref().unwrap_or_default())
             }
             _ if !self.found.item().reason.is_empty() => {
                 format!("it has no verdict yet{so_far}: {}", self.found.item().reason)

@@ -25,6 +25,11 @@ impl ServerRecords {
         Self { client }
     }
 
+    /// Why an item is not running, as the lab sees it now; `None` where it does not say.
+    pub(crate) fn why(&self, run: RunId, item: ItemIx) -> Option<String> {
+        self.client.why(run, item).ok()
+    }
+
     fn ask<T: DeserializeOwned>(&self, question: &Question) -> Result<T, StoreError> {
         self.client.ask(question).map_err(|e| elsewhere(question, e))
     }

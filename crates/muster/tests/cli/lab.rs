@@ -219,6 +219,10 @@ fn devices_and_queue_of_a_lab_can_be_listed() {
     assert_eq!(devices[0]["labels"]["kind"], "board");
     assert_eq!(devices[0]["running"], "demo/1/waits/1");
     let queue = ask(&["queue"]);
+    let why = ask(&["why", "2/waits/1"]);
+    assert!(why.contains("none of the 1 devices that are there matches `labels.kind == 'phone'`"), "{why}");
+    let why = ask(&["why", "1/waits/1"]);
+    assert!(why.contains("it runs on `b1`"), "{why}");
     assert!(queue.contains("demo/1") && queue.contains("none of the 1 devices"), "{queue}");
     assert!(
         ask(&["device", "hold", "b1", "--reason", "its relay clicks"])
