@@ -7,8 +7,9 @@ use crate::hub::Hub;
 use crate::shell::ShellError;
 use muster_core::lab::Policy;
 use muster_store::{Sqlite, StoreError};
+use std::fs::{File, TryLockError};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -43,6 +44,20 @@ pub enum ServerError {
         /// Why.
         source: std::io::Error,
     },
+    /// Two labs on the same records would each give out the same work.
+    #[error("another server uses `{}`", dir.display())]
+    InUse {
+        /// Its directory.
+        dir: PathBuf,
+    },
+    /// The directory.
+    #[error("`{}` cannot be used: {source}", dir.display())]
+    Dir {
+        /// Which.
+        dir: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The records.
     #[error(transparent)]
     Lab(#[from] ShellError),
@@ -65,6 +80,8 @@ pub struct Server {
     ending: watch::Sender<bool>,
     lab: Option<JoinHandle<()>>,
     runtime: Option<tokio::runtime::Runtime>,
+    /// Held as long as the server lives; the system lets go of it even if the server is killed.
+    _lock: File,
 }
 
 impl Server {
@@ -81,6 +98,8 @@ impl Server {
         let listener = TcpListener::bind(listen).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
+        // Before anything in it is touched: it may be another server's.
+        let lock = lock(&data_dir)?;
         let records = data_dir.join("records");
         let blobs = Blobs::open(data_dir.join("blobs"))?;
         let hub = Arc::new(Hub::new(desk::now().0));
@@ -100,7 +119,7 @@ impl Server {
             tokio::net::TcpListener::from_std(listener).map_err(refused)?
         };
         runtime.spawn(http::serve(listener, http::router(state), ended));
-        Ok(Self { address, desk, ending, lab: Some(lab), runtime: Some(runtime) })
+        Ok(Self { address, desk, ending, lab: Some(lab), runtime: Some(runtime), _lock: lock })
     }
 
     /// Where it listens.
@@ -126,8 +145,42 @@ impl Server {
     }
 }
 
+/// Makes the directory this process's alone.
+fn lock(dir: &Path) -> Result<File, ServerError> {
+    let unusable = |source| ServerError::Dir { dir: dir.to_owned(), source };
+    std::fs::create_dir_all(dir).map_err(unusable)?;
+    let file = File::options().append(true).create(true).open(dir.join("lock")).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ServerError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_one_server_s_and_free_again_when_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = ServerConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            data_dir: dir.path().join("data"),
+            lease: Duration::from_secs(60),
+        };
+        let server = Server::start(config.clone()).unwrap();
+        let arriving = dir.path().join("data/blobs/incoming/blob");
+        std::fs::write(&arriving, "half").unwrap();
+        assert!(matches!(Server::start(config.clone()), Err(ServerError::InUse { .. })));
+        assert!(arriving.exists(), "what the first one is being sent is left alone");
+        server.end();
+        Server::start(config).unwrap().end();
     }
 }

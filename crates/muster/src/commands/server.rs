@@ -74,6 +74,12 @@ fn complain(error: ServerError) -> anyhow::Error {
         ServerError::Listen { .. } => Complaint::lab(error.to_string())
             .hint("choose another port with `--listen`, e.g. `--listen 127.0.0.1:0`")
             .into(),
+        ServerError::InUse { .. } => {
+            Complaint::usage(error.to_string()).hint("give each server its own `--data DIR`").into()
+        }
+        ServerError::Dir { .. } => {
+            Complaint::lab(error.to_string()).hint("choose another directory with `--data DIR`").into()
+        }
         ServerError::Lab(_) | ServerError::Store(_) | ServerError::Blobs(_) | ServerError::Start(_) => {
             Complaint::lab("the server cannot be started").because(error).into()
         }
