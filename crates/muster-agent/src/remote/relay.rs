@@ -26,8 +26,11 @@ pub(super) struct Relay {
     runs: BTreeMap<RunId, Area>,
     /// Units the server has given and the agent process has not.
     kept: BTreeMap<UnitId, (LeaseId, RunId)>,
-    /// The run of each unit that was let through and is still held.
-    passed: BTreeMap<UnitId, RunId>,
+    /// The run of each unit that was let through and is still held, and the orders it came with: an exchange
+    /// said before they were heard does not know of it yet.
+    passed: BTreeMap<UnitId, (RunId, u64)>,
+    /// Runs whose results are on their way to the server, perhaps with files.
+    bringing: BTreeSet<RunId>,
     /// Grows with each order, for knowing which area was used last.
     clock: u64,
 }
@@ -45,7 +48,14 @@ enum State {
 
 impl Relay {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, runs: BTreeMap::new(), kept: BTreeMap::new(), passed: BTreeMap::new(), clock: 0 }
+        Self {
+            root,
+            runs: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            passed: BTreeMap::new(),
+            bringing: BTreeSet::new(),
+            clock: 0,
+        }
     }
 
     /// Where a run's area is unpacked.
@@ -60,7 +70,8 @@ impl Relay {
     /// From the agent process to the server; with the files that must be there before.
     pub(super) fn outward(&mut self, mut exchange: Exchange) -> (Exchange, Vec<OutputFile>) {
         let holds: BTreeSet<UnitId> = exchange.holding.iter().map(|h| h.unit).collect();
-        self.passed.retain(|unit, _| holds.contains(unit));
+        self.passed.retain(|unit, (_, seq)| holds.contains(unit) || exchange.heard < *seq);
+        self.bringing = exchange.finished.iter().map(|f| f.attempt.run).collect();
         let queued = |(unit, (lease, _)): (&UnitId, &(LeaseId, RunId))| Held {
             unit: *unit,
             lease: *lease,
@@ -110,7 +121,7 @@ impl Relay {
         orders.new.retain(|unit| {
             let fetching = runs.get(&unit.run).is_some_and(|a| matches!(a.state, State::Fetching));
             if !fetching {
-                passed.insert(unit.id, unit.run);
+                passed.insert(unit.id, (unit.run, orders.seq));
             } else if let Some((lease, false)) = leases.get(&unit.id) {
                 kept.insert(unit.id, (*lease, unit.run));
             }
@@ -146,8 +157,8 @@ impl Relay {
 
     /// Removes areas that nothing is held of, but for the last used.
     fn forget_idle(&mut self) {
-        let busy: BTreeSet<RunId> =
-            self.passed.values().copied().chain(self.kept.values().map(|(_, run)| *run)).collect();
+        let held = self.passed.values().map(|(run, _)| *run).chain(self.kept.values().map(|(_, run)| *run));
+        let busy: BTreeSet<RunId> = held.chain(self.bringing.iter().copied()).collect();
         let mut idle: Vec<(u64, RunId)> = self
             .runs
             .iter()
@@ -261,6 +272,33 @@ mod tests {
         assert_eq!(wanted, []);
         let (_, wanted) = relay.inward(orders(&[2], &[2], source));
         assert_eq!(wanted.len(), 1, "the next unit is another try");
+    }
+
+    #[test]
+    fn the_area_of_what_runs_stays_however_many_other_runs_come() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut relay = Relay::new(dir.path().to_owned());
+        let source = Some(Digest([1; 32]));
+        let come = |relay: &mut Relay, run: u128, unit: u64, seq: u64| {
+            let mut orders = orders(&[unit], &[unit], source);
+            (orders.seq, orders.new[0].run) = (seq, RunId(run));
+            Arc::make_mut(&mut orders.runs[0]).run = RunId(run);
+            relay.inward(orders.clone());
+            std::fs::create_dir_all(relay.area_dir(RunId(run))).unwrap();
+            relay.fetched(RunId(run), Ok(()));
+            relay.inward(orders);
+        };
+        come(&mut relay, 1, 1, 5);
+        // Said before the orders were heard: it does not know of the unit.
+        relay.outward(Exchange { heard: 4, ..exchange() });
+        for run in 2..10 {
+            come(&mut relay, run, run as u64, run as u64 + 5);
+            let phase = HeldPhase::Queued;
+            let holding = vec![Held { unit: UnitId(1), lease: LeaseId(1), phase }];
+            relay.outward(Exchange { heard: run as u64 + 5, holding, ..exchange() });
+        }
+        assert!(relay.area_dir(RunId(1)).exists(), "a test runs in it");
+        assert!(!relay.area_dir(RunId(2)).exists(), "nothing is held of it");
     }
 
     #[test]
