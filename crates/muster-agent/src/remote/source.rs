@@ -22,7 +22,7 @@ const UNPACKED_BYTES_MAX: u64 = 64 << 30;
 enum SourceError {
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("the packed area cannot be unpacked: {0}")]
+    #[error("the packed area cannot be unpacked: {}", with_causes(.0))]
     Io(#[from] io::Error),
     #[error("the packed area holds `{0}`, which is not allowed")]
     Member(String),
@@ -64,14 +64,28 @@ fn unpack_from(client: &Client, source: Digest, dir: &Path) -> Result<(), Source
 }
 
 /// Unpacks into a directory beside, which takes the name when it is whole and what it should be.
-fn unpack<R: Read>(mut body: Hashing<R>, source: Digest, dir: &Path) -> Result<(), SourceError> {
+fn unpack<R: Read>(body: Hashing<R>, source: Digest, dir: &Path) -> Result<(), SourceError> {
     let partial = dir.with_extension("partial");
-    for old in [&partial, &dir.to_owned()] {
+    let done = unpack_beside(body, source, dir, &partial);
+    if done.is_err() {
+        // Perhaps the disk is full of it. What cannot be removed now is removed at the next try.
+        let _left = fs::remove_dir_all(&partial);
+    }
+    done
+}
+
+fn unpack_beside<R: Read>(
+    mut body: Hashing<R>,
+    source: Digest,
+    dir: &Path,
+    partial: &Path,
+) -> Result<(), SourceError> {
+    for old in [partial, dir] {
         if old.exists() {
             fs::remove_dir_all(old)?;
         }
     }
-    fs::create_dir_all(&partial)?;
+    fs::create_dir_all(partial)?;
     let mut archive = Archive::new(zstd::Decoder::new(&mut body)?);
     archive.set_preserve_mtime(true);
     archive.set_preserve_permissions(true);
@@ -94,7 +108,7 @@ fn unpack<R: Read>(mut body: Hashing<R>, source: Digest, dir: &Path) -> Result<(
             _ => return Err(refuse()),
         }
         left = left.checked_sub(entry.size()).ok_or(SourceError::TooLarge)?;
-        if !entry.unpack_in(&partial)? {
+        if !entry.unpack_in(partial)? {
             return Err(refuse());
         }
     }
@@ -105,7 +119,18 @@ fn unpack<R: Read>(mut body: Hashing<R>, source: Digest, dir: &Path) -> Result<(
     if got != source {
         return Err(SourceError::Digest { wanted: source, got });
     }
-    Ok(fs::rename(&partial, dir)?)
+    Ok(fs::rename(partial, dir)?)
+}
+
+/// What happened, down to what the system said: it is that which people can mend.
+fn with_causes(error: &io::Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    said
 }
 
 /// Whether a link at `path` leads to a place in the same tree.
@@ -207,6 +232,7 @@ mod tests {
             let done = unpack_here(&bytes, digest(&bytes), &dir.path().join("area"));
             assert!(matches!(done, Err(SourceError::Member(_))), "{path}: {done:?}");
             assert!(!dir.path().join("area").exists(), "{path}");
+            assert!(!dir.path().join("area.partial").exists(), "{path}: the disk is given back");
             assert!(!dir.path().join("out").exists(), "{path}");
         }
     }
@@ -221,7 +247,16 @@ mod tests {
         assert!(!area.exists());
         for cut in [0, 1, bytes.len() / 2, bytes.len() - 1] {
             assert!(unpack_here(&bytes[..cut], digest(&bytes), &area).is_err(), "cut at {cut}");
-            assert!(!area.exists());
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing of it is left");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_unpacked_says_what_the_system_said() {
+        let dir = tempfile::tempdir().unwrap();
+        // A file where a directory has to be.
+        let bytes = packed(&[(EntryType::Regular, "a", "x"), (EntryType::Regular, "a/b", "x")]);
+        let error = unpack_here(&bytes, digest(&bytes), &dir.path().join("area")).unwrap_err();
+        assert!(error.to_string().contains("os error"), "{error}");
     }
 }
