@@ -51,11 +51,12 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Whether it may be different at the next try: the network, or a server that is busy or coming up.
+    /// Whether it may be different at the next try: the network, a body that was cut on its way, or a server
+    /// that is busy or coming up.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused(problem) => problem.status == 429 || problem.status >= 500,
+            Self::Refused(problem) => matches!(problem.status, 408 | 429 | 500..),
             Self::NotUnderstood { .. } => false,
         }
     }

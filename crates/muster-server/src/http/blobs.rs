@@ -64,7 +64,7 @@ pub(super) async fn put(
     let mut stream = body.into_data_stream();
     while let Some(chunk) = stream.next().await {
         let broken =
-            |e: axum::Error| Problem::new(400, "cut-off", format!("the blob ended in the middle: {e}"));
+            |e: axum::Error| Problem::new(408, "cut-off", format!("the blob ended in the middle: {e}"));
         let chunk = chunk.map_err(broken)?;
         tokio::task::block_in_place(|| incoming.push(&chunk)).map_err(|e| problem(&e))?;
     }

@@ -82,7 +82,7 @@ pub(super) async fn put_output(
     let (mut stream, mut len) = (body.into_data_stream(), 0u64);
     while let Some(chunk) = stream.next().await {
         let broken =
-            |e: axum::Error| Problem::new(400, "cut-off", format!("the output ended in the middle: {e}"));
+            |e: axum::Error| Problem::new(408, "cut-off", format!("the output ended in the middle: {e}"));
         let chunk = chunk.map_err(broken)?;
         len += chunk.len() as u64;
         if len > OUTPUT_BYTES_MAX {
