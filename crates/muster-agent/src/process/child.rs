@@ -167,6 +167,15 @@ impl AgentProcess {
         }
     }
 
+    /// Kills the agent at once: for one that does not listen. What it ran is then to be killed with
+    /// [`AgentProcess::kill_rest`].
+    ///
+    /// # Errors
+    /// The system does not let it.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()
+    }
+
     /// Ends the agent, then kills **every child of this process** and all their descendants: what an agent
     /// that was killed left behind. Only for a process that has no other children. How many there were.
     ///

@@ -69,6 +69,9 @@ pub enum RemoteError {
     /// Its process ended.
     #[error("the agent process ended unexpectedly")]
     ChildEnded,
+    /// Its process lives and says nothing: what it runs would go on beyond the lease.
+    #[error("the agent process said nothing for {} s, and was killed with all it ran", .0.as_secs())]
+    ChildSilent(Duration),
     /// The server will not have it.
     #[error("the server refuses this agent: {0}")]
     Refused(ClientError),
@@ -185,18 +188,27 @@ fn go_on(
         Err(e) => return Err(RemoteError::Refused(e)),
     };
     let mut stale = 0;
+    // The agent process ends what it runs before the lease does; one that hangs cannot, so it is ended.
+    let (mut heard, mut silence_max) = (Instant::now(), None::<Duration>);
     loop {
-        let wait = senders.next_try().map(|at| at.saturating_duration_since(Instant::now()));
+        let next = senders.next_try().into_iter().chain(silence_max.map(|max| heard + max)).min();
+        let wait = next.map(|at| at.saturating_duration_since(Instant::now()));
         if wait_for(child, bell, stop, wait)? {
             return Ok(());
         }
         child.flush()?;
         for exchange in child.receive()? {
+            heard = Instant::now();
             let (exchange, outputs) = relay.outward(exchange);
             senders.send(exchange, outputs);
         }
         if child.has_ended() {
             return Err(RemoteError::ChildEnded);
+        }
+        // Looked at after what it said meanwhile was read: this process may have been held up itself.
+        if let Some(max) = silence_max.filter(|max| heard.elapsed() >= *max) {
+            child.kill()?;
+            return Err(RemoteError::ChildSilent(max));
         }
         for done in inbox.try_iter() {
             match done {
@@ -229,6 +241,7 @@ fn go_on(
                     }
                     match senders.receive(sent) {
                         Ok(Some(orders)) => {
+                            silence_max = (!orders.lease.is_zero()).then(|| orders.lease * 9 / 10);
                             let (orders, wanted) = relay.inward(orders);
                             for (run, source) in wanted {
                                 source::fetch(client.clone(), run, source, relay.area_dir(run), mail.clone());

@@ -102,9 +102,10 @@ pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow
     ended.map(|()| ExitCode::Passed).map_err(|error| {
         let hint = match &error {
             RemoteError::Replaced => "give each agent on this host its own `--state DIR`",
-            RemoteError::Child(_) | RemoteError::ChildEnded | RemoteError::Start(_) => {
-                "what it ran is given to others; start it again"
-            }
+            RemoteError::Child(_)
+            | RemoteError::ChildEnded
+            | RemoteError::ChildSilent(_)
+            | RemoteError::Start(_) => "what it ran is given to others; start it again",
             RemoteError::Refused(_) => "is the server of a version that knows this agent's?",
             RemoteError::State { .. } => "choose another directory with `--state DIR`",
         };

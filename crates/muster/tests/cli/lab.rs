@@ -449,6 +449,33 @@ fn the_work_of_an_agent_that_was_killed_is_done_by_another() {
 }
 
 #[test]
+fn what_an_agent_process_that_hangs_was_running_is_ended_before_another_runs_it() {
+    let env = TestEnv::new();
+    let pid = env.home().join("pid").display().to_string();
+    // The second to run it fails if the first still does.
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"demo\"\n[test.alone]\n\
+             run = \"if [ -e {pid} ]; then ! kill -0 $(cat {pid}); else echo $$ > {pid}.new; mv {pid}.new {pid}; sleep 1000; fi\"\n"
+        ),
+    );
+    let mut lab = Lab::start(&env);
+    let first = lab.start_agent("one", &["--slots", "1"]);
+    let run = lab.command(&["run", "--progress", "quiet"]).stderr(Stdio::piped()).spawn().unwrap();
+    while !std::path::Path::new(&pid).exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap();
+    let process = children.split_whitespace().next().expect("the agent process");
+    assert!(Command::new("kill").args(["-STOP", process]).status().unwrap().success());
+    lab.start_agent("two", &["--slots", "1"]);
+    let said = run.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
+    assert!(!std::path::Path::new(&format!("/proc/{process}")).exists(), "the agent has ended it");
+}
+
+#[test]
 fn an_agent_that_comes_back_is_the_same_one_and_two_of_one_identity_are_not_let() {
     let env = TestEnv::new();
     let mut lab = Lab::start(&env);
