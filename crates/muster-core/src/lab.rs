@@ -553,6 +553,8 @@ impl Lab {
         if self.runs.contains_key(&id) {
             return Err(Rejected::RunExists(id));
         }
+        // It may come from anybody, and one that waits for itself would never end.
+        record.plan.check()?;
         let mut run = Run::new(Arc::clone(&record), history)?;
         let doomed = run.derive();
         let started = run.started_event();

@@ -22,6 +22,28 @@ pub struct Plan {
     pub tests: Vec<PlannedTest>,
 }
 
+impl Plan {
+    /// Whether it is one that can be carried out, for plans that come from elsewhere.
+    ///
+    /// # Errors
+    /// [`PlanError::TwoOfOneName`], [`PlanError::OutOfOrder`].
+    pub fn check(&self) -> Result<(), PlanError> {
+        let names = || self.tests.iter().map(|t| t.def.name.as_str());
+        let places: HashMap<&str, usize> = names().zip(0..).collect();
+        for (place, test) in self.tests.iter().enumerate() {
+            let name = &test.def.name;
+            if places[name.as_str()] != place {
+                return Err(PlanError::TwoOfOneName(name.clone()));
+            }
+            let waits = test.def.after.iter().filter(|a| a.mode != AfterMode::Exclusive);
+            if let Some(after) = waits.into_iter().find(|a| places.get(a.test.as_str()) >= Some(&place)) {
+                return Err(PlanError::OutOfOrder { test: name.clone(), other: after.test.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A test of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedTest {
@@ -154,6 +176,17 @@ pub enum PlanError {
     /// Tests that come after each other.
     #[error("these tests wait for each other: {}", .0.join(" -> "))]
     Cycle(Vec<String>),
+    /// A plan in which two tests have one name.
+    #[error("two tests of the plan are called `{0}`")]
+    TwoOfOneName(String),
+    /// A plan whose order is not that of its prerequisites, as it is where tests wait for each other.
+    #[error("test `{test}` comes after `{other}`, which does not stand before it in the plan")]
+    OutOfOrder {
+        /// The test.
+        test: String,
+        /// What it comes after.
+        other: String,
+    },
     /// A skip rule that cannot be evaluated.
     #[error("`skip-when` of test `{test}`: {error}")]
     SkipWhen {

@@ -14,6 +14,7 @@ mod exchange;
 mod expectations;
 mod gates;
 mod hold;
+mod hostile;
 mod order;
 mod prerequisites;
 mod reach;

@@ -122,6 +122,8 @@ pub(crate) fn make_plan(
             PlanError::Selection(_)
             | PlanError::NoSuchPrerequisite { .. }
             | PlanError::Cycle(_)
+            | PlanError::TwoOfOneName(_)
+            | PlanError::OutOfOrder { .. }
             | PlanError::SkipWhen { .. }
             | PlanError::ItemMap { .. } => complaint,
         }
