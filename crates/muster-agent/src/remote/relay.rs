@@ -29,8 +29,8 @@ pub(super) struct Relay {
     /// The run of each unit that was let through and is still held, and the orders it came with: an exchange
     /// said before they were heard does not know of it yet.
     passed: BTreeMap<UnitId, (RunId, u64)>,
-    /// Runs whose results are on their way to the server, perhaps with files.
-    bringing: BTreeSet<RunId>,
+    /// Results on their way to the server, by their place in the spool: their run, and the file that goes along.
+    bringing: BTreeMap<u64, (RunId, Option<PathBuf>)>,
     /// Grows with each order, for knowing which area was used last.
     clock: u64,
 }
@@ -53,7 +53,7 @@ impl Relay {
             runs: BTreeMap::new(),
             kept: BTreeMap::new(),
             passed: BTreeMap::new(),
-            bringing: BTreeSet::new(),
+            bringing: BTreeMap::new(),
             clock: 0,
         }
     }
@@ -71,7 +71,6 @@ impl Relay {
     pub(super) fn outward(&mut self, mut exchange: Exchange) -> (Exchange, Vec<OutputFile>) {
         let holds: BTreeSet<UnitId> = exchange.holding.iter().map(|h| h.unit).collect();
         self.passed.retain(|unit, (_, seq)| holds.contains(unit) || exchange.heard < *seq);
-        self.bringing = exchange.finished.iter().map(|f| f.attempt.run).collect();
         let queued = |(unit, (lease, _)): (&UnitId, &(LeaseId, RunId))| Held {
             unit: *unit,
             lease: *lease,
@@ -79,18 +78,33 @@ impl Relay {
         };
         exchange.holding.extend(self.kept.iter().map(queued));
         exchange.holding.sort_by_key(|h| h.unit);
-        let mut outputs = Vec::new();
+        let (mut outputs, mut bringing) = (Vec::new(), BTreeMap::new());
         for finished in &exchange.finished {
-            let result = match &finished.end {
-                AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) => result,
-                AttemptEnd::NotReached => continue,
+            let run = finished.attempt.run;
+            let file = match &finished.end {
+                AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) => match &result.output {
+                    Output::File { path: place, .. } => Some((place, self.run_dir(run).join(place))),
+                    Output::None | Output::Inline(_) | Output::Segment { .. } => None,
+                },
+                AttemptEnd::NotReached => None,
             };
-            if let Output::File { path: place, .. } = &result.output {
-                let run = finished.attempt.run;
-                outputs.push(OutputFile { run, place: place.clone(), path: self.run_dir(run).join(place) });
+            bringing.insert(finished.spool, (run, file.as_ref().map(|(_, path)| path.clone())));
+            if let Some((place, path)) = file {
+                outputs.push(OutputFile { run, place: place.clone(), path });
             }
         }
+        self.remove_brought(bringing);
         (exchange, outputs)
+    }
+
+    /// What is not said any more has been acknowledged: the server has recorded it, and keeps its file.
+    fn remove_brought(&mut self, bringing: BTreeMap<u64, (RunId, Option<PathBuf>)>) {
+        let before = std::mem::replace(&mut self.bringing, bringing);
+        let now: BTreeSet<&PathBuf> = self.bringing.values().filter_map(|(_, path)| path.as_ref()).collect();
+        for path in before.values().filter_map(|(_, path)| path.as_ref()).filter(|path| !now.contains(path)) {
+            // What cannot be removed now goes with its run's directory.
+            let _left = std::fs::remove_file(path);
+        }
     }
 
     /// From the server to the agent process; with the areas that are to be fetched.
@@ -158,7 +172,7 @@ impl Relay {
     /// Removes areas that nothing is held of, but for the last used.
     fn forget_idle(&mut self) {
         let held = self.passed.values().map(|(run, _)| *run).chain(self.kept.values().map(|(_, run)| *run));
-        let busy: BTreeSet<RunId> = held.chain(self.bringing.iter().copied()).collect();
+        let busy: BTreeSet<RunId> = held.chain(self.bringing.values().map(|(run, _)| *run)).collect();
         let mut idle: Vec<(u64, RunId)> = self
             .runs
             .iter()
@@ -177,8 +191,10 @@ impl Relay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use muster_core::exchange::{Gauges, TestContext, Unit, Wanted};
-    use muster_core::id::{AgentId, SessionId, TestIx};
+    use muster_core::attempt::{AttemptResult, Cause};
+    use muster_core::exchange::{Finished, Gauges, TestContext, Unit, Wanted};
+    use muster_core::id::{AgentId, AttemptRef, ItemIx, SessionId, TestIx};
+    use muster_core::outcome::Outcome;
 
     const RUN: RunId = RunId(9);
 
@@ -225,6 +241,14 @@ mod tests {
             finished: vec![],
             gauges: Gauges::default(),
         }
+    }
+
+    fn finished(place: &str) -> Finished {
+        let (time, no) = (std::time::Duration::ZERO, muster_core::time::Time(0));
+        let mut result = AttemptResult::bare(Outcome::Fail, Cause::Exit(1), no, time);
+        result.output = Output::File { path: place.to_owned(), len: 6 };
+        let attempt = AttemptRef { run: RUN, item: ItemIx(0), attempt: 1 };
+        Finished { spool: 1, unit: UnitId(1), lease: LeaseId(1), attempt, end: AttemptEnd::Ran(result) }
     }
 
     fn units(orders: &Orders) -> (Vec<u64>, Vec<u64>) {
@@ -299,6 +323,23 @@ mod tests {
         }
         assert!(relay.area_dir(RunId(1)).exists(), "a test runs in it");
         assert!(!relay.area_dir(RunId(2)).exists(), "nothing is held of it");
+    }
+
+    #[test]
+    fn the_file_of_an_output_stays_until_its_result_is_acknowledged_and_no_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut relay = Relay::new(dir.path().to_owned());
+        let path = relay.run_dir(RUN).join("out/0/1-0.frames");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "output").unwrap();
+        let mut said = exchange();
+        said.finished = vec![finished("out/0/1-0.frames")];
+        for _ in 0..2 {
+            assert_eq!(relay.outward(said.clone()).1.len(), 1, "it is brought until that is heard of");
+            assert!(path.exists());
+        }
+        relay.outward(exchange());
+        assert!(!path.exists(), "the server has it");
     }
 
     #[test]
