@@ -223,7 +223,13 @@ pub enum Rejected {
         /// What is wrong with it.
         error: ExprError,
     },
-    /// An exchange of a session that is over, or one older than what was heard since.
+    /// An exchange of a session that is over: a later one of the agent has spoken, or this one said goodbye.
+    #[error("session `{session}` of this agent is over")]
+    Replaced {
+        /// The session.
+        session: SessionId,
+    },
+    /// An exchange that was heard before, or one older than what was heard since.
     #[error("stale exchange {seq} of session `{session}`")]
     Stale {
         /// Its session.
@@ -243,6 +249,7 @@ impl Rejected {
             Self::NoSuchDevice(_) => "no-such-device",
             Self::Held { .. } => "held",
             Self::Selector { .. } => "bad-selector",
+            Self::Replaced { .. } => "agent-replaced",
             Self::Stale { .. } => "stale-exchange",
         }
     }

@@ -30,10 +30,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Answers in a row that say another life of this agent has spoken, before that is believed: a single one
-/// is what a repeated message gets.
-const STALE_MAX: u32 = 3;
-
 /// How an agent is set up.
 #[derive(Clone, Debug)]
 pub struct RemoteConfig {
@@ -187,7 +183,6 @@ fn go_on(
         }
         Err(e) => return Err(RemoteError::Refused(e)),
     };
-    let mut stale = 0;
     // The agent process ends what it runs before the lease does; one that hangs cannot, so it is ended.
     let (mut heard, mut silence_max) = (Instant::now(), None::<Duration>);
     loop {
@@ -220,18 +215,13 @@ fn go_on(
                 Done::Sent(sent) => {
                     match &sent.answer {
                         Ok(_) => {
-                            stale = 0;
                             if !std::mem::replace(&mut connected, true) {
                                 tell(Notice::Connected);
                             }
                         }
-                        Err(e) if e.code() == Some("stale-exchange") => {
-                            stale += 1;
-                            if stale >= STALE_MAX {
-                                return Err(RemoteError::Replaced);
-                            }
-                            child.ask()?;
-                        }
+                        // It was heard, and the answer lost on its way.
+                        Err(e) if e.code() == Some("stale-exchange") => child.ask()?,
+                        Err(e) if e.code() == Some("agent-replaced") => return Err(RemoteError::Replaced),
                         Err(e) if !e.may_pass() => {}
                         Err(e) => {
                             if std::mem::replace(&mut connected, false) {

@@ -12,13 +12,15 @@ use std::sync::Arc;
 impl Lab {
     pub(super) fn receive_exchange(&mut self, now: Time, exchange: Exchange) -> Result<(), Rejected> {
         let Exchange { agent: id, session, seq, heard, host, devices, holding, finished, gauges } = exchange;
-        let stale = Rejected::Stale { session, seq };
         match self.agents.get(&id) {
             // Sessions grow with time: an older one is a voice from the grave.
-            Some(agent) if session < agent.session => return Err(stale),
+            Some(agent) if session < agent.session => return Err(Rejected::Replaced { session }),
             Some(agent) if session == agent.session => {
-                if seq <= agent.seq || agent.presence == Presence::Over {
-                    return Err(stale);
+                if agent.presence == Presence::Over {
+                    return Err(Rejected::Replaced { session });
+                }
+                if seq <= agent.seq {
+                    return Err(Rejected::Stale { session, seq });
                 }
             }
             Some(_) | None => {

@@ -43,8 +43,8 @@ fn an_exchange_of_an_earlier_session_is_a_voice_from_the_grave() {
     let (mut world, first) = begun("a");
     world.hears(exchange(1, 2, 1, 0)).expect("the new session gets the work");
     let finished = results_of(&first, Outcome::Fail, 1);
-    let stale = Rejected::Stale { session: SessionId(1), seq: 2 };
-    assert_eq!(apply(&mut world, Exchange { finished, ..exchange(1, 1, 2, 1) }), Err(stale));
+    let replaced = Rejected::Replaced { session: SessionId(1) };
+    assert_eq!(apply(&mut world, Exchange { finished, ..exchange(1, 1, 2, 1) }), Err(replaced));
     assert_eq!(world.counts(), "");
 }
 
@@ -52,8 +52,8 @@ fn an_exchange_of_an_earlier_session_is_a_voice_from_the_grave() {
 fn a_session_that_is_known_to_be_over_is_not_heard_any_more() {
     let (mut world, _) = begun("a");
     world.apply(Input::AgentGone { agent: AgentId(1), session: SessionId(1), how: Gone::Died }).unwrap();
-    let stale = Rejected::Stale { session: SessionId(1), seq: 2 };
-    assert_eq!(apply(&mut world, exchange(1, 1, 2, 1)), Err(stale), "a delayed message revives nobody");
+    let replaced = Rejected::Replaced { session: SessionId(1) };
+    assert_eq!(apply(&mut world, exchange(1, 1, 2, 1)), Err(replaced), "a delayed message revives nobody");
     assert!(world.hears(exchange(1, 2, 1, 0)).is_some(), "its next session is welcome");
 }
 

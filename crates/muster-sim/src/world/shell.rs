@@ -90,7 +90,10 @@ impl World {
         self.book.told(&turn.told, &recorded);
         for (place, rejected) in &turn.rejected {
             match rejected {
-                Rejected::Stale { .. } | Rejected::NoSuchRun(_) | Rejected::RunExists(_) => {}
+                Rejected::Replaced { .. }
+                | Rejected::Stale { .. }
+                | Rejected::NoSuchRun(_)
+                | Rejected::RunExists(_) => {}
                 Rejected::Plan(_)
                 | Rejected::Selector { .. }
                 | Rejected::NoSuchDevice(_)

@@ -179,7 +179,10 @@ impl Session<'_> {
             is_recorded = true;
             if let Some((_, rejected)) = turn.rejected.first() {
                 // Nobody but this loop speaks to the lab, so a refusal is our own mistake.
-                let stale = matches!(rejected, muster_core::lab::Rejected::Stale { .. });
+                let stale = matches!(
+                    rejected,
+                    muster_core::lab::Rejected::Stale { .. } | muster_core::lab::Rejected::Replaced { .. }
+                );
                 anyhow::ensure!(stale, "the lab refused: {rejected}");
             }
             self.act(turn)?;
