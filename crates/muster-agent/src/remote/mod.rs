@@ -184,16 +184,17 @@ fn go_on(
         Err(e) => return Err(RemoteError::Refused(e)),
     };
     // The agent process ends what it runs before the lease does; one that hangs cannot, so it is ended.
-    let (mut heard, mut silence_max) = (Instant::now(), None::<Duration>);
+    let (mut heard, mut asked, mut silence_max) = (Instant::now(), false, None::<Duration>);
     loop {
-        let next = senders.next_try().into_iter().chain(silence_max.map(|max| heard + max)).min();
+        let patience = silence_max.map(|max| heard + if asked { max } else { max / 2 });
+        let next = senders.next_try().into_iter().chain(patience).min();
         let wait = next.map(|at| at.saturating_duration_since(Instant::now()));
         if wait_for(child, bell, stop, wait)? {
             return Ok(());
         }
         child.flush()?;
         for exchange in child.receive()? {
-            heard = Instant::now();
+            (heard, asked) = (Instant::now(), false);
             let (exchange, outputs) = relay.outward(exchange);
             senders.send(exchange, outputs);
         }
@@ -201,9 +202,16 @@ fn go_on(
             return Err(RemoteError::ChildEnded);
         }
         // Looked at after what it said meanwhile was read: this process may have been held up itself.
-        if let Some(max) = silence_max.filter(|max| heard.elapsed() >= *max) {
-            child.kill()?;
-            return Err(RemoteError::ChildSilent(max));
+        if let Some(max) = silence_max {
+            if heard.elapsed() >= max && asked {
+                child.kill()?;
+                return Err(RemoteError::ChildSilent(max));
+            }
+            // One that is well may have nothing to say while it waits for an answer.
+            if heard.elapsed() >= max / 2 && !asked {
+                asked = true;
+                child.ask()?;
+            }
         }
         for done in inbox.try_iter() {
             match done {

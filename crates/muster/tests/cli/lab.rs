@@ -476,6 +476,30 @@ fn what_an_agent_process_that_hangs_was_running_is_ended_before_another_runs_it(
 }
 
 #[test]
+fn an_agent_outlives_a_server_that_stands_still_for_longer_than_a_lease() {
+    let env = TestEnv::new();
+    let started = env.home().join("started");
+    env.write(
+        "muster.toml",
+        &format!("[area]\nname = \"demo\"\n[test.work]\nrun = \"touch {}; sleep 1\"\n", started.display()),
+    );
+    let mut lab = Lab::start(&env);
+    lab.start_agent("one", &["--slots", "1"]);
+    let run = lab.command(&["run", "--progress", "quiet"]).stderr(Stdio::piped()).spawn().unwrap();
+    while !started.exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let server = lab.server.as_ref().unwrap().id().to_string();
+    let signal = |name: &str| assert!(Command::new("kill").args([name, &server]).status().unwrap().success());
+    signal("-STOP");
+    std::thread::sleep(Duration::from_secs(6));
+    signal("-CONT");
+    let said = run.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
+    assert!(lab.agents[0].try_wait().unwrap().is_none(), "the agent is well");
+}
+
+#[test]
 fn an_agent_that_comes_back_is_the_same_one_and_two_of_one_identity_are_not_let() {
     let env = TestEnv::new();
     let mut lab = Lab::start(&env);
