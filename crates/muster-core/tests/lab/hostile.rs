@@ -30,6 +30,9 @@ fn comes_after(plan: &mut Plan, test: usize, other: &str, mode: AfterMode) {
     plan.tests[test].def = Arc::new(def);
 }
 
+/// Makes nonsense of a plan.
+type Spoil<'a> = &'a dyn Fn(&mut Plan);
+
 #[test]
 fn tests_that_wait_for_each_other_or_themselves_are_refused() {
     for mode in [AfterMode::Passed, AfterMode::Ended, AfterMode::MatchingItem { map: vec![] }] {
@@ -65,7 +68,7 @@ fn other_nonsense_is_run_to_an_end() {
     let nobody = |plan: &mut Plan| comes_after(plan, 0, "nobody", AfterMode::Passed);
     let itself = |plan: &mut Plan| comes_after(plan, 0, "a", AfterMode::Exclusive);
     let empty = |plan: &mut Plan| plan.tests.clear();
-    let all: [(&str, &dyn Fn(&mut Plan)); 7] = [
+    let all: [(&str, Spoil<'_>); 7] = [
         ("twice", &twice),
         ("nothing", &nothing),
         ("far", &far),
