@@ -89,7 +89,8 @@ impl Ledger {
     pub fn wants_to_speak(&self, now: Time) -> Speak {
         let at = match self.under_way {
             Some(UnderWay { said, carries }) if self.spool.front().is_some_and(|f| f.spool <= carries) => {
-                said + self.pace.answer
+                // Who was asked to speak does, also while an answer is waited for: silence is taken for death.
+                (said + self.pace.answer).min(self.asked())
             }
             Some(UnderWay { said, .. }) => (said + self.pace.heartbeat).min(self.due()),
             None => match self.heard_at {
@@ -113,6 +114,11 @@ impl Ledger {
             Some(at) => at + self.pace.gather,
         };
         let phases = self.news.phase_at.map_or(never, |at| at + self.pace.news);
-        results.min(phases).min(self.news.returned_at.unwrap_or(never))
+        results.min(phases).min(self.asked())
+    }
+
+    /// When it was asked to speak, or something came back that another device waits for.
+    fn asked(&self) -> Time {
+        self.news.returned_at.unwrap_or(Time(u64::MAX))
     }
 }

@@ -271,6 +271,8 @@ fn a_result_waits_a_little_for_others_while_every_device_has_work() {
     l.exchange(millis(9), Gauges::default());
     l.receive_finished(millis(9), UnitId(2), attempt(2), passed());
     assert_eq!(l.wants_to_speak(millis(99)), Speak::At(millis(10_009)), "results are on their way");
+    l.speak_soon(millis(99));
+    assert_eq!(l.wants_to_speak(millis(99)), Speak::Now, "but who is asked speaks");
 }
 
 #[test]
