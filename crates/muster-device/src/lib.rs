@@ -18,6 +18,7 @@ mod address;
 #[expect(clippy::unwrap_used, reason = "checks panic")]
 pub mod contract;
 mod device;
+mod drivers;
 mod error;
 mod host;
 mod local;
@@ -30,6 +31,7 @@ pub use device::{
     Captured, Command, Device, Entry, Exec, Exit, Files, Info, Kind, Packages, Power, Process, Processes,
     Screen, Sink, Stat,
 };
+pub use drivers::{DRIVERS, Driver};
 pub use error::{DeviceError, Fault};
 pub use local::Local;
 pub use tree::{Moved, pull_path, push_path};

@@ -4,6 +4,7 @@
 //! whole.
 
 use crate::device::{Command, Device, Entry, Exec, Exit, Files, Info, Process, Processes, Sink, Stat};
+use crate::drivers::{Driver, Place};
 use crate::error::DeviceError;
 use crate::host::facts::{self, Own};
 use crate::host::processes;
@@ -25,6 +26,29 @@ pub struct Local {
 }
 
 const ADDRESS: &str = "local:";
+
+pub(crate) const DRIVER: Driver = Driver {
+    scheme: "local",
+    syntax: "local:",
+    about: "this host",
+    read: |rest| match rest {
+        "" => Ok(Box::new(Here)),
+        _ => Err("there is only one local host; write `local:`".to_owned()),
+    },
+};
+
+/// The only place there is.
+struct Here;
+
+impl Place for Here {
+    fn written(&self) -> String {
+        ADDRESS.to_owned()
+    }
+
+    fn open(&self) -> io::Result<Box<dyn Device>> {
+        Ok(Box::new(Local::new()?))
+    }
+}
 
 /// How much is moved between two looks at the clock.
 const CHUNK_BYTES: usize = 256 << 10;

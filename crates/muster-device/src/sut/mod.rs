@@ -17,6 +17,38 @@ mod words;
 pub use agent::{Agent, AgentConfig};
 pub use client::{Client, Variant};
 
+use crate::address::{Options, bracketed, host_and_port};
+use crate::device::Device;
+use crate::drivers::{Driver, Place};
+
+pub(crate) const DRIVER: Driver =
+    Driver { scheme: "sut", syntax: "sut://HOST[:PORT]", about: "an agent of the SUT protocol", read };
+
+/// Where an agent listens.
+struct At {
+    host: String,
+    port: u16,
+}
+
+fn read(rest: &str) -> Result<Box<dyn Place>, String> {
+    let (place, options) = Options::split(rest)?;
+    options.finish()?;
+    let place = place.strip_prefix("//").ok_or("write `sut://HOST[:PORT]`")?;
+    let (host, port) = host_and_port(place.strip_suffix('/').unwrap_or(place))
+        .ok_or("after `sut://` comes a host, then perhaps `:` and a port from 1 to 65535")?;
+    Ok(Box::new(At { host, port: port.unwrap_or(COMMAND_PORT) }))
+}
+
+impl Place for At {
+    fn written(&self) -> String {
+        format!("sut://{}:{}", bracketed(&self.host), self.port)
+    }
+
+    fn open(&self) -> std::io::Result<Box<dyn Device>> {
+        Ok(Box::new(Client::new(&self.host, self.port)))
+    }
+}
+
 /// The port of the command channel.
 pub const COMMAND_PORT: u16 = 20701;
 /// The port of the data channel: heartbeats and traces.

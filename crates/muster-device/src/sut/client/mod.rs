@@ -18,6 +18,7 @@ mod variant;
 
 pub use variant::Variant;
 
+use crate::address::bracketed;
 use crate::device::{
     Command, Device, Entry, Exec, Exit, Files, Info, Packages, Power, Process, Processes, Screen, Sink, Stat,
 };
@@ -75,7 +76,7 @@ impl From<DeviceError> for Wrong {
 impl Client {
     /// A client for the agent at this host. Nothing is sent yet.
     pub fn new(host: &str, port: u16) -> Self {
-        let address = crate::DeviceAddress::Sut { host: host.to_owned(), port }.to_string();
+        let address = format!("sut://{}:{port}", bracketed(host));
         Self {
             host: host.to_owned(),
             port,
