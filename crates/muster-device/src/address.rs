@@ -124,7 +124,6 @@ pub(crate) fn bracketed(host: &str) -> String {
 }
 
 /// What is written as it is in the value of an option; all else is `%XX`.
-#[cfg_attr(not(test), expect(dead_code, reason = "for drivers that have options"))]
 const VALUE: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'&').add(b'#').add(b'"').add(b'\'').add(b'`');
 
 /// The options of an address, `?NAME=VALUE&NAME=VALUE`, taken one by one by the driver that knows them.
@@ -235,7 +234,7 @@ mod tests {
         let error = "telnet://x".parse::<DeviceAddress>().unwrap_err().to_string();
         assert!(
             error.starts_with(
-                "`telnet://x` is no address of a device: there is no driver `telnet`; there are `local`, "
+                "`telnet://x` is no address of a device: there is no driver `telnet`; there are `local`"
             ),
             "{error}"
         );
