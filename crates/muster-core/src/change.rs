@@ -156,9 +156,12 @@ pub struct RunSpec {
     pub placement: Placement,
 }
 
-/// Where a run may run, and where its area is found there.
+/// Where a run may run, where its area is found there, and for whom.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
+    /// Who asked for it; empty where nobody said. Users share a lab.
+    #[serde(default)]
+    pub user: String,
     /// CEL over a device's labels (`labels.os == "linux"`, `name`, `host`). Empty: any device.
     pub selector: String,
     /// The packed area, which agents unpack. `None`: every device's host has the area's directory.

@@ -215,6 +215,9 @@ pub struct QueuedRun {
     pub id: RunId,
     /// `AREA/RUN`.
     pub address: String,
+    /// Who asked for it; empty where nobody said.
+    #[serde(default)]
+    pub user: String,
     /// Where it may run; empty for anywhere.
     pub selector: String,
     /// Items that have no verdict.

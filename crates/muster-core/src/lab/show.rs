@@ -21,6 +21,7 @@ impl Lab {
             QueuedRun {
                 id: record.id,
                 address: format!("{}/{}", record.spec.area, record.number),
+                user: record.spec.placement.user.clone(),
                 selector: run.reach.text().to_owned(),
                 open: run.items().iter().filter(|i| i.record.verdict.is_none()).count() as u32,
                 out: run.out(),

@@ -31,7 +31,11 @@ pub fn record(id: u128, area: &str, number: u32) -> Arc<RunRecord> {
         selection: Selection { patterns: vec!["*".to_owned()], ..Selection::default() },
         failures_max: Some(7),
         trace_id: "0123456789abcdef0123456789abcdef".to_owned(),
-        placement: Placement { selector: "labels.os == \"linux\"".to_owned(), source: Some(Digest([7; 32])) },
+        placement: Placement {
+            user: ["ana", "ben"][id as usize % 2].to_owned(),
+            selector: "labels.os == \"linux\"".to_owned(),
+            source: Some(Digest([7; 32])),
+        },
     };
     let plan = Plan {
         tests: vec![

@@ -3,7 +3,7 @@
 use super::error::{reading, writing};
 use super::live::{Cache, Live, Sent, SentRow, is_bad, key, load_used};
 use super::read::{Reader, find_rid, load_live, load_sent};
-use super::rows::{self, OutputRef, encode, encode_attempt, encode_counts, verdict_code};
+use super::rows::{self, OutputRef, encode, encode_attempt, encode_counts, encode_placement, verdict_code};
 use super::{Sqlite, run_dir};
 use crate::error::StoreError;
 use crate::layout::{FoundOutline, Outline, is_same_run, outline};
@@ -311,7 +311,7 @@ impl Writer<'_> {
     ) -> Result<(), StoreError> {
         let mut placement = None;
         if spec.placement != Placement::default() {
-            encode(self.buf, "a placement", &spec.placement)?;
+            encode_placement(self.buf, &spec.placement)?;
             placement = Some(std::mem::take(self.buf));
         }
         encode(self.buf, "a run's spec", spec)?;

@@ -2,7 +2,7 @@
 
 use super::error::reading;
 use super::live::{Cache, Live, Sent, keys, load_used};
-use super::rows::{self, decode, decode_attempt, item_record};
+use super::rows::{self, decode, decode_attempt, decode_placement, item_record};
 use crate::error::StoreError;
 use crate::layout::{Layout, Outline, Place, outline};
 use crate::parts::{is_wanted, view};
@@ -120,7 +120,7 @@ impl Reader<'_> {
         };
         let mut spec: RunSpec = decode(self.db, "a run's spec", self.blob(row, 7)?)?;
         if row.get_ref(9).map_err(&get)? != rusqlite::types::ValueRef::Null {
-            spec.placement = decode(self.db, "a placement", self.blob(row, 9)?)?;
+            spec.placement = decode_placement(self.db, self.blob(row, 9)?)?;
         }
         let plan = decode(self.db, "a plan", self.blob(row, 8)?)?;
         let record = RunRecord {

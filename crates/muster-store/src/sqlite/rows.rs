@@ -5,7 +5,7 @@
 
 use crate::error::StoreError;
 use muster_core::attempt::{AttemptResult, Cause, Measured, Output, StepResult, Usage};
-use muster_core::change::{ItemRecord, RunPhase};
+use muster_core::change::{ItemRecord, Placement, RunPhase};
 use muster_core::definition::UnexpectedPass;
 use muster_core::id::RunId;
 use muster_core::outcome::{Counts, Outcome, Verdict};
@@ -45,6 +45,29 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(
         Some((version, _)) => Err(damaged(db, format!("{what} has the unknown version {version}"))),
         None => Err(damaged(db, format!("{what} is empty"))),
     }
+}
+
+/// The version of a placement's blob; before it, nobody said who asked.
+const PLACEMENT_VERSION: u8 = 2;
+
+/// Writes a placement's blob into `buf`, whose content goes.
+pub(super) fn encode_placement(buf: &mut Vec<u8>, placement: &Placement) -> Result<(), StoreError> {
+    let Placement { user, selector, source } = placement;
+    encode(buf, "a placement", &(selector, source, user))?;
+    buf[0] = PLACEMENT_VERSION;
+    Ok(())
+}
+
+/// Reads a placement's blob of any version.
+pub(super) fn decode_placement(db: &Path, bytes: &[u8]) -> Result<Placement, StoreError> {
+    let what = "a placement";
+    let Some((&PLACEMENT_VERSION, body)) = bytes.split_first() else {
+        let (selector, source) = decode(db, what, bytes)?;
+        return Ok(Placement { selector, source, ..Placement::default() });
+    };
+    let (selector, source, user) =
+        postcard::from_bytes(body).map_err(|e| damaged(db, format!("{what} cannot be read ({e})")))?;
+    Ok(Placement { user, selector, source })
 }
 
 pub(super) const TODO: &str = "move `.muster` away to begin anew, or put a copy of it back";

@@ -498,19 +498,24 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/comp
 #[test]
 fn records_of_version_1_can_be_read_and_gone_on_with() {
     // It knew no placement: all ran where it was asked for.
-    let mut changes = fixture();
-    for change in changes.iter_mut().flatten() {
-        if let Change::RunCreated(record) | Change::RunReplanned(record) = change {
-            let spec = &mut Arc::make_mut(record).spec;
-            Arc::make_mut(spec).placement = Placement::default();
-        }
-    }
-    go_on_with("store-1", &changes);
+    go_on_with("store-1", &placed(fixture(), |placement| *placement = Placement::default()));
 }
 
 #[test]
 fn records_of_version_2_can_be_read_and_gone_on_with() {
-    go_on_with("store-2", &fixture());
+    // It did not know who had asked.
+    go_on_with("store-2", &placed(fixture(), |placement| placement.user.clear()));
+}
+
+/// The changes, with other placements of their runs.
+fn placed(mut changes: Vec<Vec<Change>>, change: impl Fn(&mut Placement)) -> Vec<Vec<Change>> {
+    for record in changes.iter_mut().flatten() {
+        if let Change::RunCreated(record) | Change::RunReplanned(record) = record {
+            let spec = &mut Arc::make_mut(record).spec;
+            change(&mut Arc::make_mut(spec).placement);
+        }
+    }
+    changes
 }
 
 /// Reads a fixture, which holds these changes, and writes to it.

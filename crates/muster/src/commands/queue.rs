@@ -40,14 +40,16 @@ pub(crate) fn run(_args: &QueueArgs, context: &Context) -> Result<ExitCode, anyh
 fn table(runs: &[QueuedRun]) -> Table {
     let mut table = Table::new(&[
         ("run", Column::Left),
+        ("user", Column::Left),
         ("open", Column::Right),
         ("out", Column::Right),
         ("on", Column::Shrink),
         ("waits for", Column::Cut),
     ]);
-    for QueuedRun { id: _, address, selector, open, out, waits } in runs {
+    for QueuedRun { id: _, address, user, selector, open, out, waits } in runs {
         table.row(vec![
             address.as_str().into(),
+            user.as_str().into(),
             open.to_string().into(),
             out.to_string().into(),
             Cell::new(selector.as_str(), DIM),

@@ -49,7 +49,7 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     let session = if detach { None } else { Some(Session::new(client.clone(), id, &exec, context)?) };
     let submit = Submit {
         spec: (*spec).clone(),
-        placement: Placement { selector: on.unwrap_or_default(), source: Some(source) },
+        placement: Placement { user: os_user(), selector: on.unwrap_or_default(), source: Some(source) },
         plan: (*plan).clone(),
     };
     let accepted = client.submit(id, &submit).map_err(complain)?;
@@ -76,10 +76,15 @@ pub(crate) fn lab_view(command: &str, context: &Context) -> Result<LabView, anyh
     client(need_server(command, context)?)?.lab().map_err(complain)
 }
 
-/// The person at the keyboard, for others to see. Nobody checks it.
+/// The person at the keyboard and their host, for others to see. Nobody checks it.
 pub(crate) fn whoever() -> String {
+    format!("{}@{}", os_user(), area::hostname())
+}
+
+/// The person at the keyboard, as the system calls them.
+pub(crate) fn os_user() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-    format!("{}@{}", user.unwrap_or_else(|_| "somebody".to_owned()), area::hostname())
+    user.ok().filter(|u| !u.is_empty()).unwrap_or_else(|| "somebody".to_owned())
 }
 
 /// The server that is meant.

@@ -50,7 +50,7 @@ impl World {
         let policy = Policy::default();
         let spec = muster_core::change::RunSpec {
             failures_max: scenario.failures_max,
-            placement: Placement { selector: scenario.on.clone(), source: None },
+            placement: Placement { selector: scenario.on.clone(), ..Placement::default() },
             ..build::spec(&scenario.area, scenario.selection.clone())
         };
         let record =
