@@ -1,6 +1,6 @@
 //! Asking for a run, and watching it.
 
-use muster_core::change::{Placement, RunSpec};
+use muster_core::change::RunSpec;
 use muster_core::event::Told;
 use muster_core::plan::Plan;
 use muster_core::time::Time;
@@ -11,8 +11,6 @@ use serde::{Deserialize, Serialize};
 pub struct Submit {
     /// What was asked for.
     pub spec: RunSpec,
-    /// Where it may run.
-    pub placement: Placement,
     /// What that comes to.
     pub plan: Plan,
 }

@@ -151,8 +151,8 @@ pub struct RunSpec {
     pub failures_max: Option<u32>,
     /// 32 hexadecimal digits, for `TRACEPARENT`.
     pub trace_id: String,
-    /// Where it may run. Recorded and sent beside the rest, which is older than this.
-    #[serde(skip)]
+    /// Where it may run.
+    #[serde(default)]
     pub placement: Placement,
 }
 

@@ -299,7 +299,7 @@ impl LabThread {
             Err(StoreError::UnknownRun { .. }) => {}
             Err(e) => return Err(down(&e)),
         }
-        let Submit { mut spec, placement, mut plan } = submit;
+        let Submit { spec, mut plan } = submit;
         let durations = store.list_durations(&spec.area, &spec.target).map_err(|e| down(&e))?;
         for test in &mut plan.tests {
             if let PlannedItems::Listed(items) = &mut test.items {
@@ -309,7 +309,6 @@ impl LabThread {
             }
         }
         let number = store.reserve_number(&spec.area).map_err(|e| down(&e))?;
-        spec.placement = placement;
         let record = RunRecord { id: run, number, created: at, spec: Arc::new(spec), plan: Arc::new(plan) };
         Ok(Admitted::New(Arc::new(record), Arc::new(durations)))
     }

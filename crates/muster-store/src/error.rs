@@ -79,7 +79,7 @@ pub enum StoreError {
         /// Which value.
         what: &'static str,
         /// Why.
-        source: postcard::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// There is no such run (any more).
     #[error("there is no {run} in the records")]

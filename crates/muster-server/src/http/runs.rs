@@ -29,7 +29,7 @@ pub(super) async fn submit(
 ) -> Result<Cbor<Accepted>, Refusal> {
     let run = run_id(&run)?;
     let submit: Submit = read("a run", &body)?;
-    if let Some(source) = submit.placement.source
+    if let Some(source) = submit.spec.placement.source
         && state.blobs.find(source).map_err(|e| down(&e))?.is_none()
     {
         return Err(Problem::new(409, "no-such-blob", format!("the packed area {source} is not here"))

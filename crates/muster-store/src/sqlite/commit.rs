@@ -3,15 +3,15 @@
 use super::error::{reading, writing};
 use super::live::{Cache, Live, Sent, SentRow, is_bad, key, load_used};
 use super::read::{Reader, find_rid, load_live, load_sent};
-use super::rows::{self, OutputRef, encode, encode_attempt, encode_counts, encode_placement, verdict_code};
-use super::{Sqlite, run_dir};
+use super::rows::{self, OutputRef, encode, encode_attempt, encode_counts, encode_named, verdict_code};
+use super::{Sqlite, plan_blob, run_dir};
 use crate::error::StoreError;
 use crate::layout::{FoundOutline, Outline, is_same_run, outline};
 use crate::segment::Segment;
 use crate::types::LabKey;
 use muster_core::attempt::{AttemptResult, Output};
 use muster_core::change::{
-    Change, Expansion, FoundAgain, ItemRecord, Placement, RunPhase, RunRecord, RunSpec, SentUnit, Used,
+    Change, Expansion, FoundAgain, ItemRecord, RunPhase, RunRecord, RunSpec, SentUnit, Used,
 };
 use muster_core::id::{AttemptRef, ItemIx, LeaseId, RunId};
 use muster_core::plan::Plan;
@@ -112,7 +112,7 @@ impl Writer<'_> {
                 )
             }
             Change::DeviceHeld { device, hold: Some(hold) } => {
-                encode(self.buf, "a hold", hold)?;
+                encode_named(self.buf, "a hold", hold)?;
                 self.execute(
                     "INSERT OR REPLACE INTO holds (lab, device, body) VALUES (?1, ?2, ?3)",
                     params![self.lab.0.cast_signed(), device.0, &*self.buf],
@@ -246,7 +246,7 @@ impl Writer<'_> {
             }
             _ => writing(self.db)(e),
         })?;
-        let sql = "INSERT INTO plans (rid, spec, plan, outline, placement) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let sql = "INSERT INTO plans (rid, spec, plan, outline, items) VALUES (?1, ?2, ?3, ?4, ?5)";
         self.plan(sql, live.rid, spec, plan, &outline)?;
         self.cache.runs.insert(*id, live);
         self.touched.push(*id);
@@ -297,7 +297,7 @@ impl Writer<'_> {
             "UPDATE runs SET name = ?2, target = ?3, host = ?4, unexpected_pass = ?5 WHERE rid = ?1",
             params![rid, spec.name, &*self.buf, spec.host, rows::unexpected_code(spec.unexpected_pass)],
         )?;
-        let sql = "UPDATE plans SET spec = ?2, plan = ?3, outline = ?4, placement = ?5 WHERE rid = ?1";
+        let sql = "UPDATE plans SET spec = ?2, plan = ?3, outline = ?4, items = ?5 WHERE rid = ?1";
         self.plan(sql, rid, spec, plan, &outline(record, &[]))
     }
 
@@ -309,17 +309,11 @@ impl Writer<'_> {
         plan: &Plan,
         outline: &Outline<'_>,
     ) -> Result<(), StoreError> {
-        let mut placement = None;
-        if spec.placement != Placement::default() {
-            encode_placement(self.buf, &spec.placement)?;
-            placement = Some(std::mem::take(self.buf));
-        }
-        encode(self.buf, "a run's spec", spec)?;
+        encode_named(self.buf, "a run's spec", spec)?;
         let spec = std::mem::take(self.buf);
-        encode(self.buf, "a plan", plan)?;
-        let plan = std::mem::take(self.buf);
+        let (plan, items) = plan_blob::write(self.buf, plan)?;
         encode(self.buf, "an outline", &outline.tests)?;
-        self.execute(sql, params![rid, spec, plan, &*self.buf, placement])
+        self.execute(sql, params![rid, spec, plan, &*self.buf, items])
     }
 
     /// Appends a row for an item.

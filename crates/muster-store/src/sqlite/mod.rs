@@ -20,6 +20,7 @@ mod history;
 mod live;
 mod open;
 mod output;
+mod plan_blob;
 mod read;
 mod rows;
 mod sent;

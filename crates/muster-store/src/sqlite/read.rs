@@ -2,7 +2,8 @@
 
 use super::error::reading;
 use super::live::{Cache, Live, Sent, keys, load_used};
-use super::rows::{self, decode, decode_attempt, decode_placement, item_record};
+use super::plan_blob;
+use super::rows::{self, decode, decode_attempt, decode_named, item_record};
 use crate::error::StoreError;
 use crate::layout::{Layout, Outline, Place, outline};
 use crate::parts::{is_wanted, view};
@@ -110,7 +111,7 @@ impl Reader<'_> {
         let mut found = self
             .conn
             .prepare_cached(
-                "SELECT rid, lab, number, created, state, ended, reason, spec, plan, placement
+                "SELECT rid, lab, number, created, state, ended, reason, spec, plan, plans.items
                  FROM runs JOIN plans USING (rid) WHERE id = ?1",
             )
             .map_err(&get)?;
@@ -118,17 +119,14 @@ impl Reader<'_> {
         let Some(row) = list.next().map_err(&get)? else {
             return Err(StoreError::UnknownRun { run });
         };
-        let mut spec: RunSpec = decode(self.db, "a run's spec", self.blob(row, 7)?)?;
-        if row.get_ref(9).map_err(&get)? != rusqlite::types::ValueRef::Null {
-            spec.placement = decode_placement(self.db, self.blob(row, 9)?)?;
-        }
-        let plan = decode(self.db, "a plan", self.blob(row, 8)?)?;
+        let spec: RunSpec = decode_named(self.db, "a run's spec", self.blob(row, 7)?)?;
+        let plan = plan_blob::read(self.db, self.blob(row, 8)?, self.blob(row, 9)?)?;
         let record = RunRecord {
             id: run,
             number: row.get(2).map_err(&get)?,
             created: rows::time(row.get(3).map_err(&get)?),
             spec: Arc::new(spec),
-            plan,
+            plan: Arc::new(plan),
         };
         Ok(Loaded {
             rid: row.get(0).map_err(&get)?,
@@ -286,7 +284,7 @@ impl Reader<'_> {
         let mut list = found.query([key]).map_err(&get)?;
         while let Some(row) = list.next().map_err(&get)? {
             let device = DeviceId(row.get(0).map_err(&get)?);
-            holds.push((device, decode(self.db, "a hold", self.blob(row, 1)?)?));
+            holds.push((device, decode_named(self.db, "a hold", self.blob(row, 1)?)?));
         }
 
         let mut runs = Vec::new();

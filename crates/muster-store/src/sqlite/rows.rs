@@ -1,25 +1,30 @@
 //! Between the core's types and what columns and blobs hold. Numbers written here are for ever.
 //!
-//! A blob is one byte for its version, then postcard. Every conversion takes its type apart field by
-//! field, so that a new field does not compile until it is decided where it is kept.
+//! A blob is one byte for its form, then the value: postcard for what there is much of (results, items),
+//! which is compact and can never change; CBOR with named fields for what there is little of and what
+//! grows (definitions, specs, holds), where a field that was not there yet takes its default.
 
 use crate::error::StoreError;
 use muster_core::attempt::{AttemptResult, Cause, Measured, Output, StepResult, Usage};
-use muster_core::change::{ItemRecord, Placement, RunPhase};
+use muster_core::change::{ItemRecord, RunPhase};
 use muster_core::definition::UnexpectedPass;
 use muster_core::id::RunId;
 use muster_core::outcome::{Counts, Outcome, Verdict};
 use muster_core::time::Time;
 use muster_core::view::{AttemptView, RunState};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-const VERSION: u8 = 1;
+/// Postcard.
+const COMPACT: u8 = 1;
+/// CBOR with named fields.
+const NAMED: u8 = 2;
 
-/// Writes a blob into `buf`, whose content goes.
+/// Writes a compact blob into `buf`, whose content goes.
 pub(super) fn encode<T: Serialize + ?Sized>(
     buf: &mut Vec<u8>,
     what: &'static str,
@@ -27,47 +32,58 @@ pub(super) fn encode<T: Serialize + ?Sized>(
 ) -> Result<(), StoreError> {
     let mut bytes = std::mem::take(buf);
     bytes.clear();
-    bytes.push(VERSION);
-    *buf = postcard::to_extend(value, bytes).map_err(|source| StoreError::Encode { what, source })?;
+    bytes.push(COMPACT);
+    *buf = postcard::to_extend(value, bytes).map_err(|e| StoreError::Encode { what, source: e.into() })?;
     Ok(())
 }
 
-/// Reads a blob.
+/// Reads a compact blob.
 pub(super) fn decode<'a, T: Deserialize<'a>>(
     db: &Path,
     what: &'static str,
     bytes: &'a [u8],
 ) -> Result<T, StoreError> {
     match bytes.split_first() {
-        Some((&VERSION, body)) => {
+        Some((&COMPACT, body)) => {
             postcard::from_bytes(body).map_err(|e| damaged(db, format!("{what} cannot be read ({e})")))
         }
-        Some((version, _)) => Err(damaged(db, format!("{what} has the unknown version {version}"))),
-        None => Err(damaged(db, format!("{what} is empty"))),
+        _ => Err(other_form(db, what, bytes)),
     }
 }
 
-/// The version of a placement's blob; before it, nobody said who asked.
-const PLACEMENT_VERSION: u8 = 2;
-
-/// Writes a placement's blob into `buf`, whose content goes.
-pub(super) fn encode_placement(buf: &mut Vec<u8>, placement: &Placement) -> Result<(), StoreError> {
-    let Placement { user, selector, source } = placement;
-    encode(buf, "a placement", &(selector, source, user))?;
-    buf[0] = PLACEMENT_VERSION;
-    Ok(())
+/// Writes a blob that grows into `buf`, whose content goes.
+pub(super) fn encode_named<T: Serialize + ?Sized>(
+    buf: &mut Vec<u8>,
+    what: &'static str,
+    value: &T,
+) -> Result<(), StoreError> {
+    buf.clear();
+    buf.push(NAMED);
+    ciborium::into_writer(value, &mut *buf).map_err(|e| StoreError::Encode { what, source: e.into() })
 }
 
-/// Reads a placement's blob of any version.
-pub(super) fn decode_placement(db: &Path, bytes: &[u8]) -> Result<Placement, StoreError> {
-    let what = "a placement";
-    let Some((&PLACEMENT_VERSION, body)) = bytes.split_first() else {
-        let (selector, source) = decode(db, what, bytes)?;
-        return Ok(Placement { selector, source, ..Placement::default() });
-    };
-    let (selector, source, user) =
-        postcard::from_bytes(body).map_err(|e| damaged(db, format!("{what} cannot be read ({e})")))?;
-    Ok(Placement { user, selector, source })
+/// Reads a blob that grows.
+pub(super) fn decode_named<T: DeserializeOwned>(
+    db: &Path,
+    what: &'static str,
+    bytes: &[u8],
+) -> Result<T, StoreError> {
+    match bytes.split_first() {
+        Some((&NAMED, body)) => {
+            ciborium::from_reader(body).map_err(|e| damaged(db, format!("{what} cannot be read ({e})")))
+        }
+        _ => Err(other_form(db, what, bytes)),
+    }
+}
+
+fn other_form(db: &Path, what: &str, bytes: &[u8]) -> StoreError {
+    damaged(
+        db,
+        match bytes.first() {
+            Some(form) => format!("{what} has the unknown form {form}"),
+            None => format!("{what} is empty"),
+        },
+    )
 }
 
 pub(super) const TODO: &str = "move `.muster` away to begin anew, or put a copy of it back";

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::{area, request};
 use muster_api::{Client, ClientError, Outlook, Submit};
-use muster_core::change::{Placement, RunRecord};
+use muster_core::change::{Placement, RunRecord, RunSpec};
 use muster_core::outcome::ExitCode;
 use muster_core::view::LabView;
 use records::ServerRecords;
@@ -47,11 +47,8 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     let RunRecord { id, number: _, created: _, spec, plan } = record;
     // What cannot be written is told before anything is asked for.
     let session = if detach { None } else { Some(Session::new(client.clone(), id, &exec, context)?) };
-    let submit = Submit {
-        spec: (*spec).clone(),
-        placement: Placement { user: os_user(), selector: on.unwrap_or_default(), source: Some(source) },
-        plan: (*plan).clone(),
-    };
+    let placement = Placement { user: os_user(), selector: on.unwrap_or_default(), source: Some(source) };
+    let submit = Submit { spec: RunSpec { placement, ..(*spec).clone() }, plan: (*plan).clone() };
     let accepted = client.submit(id, &submit).map_err(complain)?;
     let address = format!("{}/{}", submit.spec.area, accepted.number);
     match &accepted.outlook {
