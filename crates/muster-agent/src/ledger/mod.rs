@@ -26,6 +26,7 @@ mod tests;
 
 pub use speak::{Pace, Speak};
 
+use crate::process::Life;
 use muster_core::attempt::{AttemptResult, Output};
 use muster_core::exchange::{
     AttemptEnd, DeviceOffer, Exchange, Finished, Gauges, Held, HeldPhase, Orders, RunContext, TestContext,
@@ -440,6 +441,17 @@ impl Ledger {
             device.queue.clear();
         }
         self.drop_unlisted(&BTreeSet::new(), kill)
+    }
+
+    /// What is told to whoever comes to a keeper.
+    pub fn life(&self) -> Life {
+        Life {
+            agent: self.agent,
+            session: self.session,
+            devices: self.devices.iter().map(|d| d.offer.clone()).collect(),
+            units: self.units.iter().map(|(id, held)| (*id, held.unit.run)).collect(),
+            results: self.spool.len(),
+        }
     }
 
     /// How many units are held, of them running, and results in the spool.

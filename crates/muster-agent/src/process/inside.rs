@@ -1,12 +1,13 @@
-//! Inside the agent process: one thread speaks with the shell, the engine's threads run the tasks, and
-//! the ledger between them knows what is to be done.
+//! Inside the agent process: one thread speaks with the shell (or, as a keeper, with whoever comes), the
+//! engine's threads run the tasks, and the ledger between them knows what is to be done.
 //!
 //! The ledger is locked for moments only. An engine thread that learns something wakes the speaking thread
 //! if, and only if, that would otherwise sleep past the moment the ledger wants to speak.
 
+use super::door::Door;
 use super::gauges::Dial;
-use super::wire::{FrameError, Wire};
-use super::{FromAgent, Setup, ToAgent};
+use super::wire::{FrameError, Language, Wire};
+use super::{FromAgent, Life, Setup, ToAgent};
 use crate::clock::Clock;
 use crate::exec::{Cgroups, Engine, EngineConfig, Source, Stop, Task};
 use crate::ledger::{Effect, Ledger, Speak};
@@ -17,13 +18,18 @@ use muster_core::time::Time;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// How long an agent that ends may take to remove what tests left in their working directories.
 const TIDY_MAX: Duration = Duration::from_secs(5);
+
+/// How long a keeper waits to be set up.
+// Limit: who started it has died.
+const SETUP_MAX: Duration = Duration::from_secs(60);
 
 /// A moment that does not come.
 const NEVER: Time = Time(u64::MAX);
@@ -62,12 +68,31 @@ pub fn socket_from_stdin() -> io::Result<OwnedFd> {
 /// # Errors
 /// What is not a shell's end: nonsense on the connection, or a system without resources.
 pub fn run(socket: OwnedFd, env: Env) -> Result<(), AgentError> {
-    ignore_signals();
-    let mut wire = Wire::new(socket)?;
-    let Some(setup) = hear_setup(&mut wire)? else { return Ok(()) };
+    ignore_signals(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE]);
+    let mut line = Line::Shell(Wire::new(socket, Language::Postcard)?);
+    live(&mut line, env, None)
+}
+
+/// Keeps attempts: runs an agent that is spoken to through a socket in `state_dir`, and that goes on while
+/// nobody speaks to it. It ends when it is told to, when `stop` can be read, when nobody can reach it any
+/// more, or when it has nothing and nobody came for a minute; then it kills everything it started. `env`:
+/// what tests inherit. To be called on the process's main thread, before any other is started.
+///
+/// # Errors
+/// The socket cannot be made, or the system has no resources.
+pub fn keep(state_dir: &Path, env: Env, stop: BorrowedFd<'_>) -> Result<(), AgentError> {
+    // A terminal that is closed, and a session that ends, are not to reach it. Fails where it is so already.
+    let _leads = rustix::process::setsid();
+    ignore_signals(&[libc::SIGINT, libc::SIGHUP, libc::SIGPIPE]);
+    let mut line = Line::Door(Box::new(Door::open(state_dir)?));
+    live(&mut line, env, Some(stop))
+}
+
+fn live(line: &mut Line, env: Env, stop: Option<BorrowedFd<'_>>) -> Result<(), AgentError> {
+    let Some(setup) = hear_setup(line)? else { return Ok(()) };
     match Agent::start(setup, env) {
         Ok((agent, engine, dial)) => {
-            let result = agent.speak(&mut wire, &engine, dial);
+            let result = agent.speak(line, &engine, dial, stop);
             engine.kill_everything();
             if let Some(host) = agent.host.get() {
                 host.finish(TIDY_MAX);
@@ -75,16 +100,93 @@ pub fn run(socket: OwnedFd, env: Env) -> Result<(), AgentError> {
             result
         }
         Err(error) => {
-            let why = error.to_string();
             // The shell learns why, if it still listens.
-            let _sent = wire.send("a failure", &FromAgent::Failed(why));
+            let _sent = line.say("a failure", &FromAgent::Failed(error.to_string()));
             Err(AgentError::Start(error))
         }
     }
 }
 
-fn ignore_signals() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE] {
+/// Over what an agent is spoken with.
+enum Line {
+    /// A shell that it ends with.
+    Shell(Wire),
+    /// Whoever comes.
+    Door(Box<Door>),
+}
+
+impl Line {
+    /// The next word, if one has come. `life`: what whoever comes is told.
+    fn next(&mut self, life: impl FnOnce() -> Option<Life>) -> Result<Option<ToAgent>, AgentError> {
+        match self {
+            Self::Shell(wire) => Ok(wire.next("orders")?),
+            Self::Door(door) => Ok(door.next(life)),
+        }
+    }
+
+    /// Whether nobody will say anything any more. `kept`: something runs; `results`: some wait.
+    fn is_over(&self, kept: bool, results: bool) -> bool {
+        match self {
+            Self::Shell(wire) => wire.has_ended(),
+            Self::Door(door) => door.is_forsaken(kept, results),
+        }
+    }
+
+    /// Whether there is somebody to speak to, and all that was said is out: another word meanwhile would
+    /// only be longer.
+    fn is_free(&self) -> bool {
+        match self {
+            Self::Shell(wire) => !wire.wants_write(),
+            Self::Door(door) => door.is_free(),
+        }
+    }
+
+    fn say(&mut self, what: &'static str, word: &FromAgent) -> Result<(), AgentError> {
+        match self {
+            Self::Shell(wire) => wire.send(what, word)?,
+            Self::Door(door) => door.say(what, word),
+        }
+        Ok(())
+    }
+
+    /// Waits for somebody, for one of these, or for so long, and takes in what was said.
+    fn wait(&mut self, others: &[BorrowedFd<'_>], long: Duration) -> Result<(), AgentError> {
+        let long = match self {
+            Self::Shell(_) => long,
+            Self::Door(door) => door.look_in().map_or(long, |look| look.min(long)),
+        };
+        let timeout =
+            Timespec { tv_sec: long.as_secs().min(3600) as i64, tv_nsec: long.subsec_nanos().into() };
+        let mut fds = match self {
+            Self::Shell(wire) => {
+                let wanted = if wire.wants_write() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+                vec![PollFd::from_borrowed_fd(wire.fd(), wanted)]
+            }
+            Self::Door(door) => door.poll_fds(),
+        };
+        fds.extend(others.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
+        let ready = match poll(&mut fds, Some(&timeout)) {
+            Ok(_) => fds[0].revents(),
+            Err(Errno::INTR) => return Ok(()),
+            Err(e) => return Err(AgentError::Start(e.into())),
+        };
+        match self {
+            Self::Shell(wire) => {
+                if ready.intersects(PollFlags::OUT) {
+                    wire.flush()?;
+                }
+                if ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                    wire.fill()?;
+                }
+            }
+            Self::Door(door) => door.attend(),
+        }
+        Ok(())
+    }
+}
+
+fn ignore_signals(signals: &[libc::c_int]) {
+    for &signal in signals {
         #[expect(unsafe_code, reason = "there is no safe way to ignore a signal; no handler is installed")]
         // SAFETY: a disposition is set to SIG_IGN, which runs no code of ours.
         unsafe {
@@ -104,24 +206,24 @@ fn carry_out(effects: Vec<Effect>, engine: &Engine) {
     }
 }
 
-/// Waits for the first message. `None`: the connection ended before.
-fn hear_setup(wire: &mut Wire) -> Result<Option<Setup>, AgentError> {
+/// Waits for the first word. `None`: nobody will say it.
+fn hear_setup(line: &mut Line) -> Result<Option<Setup>, AgentError> {
+    let start = Instant::now();
     loop {
-        match wire.next::<ToAgent>("how to set up")? {
+        match line.next(|| None)? {
             Some(ToAgent::Setup(setup)) => return Ok(Some(setup)),
+            Some(ToAgent::End) => return Ok(None),
             Some(ToAgent::Orders(_) | ToAgent::Speak) => return Err(AgentError::NotSetUp),
-            None if wire.has_ended() => return Ok(None),
-            None => {
-                let socket = wire.fd();
-                let mut fds = [PollFd::new(&socket, PollFlags::IN)];
-                match poll(&mut fds, None) {
-                    Ok(_) | Err(Errno::INTR) => {}
-                    Err(e) => return Err(AgentError::Start(e.into())),
-                }
-                wire.fill()?;
-            }
+            None if line.is_over(false, false) || start.elapsed() >= SETUP_MAX => return Ok(None),
+            None => line.wait(&[], SETUP_MAX)?,
         }
     }
+}
+
+/// Whether something can be read.
+fn can_be_read(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..))
 }
 
 /// What the threads of an agent share.
@@ -167,26 +269,35 @@ impl Agent {
         Ok((agent, engine, Dial::new(area_dir)))
     }
 
-    /// Speaks with the shell until the connection ends.
-    fn speak(&self, wire: &mut Wire, engine: &Engine, mut dial: Dial) -> Result<(), AgentError> {
+    /// Speaks with the shell, or whoever comes, until that is over.
+    fn speak(
+        &self,
+        line: &mut Line,
+        engine: &Engine,
+        mut dial: Dial,
+        stop: Option<BorrowedFd<'_>>,
+    ) -> Result<(), AgentError> {
+        let others: Vec<BorrowedFd<'_>> = std::iter::once(self.wake.as_fd()).chain(stop).collect();
         loop {
-            while let Some(message) = wire.next::<ToAgent>("orders")? {
+            while let Some(word) = line.next(|| Some(self.lock().ledger.life()))? {
                 let now = self.clock.now();
-                let effects = match message {
+                let effects = match word {
                     ToAgent::Orders(orders) => self.lock().ledger.receive_orders(now, orders),
                     ToAgent::Speak => {
                         self.lock().ledger.speak_soon(now);
                         Vec::new()
                     }
+                    ToAgent::End => return Ok(()),
                     ToAgent::Setup(_) => return Err(AgentError::SetUpTwice),
                 };
                 carry_out(effects, engine);
             }
-            if wire.has_ended() {
-                return Ok(());
-            }
             let now = self.clock.now();
             let mut state = self.lock();
+            let (units, _, results) = state.ledger.load();
+            if line.is_over(units > 0, results > 0) || stop.is_some_and(can_be_read) {
+                return Ok(());
+            }
             for (slot, unit) in state.over(now) {
                 engine.stop(slot, unit.0, Stop::Grace);
             }
@@ -195,14 +306,13 @@ impl Agent {
                 // The lab gives it all to others soon, if it has not done so.
                 carry_out(state.ledger.stop_all(false), engine);
             }
-            // Another exchange while one is not even out would only be longer.
             let mut until = state.next_deadline().min(must_hear_by.filter(|by| now < *by).unwrap_or(NEVER));
-            if !wire.wants_write() {
+            if line.is_free() {
                 match state.ledger.wants_to_speak(now) {
                     Speak::Now => {
                         let exchange = state.ledger.exchange(now, dial.read());
                         drop(state);
-                        wire.send("an exchange", &FromAgent::Exchange(exchange))?;
+                        line.say("an exchange", &FromAgent::Exchange(exchange))?;
                         continue;
                     }
                     Speak::At(at) => until = until.min(at),
@@ -210,38 +320,12 @@ impl Agent {
             }
             state.sleeps_until = until;
             drop(state);
-            self.sleep(wire, until.since(now))?;
+            line.wait(&others, until.since(now))?;
+            let mut count = [0u8; 8];
+            // Nothing there: it was woken by something else.
+            let _count = rustix::io::read(&self.wake, &mut count);
             self.lock().sleeps_until = Time(0);
         }
-    }
-
-    /// Waits for the shell, for news of an engine thread, or for this long.
-    fn sleep(&self, wire: &mut Wire, long: Duration) -> Result<(), AgentError> {
-        let mut wanted = PollFlags::IN;
-        if wire.wants_write() {
-            wanted |= PollFlags::OUT;
-        }
-        let timeout =
-            Timespec { tv_sec: long.as_secs().min(3600) as i64, tv_nsec: long.subsec_nanos().into() };
-        let socket = wire.fd();
-        let mut fds = [PollFd::new(&socket, wanted), PollFd::new(&self.wake, PollFlags::IN)];
-        let ready = match poll(&mut fds, Some(&timeout)) {
-            Ok(_) => [fds[0].revents(), fds[1].revents()],
-            Err(Errno::INTR) => return Ok(()),
-            Err(e) => return Err(AgentError::Start(e.into())),
-        };
-        if !ready[1].is_empty() {
-            let mut count = [0u8; 8];
-            // Nothing there: it was woken by something else too.
-            let _count = rustix::io::read(&self.wake, &mut count);
-        }
-        if ready[0].intersects(PollFlags::OUT) {
-            wire.flush()?;
-        }
-        if ready[0].intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-            wire.fill()?;
-        }
-        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -11,18 +11,26 @@
 //! ```
 //!
 //! The agent decides nothing: it has no retries, no results of its own, no store.
+//!
+//! Where the lab is elsewhere, the agent process is a *keeper*: it belongs to nobody, is spoken to through a
+//! socket in the agent's directory ([`keep`], [`Keeper`]), and what it runs outlives who speaks to it.
 
 mod child;
+mod door;
 mod gauges;
 mod inside;
+mod keeper;
+mod link;
 mod wire;
 
-pub use child::{AgentProcess, ChildError};
-pub use inside::{AgentError, run, socket_from_stdin};
+pub use child::AgentProcess;
+pub use inside::{AgentError, keep, run, socket_from_stdin};
+pub use keeper::{Found, Keeper};
+pub use link::{ChildError, Link};
 pub use wire::FrameError;
 
 use muster_core::exchange::{DeviceOffer, Exchange, Orders};
-use muster_core::id::{AgentId, SessionId};
+use muster_core::id::{AgentId, RunId, SessionId, UnitId};
 use serde::{Deserialize, Serialize};
 
 /// How an agent is set up; the first thing the shell says.
@@ -54,6 +62,8 @@ enum ToAgent {
     Orders(Orders),
     /// Say what you have, even if nothing is new.
     Speak,
+    /// Kill what runs, and end. Said to a keeper; others end with their connection.
+    End,
 }
 
 /// Agent to shell.
@@ -62,4 +72,53 @@ enum FromAgent {
     Exchange(Exchange),
     /// It cannot do its work, and why; it ends.
     Failed(String),
+}
+
+/// The first word of both sides of a keeper's socket. It is understood by every version there was and will
+/// be: fields are added to it, and none is ever changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// The version of the program.
+    pub version: String,
+    /// The newest version of what is said that it speaks.
+    pub protocol: u32,
+    /// The oldest.
+    pub oldest: u32,
+    /// What a keeper has; `None` from a visitor, and before it was set up.
+    #[serde(default)]
+    pub life: Option<Life>,
+}
+
+/// What a keeper was set up as, and what it has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Life {
+    /// Who it is.
+    pub agent: AgentId,
+    /// Which life of it.
+    pub session: SessionId,
+    /// Its devices.
+    pub devices: Vec<DeviceOffer>,
+    /// Units that have not ended, with their runs.
+    pub units: Vec<(UnitId, RunId)>,
+    /// Results that were not acknowledged.
+    pub results: usize,
+}
+
+impl Greeting {
+    /// The newest version of what is said through a keeper's socket: [`ToAgent`] and [`FromAgent`], with the
+    /// [exchange](muster_core::exchange). Raised by a change that one side cannot read from the other.
+    const PROTOCOL: u32 = 1;
+    /// The oldest that is still spoken: that of two releases ago.
+    const OLDEST: u32 = 1;
+
+    /// What this program says.
+    pub fn ours(life: Option<Life>) -> Self {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Self { version, protocol: Self::PROTOCOL, oldest: Self::OLDEST, life }
+    }
+
+    /// Whether this program and the one that says this can speak with each other.
+    pub fn is_understood(&self) -> bool {
+        self.oldest <= Self::PROTOCOL && Self::OLDEST <= self.protocol
+    }
 }

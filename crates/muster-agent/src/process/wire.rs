@@ -1,4 +1,7 @@
-//! Frames on a stream: four bytes of length, little-endian, then the message in postcard.
+//! Frames on a stream: four bytes of length, little-endian, then the message.
+//!
+//! Two languages. *Postcard* between two processes of one program, where it costs least. *CBOR* where the
+//! other side may be of another version: it names its fields, so that either side may know more.
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -30,22 +33,22 @@ pub enum FrameError {
         len: usize,
     },
     /// The bytes are no such message.
-    #[error("{what} was expected, but the frame of {len} bytes is none: {source}")]
+    #[error("{what} was expected, but the frame of {len} bytes is none: {why}")]
     Message {
         /// What was expected.
         what: &'static str,
         /// Length of the frame.
         len: usize,
         /// What is wrong with it.
-        source: postcard::Error,
+        why: String,
     },
     /// The message does not fit a frame or cannot be written as one.
-    #[error("{what} cannot be sent: {source}")]
+    #[error("{what} cannot be sent: {why}")]
     Unsendable {
         /// What was to be sent.
         what: &'static str,
         /// Why.
-        source: postcard::Error,
+        why: String,
     },
     /// The stream ended in the middle of a frame.
     #[error("the connection ended in the middle of a frame")]
@@ -55,10 +58,38 @@ pub enum FrameError {
     Socket(#[from] io::Error),
 }
 
+/// How messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    Postcard,
+    Cbor,
+}
+
+impl Language {
+    fn read<T: DeserializeOwned>(self, frame: &[u8]) -> Result<T, String> {
+        match self {
+            Self::Postcard => postcard::from_bytes(frame).map_err(|e| e.to_string()),
+            Self::Cbor => muster_api::from_cbor(frame),
+        }
+    }
+
+    /// Adds a message to these bytes.
+    fn write<T: Serialize>(self, message: &T, mut to: Vec<u8>) -> Result<Vec<u8>, String> {
+        match self {
+            Self::Postcard => postcard::to_extend(message, to).map_err(|e| e.to_string()),
+            Self::Cbor => {
+                to.extend(muster_api::to_cbor(message));
+                Ok(to)
+            }
+        }
+    }
+}
+
 /// One end of a connection: never blocks, keeps what could not be sent yet.
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: OwnedFd,
+    language: Language,
     /// Received bytes; those before `taken` have been read.
     input: Vec<u8>,
     taken: usize,
@@ -69,9 +100,9 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(socket: OwnedFd, language: Language) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Self { socket, input: Vec::new(), taken: 0, output: Vec::new(), sent: 0, ended: false })
+        Ok(Self { socket, language, input: Vec::new(), taken: 0, output: Vec::new(), sent: 0, ended: false })
     }
 
     pub(super) fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
@@ -123,8 +154,7 @@ impl Wire {
         let Some(frame) = rest.get(..len) else {
             return if self.ended { Err(FrameError::Cut) } else { Ok(None) };
         };
-        let message =
-            postcard::from_bytes(frame).map_err(|source| FrameError::Message { what, len, source })?;
+        let message = self.language.read(frame).map_err(|why| FrameError::Message { what, len, why })?;
         self.taken += 4 + len;
         Ok(Some(message))
     }
@@ -140,7 +170,7 @@ impl Wire {
         self.output.extend_from_slice(&[0; 4]);
         let output = std::mem::take(&mut self.output);
         self.output =
-            postcard::to_extend(message, output).map_err(|source| FrameError::Unsendable { what, source })?;
+            self.language.write(message, output).map_err(|why| FrameError::Unsendable { what, why })?;
         let len = self.output.len() - start - 4;
         if len > FRAME_BYTES_MAX {
             self.output.truncate(start);
@@ -189,13 +219,13 @@ mod tests {
 
     fn pair() -> (Wire, OwnedFd) {
         let (a, b) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-        (Wire::new(a).unwrap(), b)
+        (Wire::new(a, Language::Postcard).unwrap(), b)
     }
 
     #[test]
     fn both_sides_may_send_far_more_than_the_socket_holds_at_the_same_time() {
         let (mut a, b) = pair();
-        let mut b = Wire::new(b).unwrap();
+        let mut b = Wire::new(b, Language::Postcard).unwrap();
         let (to_b, to_a) = (vec![1u8; 5 << 20], vec![2u8; 7 << 20]);
         a.send("bytes", &to_b).unwrap();
         a.send("bytes", &"second").unwrap();

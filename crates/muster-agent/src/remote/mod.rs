@@ -1,19 +1,24 @@
-//! An agent of a lab elsewhere: between the [agent process](crate::process) and a server.
+//! An agent of a lab elsewhere: between the [keeper of its attempts](crate::process::Keeper) and a server.
 //!
 //! ```text
-//! agent process ── Exchange ──► Relay ──► sender thread: outputs, exchange ── HTTP ──► server
-//!               ◄─ Orders ─────   │   ◄──────────────────────────────────────────────
-//!                                 └─ fetch thread: packed area ─► unpacked, by run
+//! keeper ── Exchange ──► Relay ──► sender threads: the exchange ──── HTTP ──► server
+//!        ◄─ Orders ─────   │   ◄───────────────────────────────────────────
+//!                          ├─ bring thread: files of long outputs ── HTTP ──►
+//!                          └─ fetch threads: packed area ─► unpacked, by run
 //! ```
 //!
-//! What runs does not notice whether the server is there: results wait with the agent process, which
-//! repeats them, and stops everything when the lease is about to end unheard.
+//! What runs does not notice whether the server is there, nor whether this process is: results wait with the
+//! keeper, which repeats them, and stops everything when the lease is about to end unheard. A keeper that
+//! dies is replaced, under a new session, which is the server's proof that what it ran is gone.
 
+mod bring;
 mod relay;
 mod sender;
 mod source;
 
-use crate::process::{AgentProcess, ChildError, Setup};
+use crate::Clock;
+use crate::process::{ChildError, Found, Keeper, Life, Setup};
+use bring::OutputFile;
 use muster_api::{Client, ClientError};
 use muster_core::exchange::DeviceOffer;
 use muster_core::id::{AgentId, RunId, SessionId};
@@ -21,28 +26,44 @@ use relay::Relay;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use sender::{Senders, Sent};
-use std::ffi::OsStr;
-use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
+/// A keeper that lived shorter than this is not replaced before it would have been this old.
+const LIFE_MIN: Duration = Duration::from_secs(1);
+/// How often the server is told that the agent is there while results wait for their outputs.
+const STILL_THERE: Duration = Duration::from_secs(2);
+
 /// How an agent is set up.
 #[derive(Clone, Debug)]
 pub struct RemoteConfig {
     /// Who it is; kept over its restarts.
     pub agent: AgentId,
-    /// Which life of it; grows.
-    pub session: SessionId,
     /// The host's name.
     pub host: String,
     /// Its devices.
     pub devices: Vec<DeviceOffer>,
     /// Where it keeps what it fetches. It is this agent's alone.
     pub state_dir: PathBuf,
+    /// The program that calls [`keep`](crate::process::keep) with the directory that is given to it behind
+    /// these arguments.
+    pub keeper: (PathBuf, Vec<OsString>),
+}
+
+/// How an agent is told to end: when one of these can be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Stops<'a> {
+    /// With everything it runs.
+    pub end: BorrowedFd<'a>,
+    /// Leaving alone what runs: the next agent goes on with it, or it ends before its lease does.
+    pub leave: BorrowedFd<'a>,
 }
 
 /// What the agent has to say to people.
@@ -52,6 +73,15 @@ pub enum Notice {
     Connected,
     /// It does not, and why.
     Lost(String),
+    /// An earlier agent left a keeper with so many units and results, which is spoken with now. Whether
+    /// another takes its place when it has nothing any more.
+    TakenOver(usize, usize, bool),
+    /// What an earlier agent left cannot be spoken with, why, and was killed.
+    Stranger(String),
+    /// The keeper is gone with all it ran, and why; another takes its place.
+    KeeperLost(String),
+    /// This agent ends and leaves the keeper alone, since something runs.
+    Left,
     /// A run's area was unpacked, or why it could not be.
     Fetched(RunId, Result<(), String>),
 }
@@ -59,15 +89,9 @@ pub enum Notice {
 /// Why an agent ended.
 #[derive(Debug, Error)]
 pub enum RemoteError {
-    /// Its process.
+    /// Its keeper cannot be started.
     #[error(transparent)]
-    Child(#[from] ChildError),
-    /// Its process ended.
-    #[error("the agent process ended unexpectedly")]
-    ChildEnded,
-    /// Its process lives and says nothing: what it runs would go on beyond the lease.
-    #[error("the agent process said nothing for {} s, and was killed with all it ran", .0.as_secs())]
-    ChildSilent(Duration),
+    Keeper(#[from] ChildError),
     /// The server will not have it.
     #[error("the server refuses this agent: {0}")]
     Refused(ClientError),
@@ -89,7 +113,11 @@ pub enum RemoteError {
 
 /// Something a thread of the agent has done.
 enum Done {
+    /// The server said who it is.
+    About(Result<(), ClientError>),
     Sent(Sent),
+    /// An output is with the server, or will never be.
+    Brought(RunId, String),
     Fetched(RunId, Result<(), String>),
 }
 
@@ -109,30 +137,121 @@ impl Mail {
     }
 }
 
-/// Runs an agent until `stop` can be read, or it cannot go on. `program` with `args` is the agent process.
-/// `tell` is told what people may want to know.
+/// How a conversation with a keeper ended.
+enum Over {
+    /// This agent is to end with everything it runs.
+    End,
+    /// This agent is to end.
+    Leave,
+    /// The keeper has nothing any more, and another is to take its place.
+    Drained,
+    /// The keeper is gone, or has to go.
+    Lost(String),
+}
+
+/// Runs an agent until it is told to end, or it cannot go on. `tell` is told what people may want to know.
 ///
 /// # Errors
 /// [`RemoteError`]. What ran has been killed.
-pub fn run<S: AsRef<OsStr>>(
+pub fn run(
     config: &RemoteConfig,
     client: &Client,
-    program: &Path,
-    args: &[S],
-    stop: BorrowedFd<'_>,
+    stops: Stops<'_>,
     tell: &mut dyn FnMut(Notice),
 ) -> Result<(), RemoteError> {
-    let RemoteConfig { agent, session, host, devices, state_dir } = config;
-    let state = |source| RemoteError::State { dir: state_dir.clone(), source };
-    let runs = state_dir.join("runs");
-    // What an earlier life left is of no use: its units were given to others.
-    if runs.exists() {
-        std::fs::remove_dir_all(&runs).map_err(state)?;
+    let runs = config.state_dir.join("runs");
+    let (done, inbox) = channel();
+    let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
+    let mail = Mail { done, bell: Arc::new(bell) };
+    let found = find(config, tell)?;
+    if found.is_none() {
+        // What an earlier life left is of no use: its units were given to others.
+        config.state(|| if runs.exists() { std::fs::remove_dir_all(&runs) } else { Ok(()) })?;
     }
-    std::fs::create_dir_all(&runs).map_err(state)?;
+    config.state(|| std::fs::create_dir_all(&runs))?;
+    let bring = bring::start(client.clone(), mail.clone())?;
+    ask_who_is_there(client, &mail)?;
+    let mut agent =
+        Agent { client, stops, relay: Relay::new(runs), bring, mail, inbox, connected: None, tell };
+    let mut kept = found;
+    loop {
+        let born = Instant::now();
+        let (mut keeper, session, drains, outdated) = match kept.take() {
+            Some((keeper, life)) => {
+                let drains = life.devices != config.devices;
+                let outdated = drains || keeper.version != env!("CARGO_PKG_VERSION");
+                (agent.tell)(Notice::TakenOver(life.units.len(), life.results, outdated));
+                agent.relay.begin(&life.units, drains);
+                (keeper, life.session, drains, outdated)
+            }
+            None => {
+                let (keeper, session) = start(config)?;
+                agent.relay.begin(&[], false);
+                (keeper, session, false, false)
+            }
+        };
+        let over = agent.speak(&mut keeper, session, drains || outdated);
+        // Nothing it was given runs any more, so the lab need not wait for the lease to end.
+        let goodbye = || drop(client.say_goodbye(config.agent, session));
+        match over {
+            Ok(Over::End) => {
+                keeper.end();
+                goodbye();
+                return Ok(());
+            }
+            Ok(Over::Leave) => return Ok(()),
+            Ok(Over::Drained) => {
+                keeper.end();
+                goodbye();
+            }
+            Ok(Over::Lost(why)) => {
+                keeper.kill_rest();
+                (agent.tell)(Notice::KeeperLost(why));
+                let pause = LIFE_MIN.saturating_sub(born.elapsed());
+                if !pause.is_zero() && agent.rests(pause) {
+                    goodbye();
+                    return Ok(());
+                }
+            }
+            Err(error) => {
+                keeper.end();
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// The keeper that an earlier agent left, if it can be gone on with.
+fn find(config: &RemoteConfig, tell: &mut dyn FnMut(Notice)) -> Result<Option<(Keeper, Life)>, RemoteError> {
+    match Keeper::find(&config.state_dir)? {
+        Found::Nobody => {}
+        Found::Stranger(keeper, why) => {
+            keeper.kill_rest();
+            tell(Notice::Stranger(why));
+        }
+        Found::Keeper(keeper, life) => {
+            let idle = life.units.is_empty() && life.results == 0;
+            let same = life.devices == config.devices && keeper.version == env!("CARGO_PKG_VERSION");
+            if life.agent == config.agent && (same || !idle) {
+                return Ok(Some((keeper, life)));
+            }
+            keeper.end();
+        }
+    }
+    Ok(None)
+}
+
+/// Starts a keeper, under a new session.
+fn start(config: &RemoteConfig) -> Result<(Keeper, SessionId), RemoteError> {
+    let RemoteConfig { agent, host, devices, state_dir, keeper: (program, args) } = config;
+    let mut session = SessionId(0);
+    config.state(|| {
+        session = next_session(state_dir)?;
+        Ok(())
+    })?;
     let setup = Setup {
         agent: *agent,
-        session: *session,
+        session,
         host: host.clone(),
         devices: devices.clone(),
         threads: None,
@@ -140,145 +259,204 @@ pub fn run<S: AsRef<OsStr>>(
         area_dir: state_dir.to_string_lossy().into_owned(),
         minds_lease: true,
     };
-    let mut child = AgentProcess::spawn(program, args, setup)?;
-    let (done, inbox) = channel();
-    let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
-    let bell = Arc::new(bell);
-    let mail = Mail { done, bell: Arc::clone(&bell) };
-    let mut senders = Senders::new(client.clone(), mail.clone());
-    let mut relay = Relay::new(runs);
-    let ended = go_on(&mut child, &mut senders, &mut relay, &inbox, &bell, stop, tell, &mail, client);
-    let killed = child.kill_rest();
-    if ended.is_ok() && killed.is_ok() {
-        // Nothing runs any more, so the lab need not wait for the lease to end.
-        let _unheard = client.say_goodbye(*agent, *session);
-    }
-    ended
+    Ok((Keeper::start(program, args, state_dir, setup)?, session))
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the loop of `run`, apart so that what it started is ended once"
-)]
-fn go_on(
-    child: &mut AgentProcess,
-    senders: &mut Senders,
-    relay: &mut Relay,
-    inbox: &Receiver<Done>,
-    bell: &OwnedFd,
-    stop: BorrowedFd<'_>,
-    tell: &mut dyn FnMut(Notice),
-    mail: &Mail,
-    client: &Client,
-) -> Result<(), RemoteError> {
-    let mut connected = match client.about() {
-        Ok(_) => {
-            tell(Notice::Connected);
-            true
+/// A session that is newer than all before, also where the clock was set back.
+fn next_session(state_dir: &Path) -> io::Result<SessionId> {
+    let path = state_dir.join("session");
+    let last = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let next = Clock::start().now().0.max(last.unwrap_or(0) + 1);
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    writeln!(file, "{next}").and_then(|()| file.sync_all())?;
+    std::fs::rename(new, path)?;
+    Ok(SessionId(next))
+}
+
+/// Asks on a thread of its own: what runs is looked after meanwhile.
+fn ask_who_is_there(client: &Client, mail: &Mail) -> io::Result<()> {
+    let (client, mail) = (client.clone(), mail.clone());
+    let work = move || mail.send(Done::About(client.about().map(drop)));
+    std::thread::Builder::new().name("about".into()).spawn(work).map(drop)
+}
+
+impl RemoteConfig {
+    /// Does something with the agent's directory.
+    fn state(&self, doing: impl FnOnce() -> io::Result<()>) -> Result<(), RemoteError> {
+        doing().map_err(|source| RemoteError::State { dir: self.state_dir.clone(), source })
+    }
+}
+
+/// An agent, whichever keeper it speaks with.
+struct Agent<'a> {
+    client: &'a Client,
+    stops: Stops<'a>,
+    relay: Relay,
+    bring: Sender<OutputFile>,
+    mail: Mail,
+    inbox: Receiver<Done>,
+    /// Whether the server answers; `None` before that is known.
+    connected: Option<bool>,
+    tell: &'a mut dyn FnMut(Notice),
+}
+
+impl Agent<'_> {
+    /// Between a keeper and the server, until that is over. `replace`: another keeper is to take its place as
+    /// soon as it has nothing.
+    fn speak(&mut self, keeper: &mut Keeper, session: SessionId, replace: bool) -> Result<Over, RemoteError> {
+        let mut senders = Senders::new(self.client.clone(), self.mail.clone());
+        // The keeper ends what it runs before the lease does; one that hangs cannot, so it is ended.
+        let (mut heard, mut asked, mut silence_max) = (Instant::now(), false, None::<Duration>);
+        let (mut is_idle, mut passed) = (false, 0);
+        if let Err(e) = keeper.link.ask() {
+            return Ok(Over::Lost(e.to_string()));
         }
-        // It may come up later.
-        Err(e) if e.may_pass() => {
-            tell(Notice::Lost(e.to_string()));
-            false
-        }
-        Err(e) => return Err(RemoteError::Refused(e)),
-    };
-    // The agent process ends what it runs before the lease does; one that hangs cannot, so it is ended.
-    let (mut heard, mut asked, mut silence_max) = (Instant::now(), false, None::<Duration>);
-    loop {
-        let patience = silence_max.map(|max| heard + if asked { max } else { max / 2 });
-        let next = senders.next_try().into_iter().chain(patience).min();
-        let wait = next.map(|at| at.saturating_duration_since(Instant::now()));
-        if wait_for(child, bell, stop, wait)? {
-            return Ok(());
-        }
-        child.flush()?;
-        for exchange in child.receive()? {
-            (heard, asked) = (Instant::now(), false);
-            let (exchange, outputs) = relay.outward(exchange);
-            senders.send(exchange, outputs);
-        }
-        if child.has_ended() {
-            return Err(RemoteError::ChildEnded);
-        }
-        // Looked at after what it said meanwhile was read: this process may have been held up itself.
-        if let Some(max) = silence_max {
-            if heard.elapsed() >= max && asked {
-                child.kill()?;
-                return Err(RemoteError::ChildSilent(max));
+        loop {
+            let patience = silence_max.map(|max| heard + if asked { max } else { max / 2 });
+            let still_there = (self.relay.withholds() && !asked).then(|| heard + STILL_THERE);
+            let next = senders.next_try().into_iter().chain(patience).chain(still_there).min();
+            let wait = next.map(|at| at.saturating_duration_since(Instant::now()));
+            match self.wait(keeper, wait)? {
+                Some(Over::Leave) if is_idle => return Ok(Over::End),
+                Some(Over::Leave) => {
+                    (self.tell)(Notice::Left);
+                    return Ok(Over::Leave);
+                }
+                Some(over) => return Ok(over),
+                None => {}
+            }
+            let said = match keeper.link.flush().and_then(|()| keeper.link.receive()) {
+                Ok(said) => said,
+                Err(e) => return Ok(Over::Lost(e.to_string())),
+            };
+            for exchange in said {
+                (heard, asked) = (Instant::now(), false);
+                is_idle = exchange.holding.is_empty() && exchange.finished.is_empty();
+                if is_idle && replace && exchange.heard >= passed {
+                    return Ok(Over::Drained);
+                }
+                let (exchange, files) = self.relay.outward(exchange);
+                for file in files {
+                    // The thread lives as long as this end of the channel.
+                    let _given = self.bring.send(file);
+                }
+                senders.send(exchange);
+            }
+            if keeper.link.has_ended() {
+                if keeper.is_dead() {
+                    return Ok(Over::Lost("it ended unexpectedly".to_owned()));
+                }
+                return Ok(Over::Lost("it ended the conversation".to_owned()));
+            }
+            // Looked at after what it said meanwhile was read: this process may have been held up itself.
+            if let Some(max) = silence_max
+                && heard.elapsed() >= max
+                && asked
+            {
+                return Ok(Over::Lost(format!("it said nothing for {} s", max.as_secs())));
             }
             // One that is well may have nothing to say while it waits for an answer.
-            if heard.elapsed() >= max / 2 && !asked {
-                asked = true;
-                child.ask()?;
-            }
-        }
-        for done in inbox.try_iter() {
-            match done {
-                Done::Fetched(run, result) => {
-                    tell(Notice::Fetched(run, result.clone()));
-                    relay.fetched(run, result);
-                    child.ask()?;
-                }
-                Done::Sent(sent) => {
-                    match &sent.answer {
-                        Ok(_) => {
-                            if !std::mem::replace(&mut connected, true) {
-                                tell(Notice::Connected);
+            let overdue = silence_max.is_some_and(|max| heard.elapsed() >= max / 2);
+            let silent = self.relay.withholds() && heard.elapsed() >= STILL_THERE;
+            let mut ask = (overdue || silent) && !asked;
+            asked |= ask;
+            for done in self.inbox.try_iter().collect::<Vec<_>>() {
+                match done {
+                    Done::About(Ok(())) => self.connected(Ok(())),
+                    Done::About(Err(e)) if e.may_pass() => self.connected(Err(&e)),
+                    Done::About(Err(e)) => return Err(RemoteError::Refused(e)),
+                    Done::Fetched(run, result) => {
+                        (self.tell)(Notice::Fetched(run, result.clone()));
+                        self.relay.fetched(run, result);
+                        ask = true;
+                    }
+                    Done::Brought(run, place) => {
+                        self.relay.brought((run, place));
+                        ask = true;
+                    }
+                    // An answer to a keeper that is gone.
+                    Done::Sent(sent) if sent.session != session => {}
+                    Done::Sent(sent) => {
+                        match &sent.answer {
+                            Ok(_) => self.connected(Ok(())),
+                            // It was heard, and the answer lost on its way.
+                            Err(e) if e.code() == Some("stale-exchange") => ask = true,
+                            Err(e) if e.code() == Some("agent-replaced") => {
+                                return Err(RemoteError::Replaced);
                             }
+                            Err(e) if !e.may_pass() => {}
+                            Err(e) => self.connected(Err(e)),
                         }
-                        // It was heard, and the answer lost on its way.
-                        Err(e) if e.code() == Some("stale-exchange") => child.ask()?,
-                        Err(e) if e.code() == Some("agent-replaced") => return Err(RemoteError::Replaced),
-                        Err(e) if !e.may_pass() => {}
-                        Err(e) => {
-                            if std::mem::replace(&mut connected, false) {
-                                tell(Notice::Lost(e.to_string()));
-                            }
+                        let Some(orders) = senders.receive(sent).map_err(RemoteError::Refused)? else {
+                            continue;
+                        };
+                        silence_max = (!orders.lease.is_zero()).then(|| orders.lease * 9 / 10);
+                        let (orders, wanted) = self.relay.inward(orders);
+                        for (run, source) in wanted {
+                            let dir = self.relay.area_dir(run);
+                            source::fetch(self.client.clone(), run, source, dir, self.mail.clone());
+                        }
+                        passed = orders.seq;
+                        if let Err(e) = keeper.link.send(orders) {
+                            return Ok(Over::Lost(e.to_string()));
                         }
                     }
-                    match senders.receive(sent) {
-                        Ok(Some(orders)) => {
-                            silence_max = (!orders.lease.is_zero()).then(|| orders.lease * 9 / 10);
-                            let (orders, wanted) = relay.inward(orders);
-                            for (run, source) in wanted {
-                                source::fetch(client.clone(), run, source, relay.area_dir(run), mail.clone());
-                            }
-                            child.send(orders)?;
-                        }
-                        Ok(None) => {}
-                        Err(e) => return Err(RemoteError::Refused(e)),
-                    }
                 }
             }
+            if ask && let Err(e) = keeper.link.ask() {
+                return Ok(Over::Lost(e.to_string()));
+            }
+            senders.retry();
         }
-        senders.retry();
     }
-}
 
-/// Waits for the agent process, a thread, or the time to try again; whether the agent is to stop.
-fn wait_for(
-    child: &AgentProcess,
-    bell: &OwnedFd,
-    stop: BorrowedFd<'_>,
-    wait: Option<Duration>,
-) -> Result<bool, RemoteError> {
-    let Some(socket) = child.fd() else { return Err(RemoteError::ChildEnded) };
-    let mut wanted = PollFlags::IN;
-    if child.wants_write() {
-        wanted |= PollFlags::OUT;
+    /// The server answers, or why it does not; told when that changes.
+    fn connected(&mut self, now: Result<(), &ClientError>) {
+        if self.connected.replace(now.is_ok()) != Some(now.is_ok()) {
+            (self.tell)(match now {
+                Ok(()) => Notice::Connected,
+                Err(e) => Notice::Lost(e.to_string()),
+            });
+        }
     }
-    let mut fds =
-        [PollFd::new(&socket, wanted), PollFd::new(bell, PollFlags::IN), PollFd::new(&stop, PollFlags::IN)];
-    let timeout = wait.map(|w| Timespec { tv_sec: w.as_secs() as i64, tv_nsec: w.subsec_nanos().into() });
-    match poll(&mut fds, timeout.as_ref()) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(e) => return Err(RemoteError::Start(e.into())),
+
+    /// Waits for the keeper, a thread, or the time to try again; how this agent is to end, if it is.
+    fn wait(&self, keeper: &Keeper, wait: Option<Duration>) -> Result<Option<Over>, RemoteError> {
+        let Some(socket) = keeper.link.fd() else { return Ok(None) };
+        let wanted = if keeper.link.wants_write() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        self.poll(&mut [PollFd::from_borrowed_fd(socket, wanted)], wait)
     }
-    if !fds[1].revents().is_empty() {
-        let mut count = [0u8; 8];
-        // Nothing there: it was woken by something else too.
-        let _count = rustix::io::read(bell, &mut count);
+
+    /// Waits for so long, and whether this agent was told to end meanwhile.
+    fn rests(&self, long: Duration) -> bool {
+        let end = Instant::now() + long;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.poll(&mut [], Some(left)) {
+                Ok(None) if left.is_zero() => return false,
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => return true,
+            }
+        }
     }
-    Ok(!fds[2].revents().is_empty())
+
+    fn poll(&self, more: &mut [PollFd<'_>], wait: Option<Duration>) -> Result<Option<Over>, RemoteError> {
+        let others = [self.mail.bell.as_fd(), self.stops.end, self.stops.leave];
+        let mut fds: Vec<PollFd<'_>> =
+            others.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        fds.extend(more.iter().cloned());
+        let timeout = wait.map(|w| Timespec { tv_sec: w.as_secs() as i64, tv_nsec: w.subsec_nanos().into() });
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(RemoteError::Start(e.into())),
+        }
+        let [bell, end, leave] = [0, 1, 2].map(|at: usize| !fds[at].revents().is_empty());
+        if bell {
+            let mut count = [0u8; 8];
+            // Nothing there: it was woken by something else too.
+            let _count = rustix::io::read(&self.mail.bell, &mut count);
+        }
+        Ok(if end { Some(Over::End) } else { leave.then_some(Over::Leave) })
+    }
 }

@@ -1,17 +1,20 @@
-//! What passes between the agent process and the server is changed in two places.
+//! What passes between the keeper and the server is changed in three places.
 //!
 //! * A run whose area is packed needs it unpacked first. Until that is done its units are held here: the
-//!   server is told that they are held, the agent process does not know of them. Then they are let go, the
+//!   server is told that they are held, the keeper does not know of them. Then they are let go, the
 //!   server sees that nobody holds them and sends them again, and they pass.
 //! * Directories are this host's: the lab knows where an area was packed, not where it was unpacked.
+//! * A result whose output is a file is told when the server has the file, and until then its unit runs, as far
+//!   as the server knows. Results are acknowledged in order, so those behind it wait too; all else is told.
 //!
 //! A value: fetching is somebody else's.
 
-use super::sender::OutputFile;
+use super::bring::OutputFile;
 use muster_core::attempt::Output;
 use muster_core::digest::Digest;
-use muster_core::exchange::{AttemptEnd, Exchange, Held, HeldPhase, Orders, RunContext};
+use muster_core::exchange::{AttemptEnd, Exchange, Finished, Held, HeldPhase, Orders, RunContext};
 use muster_core::id::{LeaseId, RunId, UnitId};
+use muster_core::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,13 +27,17 @@ pub(super) struct Relay {
     /// Where runs have their directories.
     root: PathBuf,
     runs: BTreeMap<RunId, Area>,
-    /// Units the server has given and the agent process has not.
+    /// Units the server has given and the keeper has not.
     kept: BTreeMap<UnitId, (LeaseId, RunId)>,
     /// The run of each unit that was let through and is still held, and the orders it came with: an exchange
     /// said before they were heard does not know of it yet.
     passed: BTreeMap<UnitId, (RunId, u64)>,
     /// Results on their way to the server, by their place in the spool: their run, and the file that goes along.
     bringing: BTreeMap<u64, (RunId, Option<PathBuf>)>,
+    /// Outputs that were asked to be brought, and whether the server has them.
+    outputs: BTreeMap<(RunId, String), bool>,
+    /// Nothing new is let through.
+    drains: bool,
     /// Grows with each order, for knowing which area was used last.
     clock: u64,
 }
@@ -47,15 +54,48 @@ enum State {
 }
 
 impl Relay {
+    /// With the areas that are unpacked under `root`.
     pub(super) fn new(root: PathBuf) -> Self {
-        Self {
+        let mut relay = Self {
             root,
             runs: BTreeMap::new(),
             kept: BTreeMap::new(),
             passed: BTreeMap::new(),
             bringing: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            drains: false,
             clock: 0,
+        };
+        for entry in std::fs::read_dir(&relay.root).into_iter().flatten().flatten() {
+            let run =
+                entry.file_name().to_str().and_then(|name| u128::from_str_radix(name, 16).ok()).map(RunId);
+            // An area gets its name when it is whole.
+            if let Some(run) = run.filter(|run| relay.area_dir(*run).is_dir()) {
+                relay.runs.insert(run, Area { state: State::Ready, used: 0 });
+            }
         }
+        relay
+    }
+
+    /// A keeper that holds these units is spoken with from now on. `drains`: it gets nothing new.
+    pub(super) fn begin(&mut self, units: &[(UnitId, RunId)], drains: bool) {
+        self.kept.clear();
+        self.bringing.clear();
+        self.outputs.clear();
+        self.passed = units.iter().map(|(unit, run)| (*unit, (*run, 0))).collect();
+        self.drains = drains;
+    }
+
+    /// The server has this output, or will never take it.
+    pub(super) fn brought(&mut self, output: (RunId, String)) {
+        if let Some(there) = self.outputs.get_mut(&output) {
+            *there = true;
+        }
+    }
+
+    /// Whether results wait for their outputs to be brought.
+    pub(super) fn withholds(&self) -> bool {
+        self.outputs.values().any(|there| !there)
     }
 
     /// Where a run's area is unpacked.
@@ -64,10 +104,10 @@ impl Relay {
     }
 
     fn run_dir(&self, run: RunId) -> PathBuf {
-        self.root.join(format!("{:032x}", run.0))
+        run_dir(&self.root, run)
     }
 
-    /// From the agent process to the server; with the files that must be there before.
+    /// From the keeper to the server; with the files that are to be brought.
     pub(super) fn outward(&mut self, mut exchange: Exchange) -> (Exchange, Vec<OutputFile>) {
         let holds: BTreeSet<UnitId> = exchange.holding.iter().map(|h| h.unit).collect();
         self.passed.retain(|unit, (_, seq)| holds.contains(unit) || exchange.heard < *seq);
@@ -77,37 +117,46 @@ impl Relay {
             phase: HeldPhase::Queued,
         };
         exchange.holding.extend(self.kept.iter().map(queued));
-        exchange.holding.sort_by_key(|h| h.unit);
-        let (mut outputs, mut bringing) = (Vec::new(), BTreeMap::new());
-        for finished in &exchange.finished {
+        let (mut files, mut bringing, mut told) = (Vec::new(), BTreeMap::new(), exchange.finished.len());
+        for (place, finished) in exchange.finished.iter().enumerate() {
             let run = finished.attempt.run;
-            let file = match &finished.end {
-                AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) => match &result.output {
-                    Output::File { path: place, .. } => Some((place, self.run_dir(run).join(place))),
-                    Output::None | Output::Inline(_) | Output::Segment { .. } => None,
-                },
-                AttemptEnd::NotReached => None,
+            let Some(name) = output_file(finished) else {
+                bringing.insert(finished.spool, (run, None));
+                continue;
             };
-            bringing.insert(finished.spool, (run, file.as_ref().map(|(_, path)| path.clone())));
-            if let Some((place, path)) = file {
-                outputs.push(OutputFile { run, place: place.clone(), path });
+            let path = self.run_dir(run).join(name);
+            bringing.insert(finished.spool, (run, Some(path.clone())));
+            let there = self.outputs.entry((run, name.clone())).or_insert_with(|| {
+                files.push(OutputFile { run, place: name.clone(), path });
+                false
+            });
+            if !*there {
+                told = told.min(place);
             }
         }
+        for finished in exchange.finished.drain(told..) {
+            if !exchange.holding.iter().any(|h| h.unit == finished.unit) {
+                exchange.holding.push(still_running(&finished));
+            }
+        }
+        exchange.holding.sort_by_key(|h| h.unit);
         self.remove_brought(bringing);
-        (exchange, outputs)
+        (exchange, files)
     }
 
     /// What is not said any more has been acknowledged: the server has recorded it, and keeps its file.
     fn remove_brought(&mut self, bringing: BTreeMap<u64, (RunId, Option<PathBuf>)>) {
         let before = std::mem::replace(&mut self.bringing, bringing);
         let now: BTreeSet<&PathBuf> = self.bringing.values().filter_map(|(_, path)| path.as_ref()).collect();
+        let (root, outputs) = (&self.root, &mut self.outputs);
+        outputs.retain(|(run, place), _| now.contains(&run_dir(root, *run).join(place)));
         for path in before.values().filter_map(|(_, path)| path.as_ref()).filter(|path| !now.contains(path)) {
             // What cannot be removed now goes with its run's directory.
             let _left = std::fs::remove_file(path);
         }
     }
 
-    /// From the server to the agent process; with the areas that are to be fetched.
+    /// From the server to the keeper; with the areas that are to be fetched.
     pub(super) fn inward(&mut self, mut orders: Orders) -> (Orders, Vec<(RunId, Digest)>) {
         self.clock += 1;
         let mut wanted = Vec::new();
@@ -131,15 +180,15 @@ impl Relay {
         let leases: BTreeMap<UnitId, (LeaseId, bool)> =
             orders.units.iter().map(|w| (w.unit, (w.lease, w.give_back))).collect();
         self.kept.retain(|unit, (lease, _)| leases.get(unit) == Some(&(*lease, false)));
-        let (runs, kept, passed) = (&self.runs, &mut self.kept, &mut self.passed);
+        let (runs, kept, passed, drains) = (&self.runs, &mut self.kept, &mut self.passed, self.drains);
         orders.new.retain(|unit| {
-            let fetching = runs.get(&unit.run).is_some_and(|a| matches!(a.state, State::Fetching));
-            if !fetching {
+            let waits = drains || runs.get(&unit.run).is_some_and(|a| matches!(a.state, State::Fetching));
+            if !waits {
                 passed.insert(unit.id, (unit.run, orders.seq));
             } else if let Some((lease, false)) = leases.get(&unit.id) {
                 kept.insert(unit.id, (*lease, unit.run));
             }
-            !fetching
+            !waits
         });
         orders.units.retain(|w| !kept.contains_key(&w.unit));
         self.runs.retain(|run, _| !told.contains(run));
@@ -186,6 +235,33 @@ impl Relay {
             let _left = std::fs::remove_dir_all(self.run_dir(*run));
         }
     }
+}
+
+fn run_dir(root: &Path, run: RunId) -> PathBuf {
+    root.join(format!("{:032x}", run.0))
+}
+
+/// The file a result's output is in, as the result names it.
+fn output_file(finished: &Finished) -> Option<&String> {
+    match &finished.end {
+        AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) => match &result.output {
+            Output::File { path, .. } => Some(path),
+            Output::None | Output::Inline(_) | Output::Segment { .. } => None,
+        },
+        AttemptEnd::NotReached => None,
+    }
+}
+
+/// A result that is not told yet, as the server is to see it.
+fn still_running(finished: &Finished) -> Held {
+    let phase = match &finished.end {
+        AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) => {
+            HeldPhase::Running { since: result.started, current: Some(finished.attempt) }
+        }
+        // It stands behind one that ran in the same process.
+        AttemptEnd::NotReached => HeldPhase::Running { since: Time(0), current: None },
+    };
+    Held { unit: finished.unit, lease: finished.lease, phase }
 }
 
 #[cfg(test)]
@@ -334,12 +410,56 @@ mod tests {
         std::fs::write(&path, "output").unwrap();
         let mut said = exchange();
         said.finished = vec![finished("out/0/1-0.frames")];
-        for _ in 0..2 {
-            assert_eq!(relay.outward(said.clone()).1.len(), 1, "it is brought until that is heard of");
-            assert!(path.exists());
+        for files in [1, 0] {
+            let (told, brings) = relay.outward(said.clone());
+            assert_eq!(brings.len(), files, "it is brought once");
+            assert_eq!(
+                (told.finished.len(), told.holding.len()),
+                (0, 1),
+                "it still runs, the server is told"
+            );
+            assert!(path.exists() && relay.withholds());
         }
+        relay.brought((RUN, "out/0/1-0.frames".into()));
+        let (told, brings) = relay.outward(said);
+        assert_eq!((told.finished.len(), told.holding.len(), brings.len()), (1, 0, 0));
+        assert!(path.exists() && !relay.withholds());
         relay.outward(exchange());
         assert!(!path.exists(), "the server has it");
+    }
+
+    #[test]
+    fn a_relay_that_takes_over_knows_the_areas_that_are_there_and_keeps_those_that_are_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = Relay::new(dir.path().to_owned());
+        for run in 1..10 {
+            std::fs::create_dir_all(before.area_dir(RunId(run))).unwrap();
+        }
+        std::fs::create_dir_all(before.run_dir(RunId(20)).join("area.partial")).unwrap();
+        let mut relay = Relay::new(dir.path().to_owned());
+        relay.begin(&[(UnitId(4), RunId(1))], false);
+        let source = Some(Digest([1; 32]));
+        let come = |relay: &mut Relay, run: u128| {
+            let mut orders = orders(&[50], &[50], source);
+            orders.new[0].run = RunId(run);
+            Arc::make_mut(&mut orders.runs[0]).run = RunId(run);
+            relay.inward(orders).1.len()
+        };
+        assert_eq!(come(&mut relay, 20), 1, "half an area is fetched again");
+        assert_eq!(come(&mut relay, 9), 0, "a whole one is not");
+        assert!(relay.area_dir(RunId(1)).exists(), "a test runs in it");
+        assert!(!relay.area_dir(RunId(2)).exists(), "nothing is held of it, and there are many");
+    }
+
+    #[test]
+    fn a_keeper_that_is_to_end_gets_nothing_new() {
+        let mut relay = Relay::new("/state/runs".into());
+        relay.begin(&[(UnitId(1), RUN)], true);
+        let (passed, _) = relay.inward(orders(&[1, 2], &[2], None));
+        assert_eq!(units(&passed), (vec![1], vec![]));
+        let holding = vec![Held { unit: UnitId(1), lease: LeaseId(1), phase: HeldPhase::Queued }];
+        let (said, _) = relay.outward(Exchange { holding, ..exchange() });
+        assert_eq!(said.holding.len(), 2, "and the server need not send it again");
     }
 
     #[test]

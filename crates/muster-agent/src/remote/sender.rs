@@ -6,9 +6,7 @@
 use super::{Done, Mail};
 use muster_api::{Client, ClientError};
 use muster_core::exchange::{Exchange, Orders};
-use muster_core::id::RunId;
-use std::fs::File;
-use std::path::PathBuf;
+use muster_core::id::SessionId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,18 +14,9 @@ use std::time::{Duration, Instant};
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// The file of a long output, to be brought to the server before the result that names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct OutputFile {
-    pub(super) run: RunId,
-    /// As the result names it, relative to the run's directory.
-    pub(super) place: String,
-    /// Where it is on this host.
-    pub(super) path: PathBuf,
-}
-
 /// An exchange that was sent, and what came of it.
 pub(super) struct Sent {
+    pub(super) session: SessionId,
     seq: u64,
     pub(super) answer: Result<Option<Orders>, ClientError>,
 }
@@ -36,7 +25,7 @@ pub(super) struct Senders {
     client: Client,
     mail: Mail,
     /// The newest exchange.
-    newest: Option<Arc<(Exchange, Vec<OutputFile>)>>,
+    newest: Option<Arc<Exchange>>,
     /// When it is sent again, because it failed.
     again: Option<Instant>,
     pause: Duration,
@@ -48,8 +37,8 @@ impl Senders {
     }
 
     /// Sends this one. While the server does not answer, it waits its turn.
-    pub(super) fn send(&mut self, exchange: Exchange, outputs: Vec<OutputFile>) {
-        self.newest = Some(Arc::new((exchange, outputs)));
+    pub(super) fn send(&mut self, exchange: Exchange) {
+        self.newest = Some(Arc::new(exchange));
         if self.again.is_none() {
             self.start();
         }
@@ -73,7 +62,7 @@ impl Senders {
     /// # Errors
     /// The server refuses it for good.
     pub(super) fn receive(&mut self, sent: Sent) -> Result<Option<Orders>, ClientError> {
-        let is_newest = self.newest.as_ref().is_some_and(|n| n.0.seq == sent.seq);
+        let is_newest = self.newest.as_ref().is_some_and(|n| n.seq == sent.seq);
         match sent.answer {
             Ok(orders) => {
                 self.pause = PAUSE_MIN;
@@ -95,36 +84,14 @@ impl Senders {
 
     fn start(&mut self) {
         let Some(newest) = self.newest.clone() else { return };
-        let (client, mail, seq) = (self.client.clone(), self.mail.clone(), newest.0.seq);
+        let (client, mail) = (self.client.clone(), self.mail.clone());
         let work = move || {
-            let answer = deliver(&client, &newest.0, &newest.1);
-            mail.send(Done::Sent(Sent { seq, answer }));
+            let answer = client.exchange(&newest);
+            mail.send(Done::Sent(Sent { session: newest.session, seq: newest.seq, answer }));
         };
         if std::thread::Builder::new().name("exchange".into()).stack_size(256 << 10).spawn(work).is_err() {
             // The system is out of threads: that may pass.
             self.again = Some(Instant::now() + self.pause);
         }
     }
-}
-
-/// Brings what the results need, then the exchange.
-fn deliver(
-    client: &Client,
-    exchange: &Exchange,
-    outputs: &[OutputFile],
-) -> Result<Option<Orders>, ClientError> {
-    for OutputFile { run, place, path } in outputs {
-        // A file that is gone was brought before, with an exchange whose answer was lost, or cannot be had: the
-        // record then says that the output is missing, and the verdict stands.
-        let Ok(file) = File::open(path) else { continue };
-        let Ok(len) = file.metadata().map(|m| m.len()) else { continue };
-        match client.put_output(*run, place, &file, len) {
-            Ok(()) => {}
-            Err(e) if e.may_pass() => return Err(e),
-            // The server will never take it (it does not know the run, or it is too long). That is no reason to
-            // lose the verdict, nor all else that runs here.
-            Err(_) => {}
-        }
-    }
-    client.exchange(exchange)
 }

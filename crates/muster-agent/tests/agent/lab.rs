@@ -182,7 +182,7 @@ impl Lab {
 
     /// Hears what there is and answers, as a lab would.
     fn turn(&mut self) {
-        for exchange in self.agent.receive().unwrap() {
+        for exchange in self.agent.link.receive().unwrap() {
             for finished in &exchange.finished {
                 if finished.spool > self.acked {
                     self.acked = finished.spool;
@@ -218,24 +218,24 @@ impl Lab {
                 lease: Duration::ZERO,
             };
             self.last = Some(exchange);
-            self.agent.send(orders).unwrap();
+            self.agent.link.send(orders).unwrap();
         }
     }
 
     fn wait(&mut self) {
         let mut wanted = PollFlags::IN;
-        if self.agent.wants_write() {
+        if self.agent.link.wants_write() {
             wanted |= PollFlags::OUT;
         }
-        let fd = self.agent.fd().unwrap();
+        let fd = self.agent.link.fd().unwrap();
         poll(&mut [PollFd::new(&fd, wanted)], None).unwrap();
-        self.agent.flush().unwrap();
+        self.agent.link.flush().unwrap();
     }
 
     /// Goes on until this holds. Panics if the agent ends before.
     pub(crate) fn until(&mut self, holds: impl Fn(&Self) -> bool) {
         while !holds(self) {
-            assert!(!self.agent.has_ended(), "the agent has ended");
+            assert!(!self.agent.link.has_ended(), "the agent has ended");
             self.wait();
             self.turn();
         }

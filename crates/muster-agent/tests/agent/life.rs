@@ -46,8 +46,8 @@ fn an_agent_that_is_killed_is_noticed_and_its_tests_die_with_it() {
         rustix::process::Signal::KILL,
     )
     .unwrap();
-    while !lab.agent.has_ended() {
-        drop(lab.agent.receive().unwrap());
+    while !lab.agent.link.has_ended() {
+        drop(lab.agent.link.receive().unwrap());
     }
     eventually(|| !pids.iter().any(|pid| is_alive(*pid)));
     assert_eq!(lab.agent.end().unwrap().signal(), Some(9));
@@ -91,8 +91,8 @@ fn a_program_that_is_no_agent_is_told_from_one() {
     let args = ["-c", "exec cat <&0 >&0"];
     let mut agent = AgentProcess::spawn("/bin/sh".as_ref(), &args, setup("/".as_ref(), 1)).unwrap();
     let error = loop {
-        match agent.receive() {
-            Ok(said) => assert!(said.is_empty() && !agent.has_ended()),
+        match agent.link.receive() {
+            Ok(said) => assert!(said.is_empty() && !agent.link.has_ended()),
             Err(error) => break error,
         }
     };

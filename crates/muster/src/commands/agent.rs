@@ -4,16 +4,18 @@ use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::agent::AGENT_COMMAND;
 use crate::local::area::{cores, hostname};
-use crate::local::session::now;
 use crate::local::signals::Signals;
 use crate::remote::client;
 use crate::settings::state_dir;
 use clap::Args;
-use muster_agent::remote::{Notice, RemoteConfig, RemoteError};
+use muster_agent::process::{Found, Keeper};
+use muster_agent::remote::{Notice, RemoteConfig, RemoteError, Stops};
+use muster_api::Client;
 use muster_core::exchange::{DeviceOffer, Labels};
-use muster_core::id::{AgentId, SessionId};
+use muster_core::id::AgentId;
 use muster_core::outcome::ExitCode;
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::Write as _;
 use std::num::NonZeroU32;
@@ -30,7 +32,11 @@ Examples:
                                               --device board-2:kind=board,address=sut://10.0.0.8
 
 Every device has the labels `os`, `arch`, `host` and `cores` of this host. Tests find the label `address` of
-their device in MUSTER_DEVICE_ADDRESS.")]
+their device in MUSTER_DEVICE_ADDRESS.
+
+What runs is kept by a process of its own and outlives the agent: an agent that is killed, or ended with
+SIGTERM as a service manager does to restart it, is to be started again with the same --state within the
+lease, and goes on with it. Ctrl-C, and `muster agent --stop`, end the agent with everything it runs.")]
 pub(crate) struct AgentArgs {
     /// Slots of this host: as many tests run at once [default: one a core, none where devices are named]
     #[arg(long, value_name = "N", conflicts_with = "devices")]
@@ -44,6 +50,9 @@ pub(crate) struct AgentArgs {
     /// Where it keeps what it fetches, and its identity; one agent each [default: $XDG_STATE_HOME/muster/agent]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// End the agent of this --state with everything it runs, or what one that was killed left running
+    #[arg(long, conflicts_with_all = ["slots", "devices", "labels"])]
+    stop: bool,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -69,48 +78,106 @@ fn device(text: &str) -> Result<DeviceOffer, String> {
 
 /// Runs until it is told to end.
 pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let AgentArgs { slots, devices, labels, state } = args;
-    let Some(server) = &context.server else {
-        return Err(Complaint::usage("an agent needs a server")
-            .hint("name it with `--server http://HOST:PORT`; `muster server` starts one")
-            .into());
-    };
-    let client = client(server)?;
+    let AgentArgs { slots, devices, labels, state, stop } = args;
     let state_dir = match state {
         Some(dir) => context.dir.join(dir),
         None => state_dir("agent")?,
     };
+    let server = context.server.as_ref().map(|s| Ok::<_, anyhow::Error>((s, client(s)?))).transpose()?;
+    if stop {
+        return end(&state_dir, server.map(|(_, client)| client), context);
+    }
+    let Some((server, client)) = server else {
+        return Err(Complaint::usage("an agent needs a server")
+            .hint("name it with `--server http://HOST:PORT`; `muster server` starts one")
+            .into());
+    };
     let (agent, lock) = identity(&state_dir)?;
     let devices = offers(devices, slots, &labels)?;
-    let config = RemoteConfig { agent, session: SessionId(now().0), host: hostname(), devices, state_dir };
     let exe = std::env::current_exe()
         .map_err(|e| Complaint::lab("cannot find this program's own file to start the agent").because(e))?;
-    let signals = Signals::any()?;
+    let keeper = (exe, vec![AGENT_COMMAND.into()]);
+    let config = RemoteConfig { agent, host: hostname(), devices, state_dir, keeper };
+    let signals = Signals::catch()?;
+    let [end, leave] = signals.streams().map(|s| s.as_fd());
     let mut say = |notice: Notice| {
         let text = match notice {
             Notice::Connected => format!("connected to {server} with {}", counted(config.devices.len())),
             Notice::Lost(why) => format!("{why}; what runs goes on, and is told when the server is back"),
+            Notice::TakenOver(units, results, replace) => {
+                let then =
+                    if replace { "; when that has ended it begins anew, as it is set up now" } else { "" };
+                format!("goes on with what runs here ({units} under way, {results} to be told){then}")
+            }
+            Notice::Stranger(why) => format!("what an earlier agent left running was killed: {why}"),
+            Notice::KeeperLost(why) => {
+                format!("the process that runs the tests is gone ({why}); another takes its place")
+            }
+            Notice::Left => format!(
+                "what runs goes on until the lease is about to end; start the agent again, or end it with \
+                 `{} agent --stop --state {}`",
+                context.program(),
+                config.state_dir.display()
+            ),
             Notice::Fetched(_, Ok(())) => return,
             Notice::Fetched(_, Err(why)) => format!("an area cannot be had: {why}"),
         };
         // Whoever started it may have gone away.
         drop(writeln!(context.stderr(), "{text}"));
     };
-    let ended =
-        muster_agent::remote::run(&config, &client, &exe, &[AGENT_COMMAND], signals.as_fd(), &mut say);
+    let ended = muster_agent::remote::run(&config, &client, Stops { end, leave }, &mut say);
     drop(lock);
     ended.map(|()| ExitCode::Passed).map_err(|error| {
         let hint = match &error {
             RemoteError::Replaced => "give each agent on this host its own `--state DIR`",
-            RemoteError::Child(_)
-            | RemoteError::ChildEnded
-            | RemoteError::ChildSilent(_)
-            | RemoteError::Start(_) => "what it ran is given to others; start it again",
+            RemoteError::Keeper(_) | RemoteError::Start(_) => {
+                "what it ran is given to others; start it again"
+            }
             RemoteError::Refused(_) => "is the server of a version that knows this agent's?",
             RemoteError::State { .. } => "choose another directory with `--state DIR`",
         };
         Complaint::lab("the agent has ended").because(error).hint(hint).into()
     })
+}
+
+/// Ends the agent of a directory, and what it runs or has left running.
+fn end(state_dir: &Path, client: Option<Client>, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let mut found = false;
+    let path = state_dir.join("agent-id");
+    if let Ok(file) = File::options().read(true).write(true).open(&path)
+        && flock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
+    {
+        found = true;
+        let text = std::fs::read_to_string(state_dir.join("agent-pid")).unwrap_or_default();
+        let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) else {
+            return Err(Complaint::lab("the agent that runs there does not say which process it is").into());
+        };
+        // As by Ctrl-C. It may be ending already.
+        let _told = kill_process(pid, Signal::INT);
+        flock(&file, FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
+    }
+    let unusable = |e| Complaint::lab("what is left of the agent cannot be looked for").because(e);
+    if !state_dir.is_dir() {
+        return Err(Complaint::usage(format!("there is no agent in `{}`", state_dir.display())).into());
+    }
+    match Keeper::find(state_dir).map_err(unusable)? {
+        Found::Keeper(keeper, life) => {
+            found = true;
+            keeper.end();
+            if let Some(client) = client {
+                // The lab finds out by itself, later.
+                let _unheard = client.say_goodbye(life.agent, life.session);
+            }
+        }
+        Found::Stranger(keeper, _) => {
+            found = true;
+            keeper.kill_rest();
+        }
+        Found::Nobody => {}
+    }
+    let said = if found { "ended" } else { "nothing runs" };
+    writeln!(context.stdout(), "{said}")?;
+    Ok(ExitCode::Passed)
 }
 
 fn counted(devices: usize) -> String {
@@ -132,6 +199,7 @@ fn identity(dir: &Path) -> Result<(AgentId, File), anyhow::Error> {
             .hint("give each agent on this host its own `--state DIR`")
             .into());
     }
+    std::fs::write(dir.join("agent-pid"), format!("{}\n", std::process::id())).map_err(unusable)?;
     let text = std::fs::read_to_string(&path).map_err(unusable)?;
     if let Ok(id) = text.trim().parse() {
         return Ok((AgentId(id), file));

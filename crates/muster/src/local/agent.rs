@@ -2,12 +2,14 @@
 
 use super::area::hostname;
 use super::session::now;
+use super::signals::Signals;
 use crate::error::Complaint;
 use muster_agent::process::{AgentProcess, ChildError, Setup};
 use muster_core::exchange::DeviceOffer;
 use muster_core::id::{AgentId, SessionId};
 use muster_core::lab::{Gone, Input};
 use muster_core::outcome::ExitCode;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::ExitStatus;
 
@@ -28,14 +30,20 @@ pub(crate) struct Agent {
     replaced: u32,
 }
 
-/// Is the agent process, until the one that started it ends.
+/// Is the agent process: until the one that started it ends, or, where a directory is given, the keeper of
+/// that agent's attempts.
 ///
 /// # Errors
-/// Standard input is no connection, or what comes over it cannot be understood.
+/// Standard input is no connection, what comes over it cannot be understood, or the directory cannot be used.
 pub(crate) fn be_agent() -> Result<ExitCode, anyhow::Error> {
-    let socket = muster_agent::process::socket_from_stdin()?;
     let env = muster_agent::tasks::inherited(std::env::vars_os());
-    muster_agent::process::run(socket, env)?;
+    match std::env::args_os().nth(2) {
+        Some(state_dir) => {
+            let stop = Signals::terminate()?;
+            muster_agent::process::keep(Path::new(&state_dir), env, stop.as_fd())?;
+        }
+        None => muster_agent::process::run(muster_agent::process::socket_from_stdin()?, env)?,
+    }
     Ok(ExitCode::Passed)
 }
 

@@ -102,15 +102,15 @@ fn ask(record: muster_core::change::RunRecord, area: &Area, jobs: u32) -> Result
     loop {
         let turn = shell.turn(now(), inputs.drain(..))?;
         for (_, orders) in turn.orders {
-            agent.send(*orders)?;
+            agent.link.send(*orders)?;
         }
         if shell.is_over(id) {
             break;
         }
         session::wait_for(&agent, Duration::from_millis(100))?;
-        agent.flush()?;
-        inputs.extend(agent.receive()?.into_iter().map(|e| Input::Exchange(Box::new(e))));
-        if agent.has_ended() {
+        agent.link.flush()?;
+        inputs.extend(agent.link.receive()?.into_iter().map(|e| Input::Exchange(Box::new(e))));
+        if agent.link.has_ended() {
             return Err(Complaint::lab("the agent process ended unexpectedly").into());
         }
     }

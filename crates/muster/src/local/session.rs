@@ -190,7 +190,7 @@ impl Session<'_> {
                 return Ok(());
             }
             // Only now: what it said before it ended is recorded, whatever comes of the next.
-            if self.agent.process.has_ended() {
+            if self.agent.process.link.has_ended() {
                 let how = self.agent.replace()?;
                 self.watcher.agent_lost(how);
             }
@@ -208,6 +208,7 @@ impl Session<'_> {
         for (_, orders) in turn.orders {
             self.agent
                 .process
+                .link
                 .send(*orders)
                 .map_err(|e| Complaint::lab("the agent cannot be told what to do").because(e))?;
         }
@@ -235,13 +236,13 @@ impl Session<'_> {
             inputs.push(Input::StopRun { run: self.run, reason: reason.to_owned(), kill });
         }
         let agent = &mut self.agent.process;
-        let heard = agent.flush().and_then(|()| agent.receive()).map_err(|e| {
+        let heard = agent.link.flush().and_then(|()| agent.link.receive()).map_err(|e| {
             Complaint::lab("the agent cannot be spoken with")
                 .because(e)
                 .hint("what had ended is recorded: `muster resume` goes on from there")
         })?;
         inputs.extend(heard.into_iter().map(|e| Input::Exchange(Box::new(e))));
-        if agent.has_ended() {
+        if agent.link.has_ended() {
             inputs.push(self.agent.gone());
         }
         Ok(())
@@ -269,8 +270,8 @@ pub(crate) fn wait_for(agent: &AgentProcess, at_most: Duration) -> Result<(), an
 
 fn poll_all(agent: &AgentProcess, others: &[&UnixStream], at_most: Duration) -> Result<(), anyhow::Error> {
     let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };
-    let interest = if agent.wants_write() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-    let fd = agent.fd().expect("the agent is ended only after the loop");
+    let interest = if agent.link.wants_write() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+    let fd = agent.link.fd().expect("the agent is ended only after the loop");
     let mut fds = vec![PollFd::new(&fd, interest)];
     fds.extend(others.iter().map(|s| PollFd::new(*s, PollFlags::IN)));
     match poll(&mut fds, Some(&timeout)) {

@@ -42,6 +42,16 @@ impl Signals {
         both().map_err(|e| Complaint::lab("cannot catch signals").because(e).into())
     }
 
+    /// Only the one that asks a process to end, whatever becomes of its terminal.
+    pub(crate) fn terminate() -> Result<UnixStream, anyhow::Error> {
+        let both = || -> std::io::Result<UnixStream> {
+            let (read, write) = UnixStream::pair()?;
+            signal_hook::low_level::pipe::register(SIGTERM, write)?;
+            Ok(read)
+        };
+        both().map_err(|e| Complaint::lab("cannot catch signals").because(e).into())
+    }
+
     /// What can be read when there is one.
     pub(crate) fn streams(&self) -> [&UnixStream; 2] {
         [&self.interrupt, &self.terminate]

@@ -60,6 +60,13 @@ impl<'a> Lab<'a> {
         agent.wait().unwrap();
     }
 
+    /// Kills an agent with the keeper of what it runs, as a power cut does.
+    fn kill_agent_and_keeper(&mut self, id: u32) {
+        let keeper = keeper_of(id);
+        self.kill_agent(id);
+        signal("-KILL", keeper);
+    }
+
     /// `muster --server … ARGS`.
     fn command(&self, args: &[&str]) -> Command {
         let mut command = self.env.command(args);
@@ -117,6 +124,22 @@ fn items(env: &TestEnv, report: &str) -> BTreeMap<String, (String, usize, String
 fn lines(path: &std::path::Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
+}
+
+/// The keeper that an agent has started.
+fn keeper_of(agent: u32) -> u32 {
+    let children = std::fs::read_to_string(format!("/proc/{agent}/task/{agent}/children")).unwrap();
+    children.split_whitespace().next().expect("the keeper of its attempts").parse().unwrap()
+}
+
+/// Whether a process is there and not dead; who adopts those that are left may never look after them.
+fn lives(process: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}
+
+fn signal(name: &str, process: u32) {
+    assert!(Command::new("kill").args([name, &process.to_string()]).status().unwrap().success());
 }
 
 fn processes_with(cookie: &str) -> usize {
@@ -437,15 +460,66 @@ fn the_work_of_an_agent_that_was_killed_is_done_by_another() {
     let args = ["run", "--progress", "quiet", "--report", "json:out.json"];
     let run = lab.command(&args).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(500));
-    lab.kill_agent(first);
+    lab.kill_agent_and_keeper(first);
     let said = run.wait_with_output().unwrap();
     assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
     let items = items(&env, "out.json");
     assert_eq!(items.len(), 40);
     assert!(items.values().all(|(verdict, _, _)| verdict == "pass"), "{items:?}");
+    // What fled from its tests is found by the next agent on the host.
+    lab.start_agent("one", &["--slots", "2"]);
     while processes_with(&cookie) > 0 {
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn what_runs_goes_on_when_the_agent_is_killed_and_is_told_by_the_next_one() {
+    let env = TestEnv::new();
+    let dir = env.home().join("ran");
+    std::fs::create_dir_all(&dir).unwrap();
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"demo\"\n[test.work]\n\
+             run = \"echo $MUSTER_ITEM >> {0}/$MUSTER_ITEM; seq 20000; while [ ! -e {0}/go ]; do sleep 0.05; done; seq 20000\"\n\
+             items = [\"a\", \"b\"]\n",
+            dir.display()
+        ),
+    );
+    let mut lab = Lab::start(&env);
+    let first = lab.start_agent("one", &["--slots", "2"]);
+    let run = lab.command(&["run", "--progress", "quiet", "--report", "json:out.json"]).spawn().unwrap();
+    while !(dir.join("a").exists() && dir.join("b").exists()) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let keeper = keeper_of(first);
+    lab.kill_agent(first);
+    let second = lab.start_agent("one", &["--slots", "2"]);
+    assert!(lives(keeper), "it goes on");
+    // As a service manager ends it for a new version.
+    signal("-TERM", second);
+    let ended = lab.agents.iter_mut().find(|a| a.id() == second).unwrap().wait().unwrap();
+    assert!(ended.success());
+    std::fs::write(dir.join("go"), "").unwrap();
+    // Its results wait.
+    std::thread::sleep(Duration::from_millis(200));
+    lab.start_agent("one", &["--slots", "2"]);
+    let said = run.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
+    let items = items(&env, "out.json");
+    assert!(items.values().all(|(verdict, attempts, _)| verdict == "pass" && *attempts == 1), "{items:?}");
+    assert_eq!(lines(&dir.join("a")).len() + lines(&dir.join("b")).len(), 2, "nothing ran twice");
+    let log = env.tell(&lab.command(&["log", "work/a"]).output().unwrap());
+    let numbers: Vec<u32> = log.lines().filter_map(|l| l.parse().ok()).collect();
+    let whole: Vec<u32> = (1..=20_000).chain(1..=20_000).collect();
+    assert!(numbers == whole, "{} lines without a gap", numbers.len());
+    // What nobody uses any more is ended by hand.
+    let state = env.home().join("one").display().to_string();
+    let said = env.run(&["agent", "--stop", "--state", &state]);
+    assert_eq!(said, "ended\n--- exit 0\n");
+    assert!(!lives(keeper));
+    assert_eq!(env.run(&["agent", "--stop", "--state", &state]), "nothing runs\n--- exit 0\n");
 }
 
 #[test]
@@ -466,13 +540,12 @@ fn what_an_agent_process_that_hangs_was_running_is_ended_before_another_runs_it(
     while !std::path::Path::new(&pid).exists() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap();
-    let process = children.split_whitespace().next().expect("the agent process");
-    assert!(Command::new("kill").args(["-STOP", process]).status().unwrap().success());
+    let process = keeper_of(first);
+    signal("-STOP", process);
     lab.start_agent("two", &["--slots", "1"]);
     let said = run.wait_with_output().unwrap();
     assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
-    assert!(!std::path::Path::new(&format!("/proc/{process}")).exists(), "the agent has ended it");
+    assert!(!lives(process), "the agent has ended it");
 }
 
 #[test]
@@ -489,11 +562,10 @@ fn an_agent_outlives_a_server_that_stands_still_for_longer_than_a_lease() {
     while !started.exists() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let server = lab.server.as_ref().unwrap().id().to_string();
-    let signal = |name: &str| assert!(Command::new("kill").args([name, &server]).status().unwrap().success());
-    signal("-STOP");
+    let server = lab.server.as_ref().unwrap().id();
+    signal("-STOP", server);
     std::thread::sleep(Duration::from_secs(6));
-    signal("-CONT");
+    signal("-CONT", server);
     let said = run.wait_with_output().unwrap();
     assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
     assert!(lab.agents[0].try_wait().unwrap().is_none(), "the agent is well");
