@@ -4,7 +4,9 @@ use anyhow::{Context as _, bail};
 use std::process::Command;
 
 /// Debian packages, each with a program or file that shows it is there.
-const DEBIAN: [(&str, &str); 9] = [
+const DEBIAN: [(&str, &str); 13] = [
+    ("bubblewrap", "/usr/bin/bwrap"),
+    ("busybox-static", "/bin/busybox"),
     ("git", "/usr/bin/git"),
     ("gcc", "/usr/bin/gcc"),
     ("g++", "/usr/bin/g++"),
@@ -12,7 +14,9 @@ const DEBIAN: [(&str, &str); 9] = [
     ("libgtest-dev", "/usr/include/gtest/gtest.h"),
     ("libxml2-utils", "/usr/bin/xmllint"),
     ("perl", "/usr/bin/perl"),
+    ("podman", "/usr/bin/podman"),
     ("python3", "/usr/bin/python3"),
+    ("runc", "/usr/sbin/runc"),
     ("zlib1g-dev", "/usr/include/zlib.h"),
 ];
 

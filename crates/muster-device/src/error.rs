@@ -1,5 +1,6 @@
 //! What can go wrong with a device, and whose fault it is.
 
+use crate::until::{Ended, Until};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -140,6 +141,16 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
+    /// A call that was ended, or whose connection was.
+    pub(crate) fn ended(device: &str, doing: &str, ended: Ended, until: &Until) -> Self {
+        let (device, doing) = (device.to_owned(), doing.to_owned());
+        match ended {
+            Ended::Deadline => Self::Timeout { device, doing, given: until.given() },
+            Ended::Cancelled => Self::Cancelled { device, doing },
+            Ended::Io(source) => Self::Lost { device, doing, source },
+        }
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {

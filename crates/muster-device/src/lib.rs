@@ -3,8 +3,9 @@
 //! ```text
 //! DeviceAddress ──open──► dyn Device ──exec(), files(), power() …──► a capability, or "this driver lacks it"
 //!                            │
-//!                            ├── local   this host
-//!                            └── sut     an agent of the SUT protocol, Mozilla's or sut::agent
+//!                            ├── local       this host
+//!                            ├── container   bubblewrap or podman on this host
+//!                            └── sut         an agent of the SUT protocol, Mozilla's or sut::agent
 //! ```
 //!
 //! Calls block and always have an [`Until`]. An error says whose [`Fault`] it is: the lab's says nothing
@@ -14,6 +15,7 @@
 //! server never links this crate.
 
 mod address;
+pub mod container;
 #[cfg(any(test, feature = "contract"))]
 #[expect(clippy::unwrap_used, reason = "checks panic")]
 pub mod contract;

@@ -2,6 +2,8 @@
 //! two ways to reach it.
 
 pub(crate) mod facts;
+pub(crate) mod files;
 pub(crate) mod processes;
 pub(crate) mod run;
+pub(crate) mod rundir;
 pub(crate) mod space;

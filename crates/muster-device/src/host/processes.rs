@@ -3,24 +3,31 @@
 use crate::device::Process;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 /// All processes, by number. Those that end meanwhile may be missing.
 pub(crate) fn list() -> std::io::Result<Vec<Process>> {
-    let mut all: Vec<Process> = numbers()?.filter_map(one).collect();
+    list_of(Path::new("/proc"))
+}
+
+/// The processes that this `/proc` has.
+pub(crate) fn list_of(proc: &Path) -> std::io::Result<Vec<Process>> {
+    let mut all: Vec<Process> = numbers(proc)?.filter_map(|pid| one(proc, pid)).collect();
     all.sort_by_key(|p| p.pid);
     Ok(all)
 }
 
-fn numbers() -> std::io::Result<impl Iterator<Item = u32>> {
-    let entries = std::fs::read_dir("/proc")?;
+fn numbers(proc: &Path) -> std::io::Result<impl Iterator<Item = u32>> {
+    let entries = std::fs::read_dir(proc)?;
     Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }
 
-fn one(pid: u32) -> Option<Process> {
-    let uid = std::fs::metadata(format!("/proc/{pid}")).ok()?.uid();
-    let comm = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
+fn one(proc: &Path, pid: u32) -> Option<Process> {
+    let dir = proc.join(pid.to_string());
+    let uid = std::fs::metadata(&dir).ok()?.uid();
+    let comm = std::fs::read(dir.join("comm")).ok()?;
     let comm = String::from_utf8_lossy(&comm).trim_end_matches('\n').to_owned();
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = std::fs::read(dir.join("cmdline")).unwrap_or_default();
     let args: Vec<_> = line.split(|b| *b == 0).map(String::from_utf8_lossy).collect();
     // The kernel keeps fifteen bytes of a name; the rest may be found in the command line.
     let long = args.first().and_then(|first| first.rsplit('/').next()).unwrap_or_default();
@@ -37,7 +44,7 @@ pub(crate) fn kill_marked(name: &str, value: &str, except: Pid) -> usize {
             .is_ok_and(|environ| environ.split(|b| *b == 0).any(|v| v == wanted.as_bytes()))
     };
     let mut killed = 0;
-    for pid in numbers().into_iter().flatten().filter(|pid| has_mark(*pid)) {
+    for pid in numbers(Path::new("/proc")).into_iter().flatten().filter(|pid| has_mark(*pid)) {
         let number = i32::try_from(pid).ok().and_then(Pid::from_raw).filter(|p| *p != except);
         let Some(number) = number else { continue };
         // A descriptor first, and only then the decision, so that no later user of the number is hit.

@@ -8,6 +8,7 @@
 //! left the group escapes; a device that must not have that is a virtual machine.
 
 use crate::device::{Command, Exit, Sink};
+use crate::error::DeviceError;
 use crate::host::processes;
 use crate::until::{Ended, Until};
 use muster_core::output::Stream;
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The variable by which the descendants of a program are known.
-const MARK: &str = "MUSTER_DEVICE_COMMAND";
+pub(crate) const MARK: &str = "MUSTER_DEVICE_COMMAND";
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -42,6 +43,27 @@ pub(crate) enum RunError {
     /// The sink took no more.
     Sink(io::Error),
     Io(io::Error),
+}
+
+impl RunError {
+    /// The same as an error of the device that was asked to run it.
+    pub(crate) fn of(self, device: &str, command: &Command, until: &Until) -> DeviceError {
+        let doing = format!("running `{}`", command.args.first().map_or("", String::as_str));
+        let ended = |ended| DeviceError::ended(device, &doing, ended, until);
+        let device = device.to_owned();
+        match self {
+            Self::Deadline => ended(Ended::Deadline),
+            Self::Cancelled => ended(Ended::Cancelled),
+            Self::NoDir(path) => DeviceError::NotFound { device, path },
+            Self::User(said) => DeviceError::Refused { device, doing, said },
+            Self::Sink(source) => DeviceError::Output { device, source },
+            Self::Io(source) if source.kind() == ErrorKind::InvalidInput => {
+                DeviceError::Senseless { what: source.to_string() }
+            }
+            Self::Io(source) => ended(Ended::Io(source)),
+            Self::AskerGone => unreachable!("nobody else asks for it"),
+        }
+    }
 }
 
 impl From<Ended> for RunError {
@@ -68,12 +90,9 @@ pub(crate) fn run(
     until: &Until,
     asker: Option<BorrowedFd<'_>>,
 ) -> Result<Exit, RunError> {
-    let Some((program, args)) = command.args.split_first() else {
-        return Err(RunError::Io(io::Error::new(ErrorKind::InvalidInput, "no program was named")));
-    };
-    let mark = mark();
+    let (program, args) = split(command)?;
     let mut start = std::process::Command::new(program);
-    start.args(args).envs(command.env.iter().map(|(k, v)| (k, v))).env(MARK, &mark).process_group(0);
+    start.args(args).envs(command.env.iter().map(|(k, v)| (k, v)));
     if let Some(dir) = &command.dir {
         // Told apart here: a missing program gives the same error.
         if !std::path::Path::new(dir).is_dir() {
@@ -84,14 +103,34 @@ pub(crate) fn run(
     if let Some(user) = &command.user {
         become_user(&mut start, user).map_err(RunError::User)?;
     }
+    run_as(&mut start, &mark(), command, sink, until, asker)
+}
+
+/// The program of a command, and its arguments.
+pub(crate) fn split(command: &Command) -> Result<(&String, &[String]), RunError> {
+    let none = || RunError::Io(io::Error::new(ErrorKind::InvalidInput, "no program was named"));
+    command.args.split_first().ok_or_else(none)
+}
+
+/// Runs what is ready to be started to its end; of the command, only input and time limit are used. What it
+/// starts is found by the mark, which whoever made it ready passes on where the environment is not.
+pub(crate) fn run_as(
+    start: &mut std::process::Command,
+    mark: &str,
+    command: &Command,
+    sink: &mut dyn Sink,
+    until: &Until,
+    asker: Option<BorrowedFd<'_>>,
+) -> Result<Exit, RunError> {
+    start.env(MARK, mark).process_group(0);
     let stdin = if command.stdin.is_empty() { Stdio::null() } else { Stdio::piped() };
     start.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = match spawn(&mut start) {
+    let child = match spawn(start) {
         Ok(child) => child,
-        Err(e) => return not_started(program, &e, sink),
+        Err(e) => return not_started(&start.get_program().to_string_lossy(), &e, sink),
     };
     let pid = Pid::from_raw(child.id().cast_signed()).expect("a child has a number above zero");
-    let mut running = Running { child, pid, mark, ended: false };
+    let mut running = Running { child, pid, mark: mark.to_owned(), ended: false };
     let limit = command.time_limit.map(|limit| until.at_most(limit));
     let limited = limit.as_ref().is_some_and(|limit| limit.left() < until.left());
     match running.attend(&command.stdin, sink, limit.as_ref().unwrap_or(until), asker) {
@@ -134,7 +173,7 @@ fn not_started(program: &str, error: &io::Error, sink: &mut dyn Sink) -> Result<
 }
 
 /// A name no other command of this host has.
-fn mark() -> String {
+pub(crate) fn mark() -> String {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let nanos =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());

@@ -1,7 +1,7 @@
-//! The files of this host, all of them or those beneath one directory.
+//! The files of this host, all of them, those beneath one directory, or those of a root of its own.
 //!
 //! Every path is resolved by the kernel (`openat2`), from the directory's descriptor. Confined, no `..`
-//! and no link leads out, whatever is renamed meanwhile: the kernel refuses.
+//! and no link leads out, whatever is renamed meanwhile: the kernel refuses, or takes the directory for `/`.
 
 use crate::device::{Entry, Kind, Stat};
 use rustix::fd::{AsFd, OwnedFd};
@@ -25,8 +25,18 @@ const DEPTH_MAX: u32 = 128;
 #[derive(Debug)]
 pub(crate) struct Space {
     base: OwnedFd,
-    /// The directory all must be beneath, as it was resolved when this was made.
-    root: Option<PathBuf>,
+    bounds: Bounds,
+}
+
+/// Which files those are.
+#[derive(Debug)]
+enum Bounds {
+    /// All of this host.
+    None,
+    /// Those beneath this directory, as it was resolved when this was made; paths name it.
+    Beneath(PathBuf),
+    /// Those of a root of its own, which paths begin at.
+    Root,
 }
 
 /// A file being written, that takes its place once it is whole.
@@ -41,23 +51,31 @@ pub(crate) struct Coming {
 impl Space {
     /// All files of this host.
     pub(crate) fn all() -> io::Result<Self> {
-        Ok(Self { base: open_dir(CWD, Path::new("/"))?, root: None })
+        Ok(Self { base: open_dir(CWD, Path::new("/"))?, bounds: Bounds::None })
     }
 
     /// The files beneath a directory, which must be there.
     pub(crate) fn beneath(root: &Path) -> io::Result<Self> {
         let root = root.canonicalize()?;
-        Ok(Self { base: open_dir(CWD, &root)?, root: Some(root) })
+        Ok(Self { base: open_dir(CWD, &root)?, bounds: Bounds::Beneath(root) })
+    }
+
+    /// The files that something sees for which this directory is `/`.
+    pub(crate) fn of_root(root: &Path) -> io::Result<Self> {
+        Ok(Self { base: open_dir(CWD, root)?, bounds: Bounds::Root })
     }
 
     /// The directory all must be beneath.
     pub(crate) fn root(&self) -> Option<&Path> {
-        self.root.as_deref()
+        match &self.bounds {
+            Bounds::Beneath(root) => Some(root),
+            Bounds::None | Bounds::Root => None,
+        }
     }
 
     /// Whether a path is the directory all must be beneath, or above it.
     pub(crate) fn is_above_root(&self, path: &Path) -> bool {
-        self.root.as_deref().is_some_and(|root| root.starts_with(plain(path)))
+        self.root().is_some_and(|root| root.starts_with(plain(path)))
     }
 
     /// The path as the kernel is to resolve it from `base`.
@@ -65,7 +83,7 @@ impl Space {
         if path.as_os_str().as_bytes().contains(&0) {
             return Err(Errno::INVAL.into());
         }
-        let relative = match &self.root {
+        let relative = match self.root() {
             None => path.strip_prefix("/").map_err(|_| io::Error::from(Errno::INVAL))?.to_owned(),
             Some(root) => {
                 plain(path).strip_prefix(root).map_err(|_| io::Error::from(Errno::XDEV))?.to_owned()
@@ -77,12 +95,13 @@ impl Space {
     fn open(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         let relative = self.relative(path)?;
         let flags = flags | OFlags::CLOEXEC;
-        if self.root.is_none() {
-            return Ok(openat(&self.base, &relative, flags, Mode::empty())?);
-        }
+        let resolve = match self.bounds {
+            Bounds::None => return Ok(openat(&self.base, &relative, flags, Mode::empty())?),
+            Bounds::Beneath(_) => ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
+            Bounds::Root => ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+        };
         // Limit: the kernel asks to try again when something was renamed while it looked.
         for _ in 0..1000 {
-            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
             match openat2(&self.base, &relative, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 other => return Ok(other?),

@@ -4,6 +4,7 @@
 
 mod cgroups;
 mod clock;
+mod containers;
 mod files;
 mod limits;
 mod tools;
@@ -65,6 +66,7 @@ pub(crate) fn look(subject: &Subject<'_>) -> Vec<Finding> {
     all.extend(limits::look(subject));
     all.extend(cgroups::look());
     all.extend(clock::look());
+    all.extend(containers::look());
     all.extend(subject.area.map(|area| tools::look(area, subject.area_dir)).unwrap_or_default());
     all
 }

@@ -4,7 +4,7 @@ use super::link::Link;
 use super::{Client, Wrong};
 use crate::device::{Command, Entry, Exit, Process, Sink, Stat};
 use crate::error::DeviceError;
-use crate::local::read_some;
+use crate::host::files::read_some;
 use crate::sut::agent::hex;
 use crate::sut::extension::{Answer, ERR, No, OUT, REMARK, Request, STDIN_BYTES_MAX, Why};
 use crate::until::Until;
