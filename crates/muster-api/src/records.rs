@@ -46,6 +46,9 @@ pub enum Question {
         test: String,
         /// Only of this item.
         item: Option<String>,
+        /// Only in runs accepted before this one.
+        #[serde(default)]
+        before: Option<RunId>,
         /// At most this many runs.
         limit: u32,
     },

@@ -5,8 +5,8 @@ use muster_core::change::{Change, RunSnapshot, Snapshot};
 use muster_core::id::{ItemIx, RunId};
 use muster_core::view::{AttemptView, RunView};
 use muster_store::{
-    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LateEvidence, RunFilter, RunName, Store,
-    StoreError,
+    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LateEvidence, ListedItem, RunFilter, RunName,
+    Store, StoreError,
 };
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -129,6 +129,15 @@ impl<S: Store> Store for Shaky<S> {
     fn list_failures(&mut self, run: RunId) -> Result<Vec<FailedItem>, StoreError> {
         self.inner.list_failures(run)
     }
+    fn list_items(
+        &mut self,
+        run: RunId,
+        filter: ItemFilter<'_>,
+        from: ItemIx,
+        limit: u32,
+    ) -> Result<Vec<ListedItem>, StoreError> {
+        self.inner.list_items(run, filter, from, limit)
+    }
     fn list_attempts(&mut self, run: RunId, item: ItemIx) -> Result<Vec<AttemptView>, StoreError> {
         self.inner.list_attempts(run, item)
     }
@@ -137,9 +146,10 @@ impl<S: Store> Store for Shaky<S> {
         area: &str,
         test: &str,
         item: Option<&str>,
+        before: Option<RunId>,
         limit: u32,
     ) -> Result<Vec<HistoryEntry>, StoreError> {
-        self.inner.list_history(area, test, item, limit)
+        self.inner.list_history(area, test, item, before, limit)
     }
     fn list_durations(&mut self, area: &str, target: &[(String, String)]) -> Result<Durations, StoreError> {
         self.inner.list_durations(area, target)

@@ -197,7 +197,7 @@ fn queries(store: &mut dyn Store, items: u32) {
     let item = ItemFilter::Item("unit", "group/00/case 000100");
     println!("  view, one item: {}", best(|| store.load_run(run, item).expect("a view")));
     println!("  attempts: {}", best(|| store.list_attempts(run, ItemIx(5)).expect("attempts")));
-    let history = best(|| store.list_history("area", "unit", Some("group/00/case 000100"), 5));
+    let history = best(|| store.list_history("area", "unit", Some("group/00/case 000100"), None, 5));
     println!("  history of an item: {history}");
 }
 
@@ -223,7 +223,7 @@ fn many_runs(dir: &Path, runs: u32, items: u32) {
     println!("  open and list the failures of one: {failures}");
     println!("  durations: {}", best(|| store.list_durations("area", &[]).expect("durations")));
     let case = Some("group/03/case 000003");
-    let history = best(|| store.list_history("area", "unit", case, 50).expect("history"));
+    let history = best(|| store.list_history("area", "unit", case, None, 50).expect("history"));
     println!("  history of an item in 50 runs: {history}");
     drop(store);
     let mut id = u128::from(runs);

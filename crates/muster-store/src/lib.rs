@@ -33,7 +33,8 @@ pub use mem::Mem;
 pub use sqlite::Sqlite;
 pub use store::Store;
 pub use types::{
-    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LabKey, LateEvidence, RunFilter, RunName,
+    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem, RunFilter,
+    RunName,
 };
 
 #[cfg(test)]

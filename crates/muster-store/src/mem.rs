@@ -11,7 +11,8 @@ use crate::layout::{Layout, outline};
 use crate::parts;
 use crate::store::Store;
 use crate::types::{
-    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LabKey, LateEvidence, RunFilter, RunName,
+    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem, RunFilter,
+    RunName,
 };
 use muster_core::attempt::Output;
 use muster_core::change::{
@@ -225,6 +226,16 @@ impl Store for Mem {
         Ok(list)
     }
 
+    fn list_items(
+        &mut self,
+        run: RunId,
+        filter: ItemFilter<'_>,
+        from: ItemIx,
+        limit: u32,
+    ) -> Result<Vec<ListedItem>, StoreError> {
+        Ok(self.state().run(run)?.listed(filter, from).take(limit as usize).collect())
+    }
+
     fn list_attempts(&mut self, run: RunId, item: ItemIx) -> Result<Vec<AttemptView>, StoreError> {
         Ok(self.state().run(run)?.attempts_of(item))
     }
@@ -234,10 +245,12 @@ impl Store for Mem {
         area: &str,
         test: &str,
         item: Option<&str>,
+        before: Option<RunId>,
         limit: u32,
     ) -> Result<Vec<HistoryEntry>, StoreError> {
         let state = self.state();
-        let of_runs = state.area(area).map(|r| r.history(test, item)).filter(|h| !h.is_empty());
+        let runs = state.area(area).filter(|r| before.is_none_or(|b| r.record.id < b));
+        let of_runs = runs.map(|r| r.history(test, item)).filter(|h| !h.is_empty());
         Ok(of_runs.take(limit as usize).flatten().collect())
     }
 

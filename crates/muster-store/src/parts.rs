@@ -1,8 +1,9 @@
 //! What a backend gathers of a run, and the view made of it: the same for all backends.
 
-use crate::layout::{Layout, Outline, TestOutline, is_counted};
-use crate::types::ItemFilter;
+use crate::layout::{Layout, Outline, Place, TestOutline, is_counted};
+use crate::types::{ItemFilter, ListedItem};
 use muster_core::change::ItemRecord;
+use muster_core::id::ItemIx;
 use muster_core::outcome::{Counts, Verdict};
 use muster_core::view::{AttemptView, ItemView, RunView, TestView};
 
@@ -15,6 +16,20 @@ pub(crate) fn is_wanted(filter: ItemFilter<'_>, test: &str, path: &str, verdict:
         ItemFilter::Test(name) => name == test,
         ItemFilter::Item(name, item) => name == test && item == path,
     }
+}
+
+/// An item as it is listed.
+pub(crate) fn listed_item(
+    item: ItemIx,
+    test: &str,
+    place: Place<'_>,
+    record: ItemRecord,
+    attempts: Vec<AttemptView>,
+) -> ListedItem {
+    let ItemRecord { verdict, reason, .. } = record;
+    let Place { test_ix: _, path, discovery } = place;
+    let view = ItemView { path: path.to_owned(), discovery, verdict, reason, attempts };
+    ListedItem { item, test: test.into(), view }
 }
 
 /// The view of a run. `items` and `attempts` (of the items that are wanted) are by record; `head` has no

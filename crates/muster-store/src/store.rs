@@ -2,7 +2,7 @@
 
 use crate::error::StoreError;
 use crate::types::{
-    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LateEvidence, RunFilter, RunName,
+    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LateEvidence, ListedItem, RunFilter, RunName,
 };
 use muster_core::attempt::Output;
 use muster_core::change::{Change, RunSnapshot, Snapshot};
@@ -66,17 +66,28 @@ pub trait Store: Send {
     /// with the number of failures, and only faintly with the run's size.
     fn list_failures(&mut self, run: RunId) -> Result<Vec<FailedItem>, StoreError>;
 
+    /// At most `limit` items of a run that the filter wants, by record, from the record `from` on. Only what
+    /// is answered is read whole, so that a page of a large run costs little.
+    fn list_items(
+        &mut self,
+        run: RunId,
+        filter: ItemFilter<'_>,
+        from: ItemIx,
+        limit: u32,
+    ) -> Result<Vec<ListedItem>, StoreError>;
+
     /// All attempts of one item, from the first.
     fn list_attempts(&mut self, run: RunId, item: ItemIx) -> Result<Vec<AttemptView>, StoreError>;
 
-    /// The attempts of a test (or of one item of it) in the newest runs of the area that recorded any:
-    /// at most `limit` runs, newest first; within a run by item, then attempt. Questions for items are
+    /// The attempts of a test (or of one item of it) in the newest runs of the area that recorded any, or in
+    /// the newest of those accepted before `before`: at most `limit` runs, newest first; within a run by item, then attempt. Questions for items are
     /// not listed.
     fn list_history(
         &mut self,
         area: &str,
         test: &str,
         item: Option<&str>,
+        before: Option<RunId>,
         limit: u32,
     ) -> Result<Vec<HistoryEntry>, StoreError>;
 

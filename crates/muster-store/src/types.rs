@@ -6,7 +6,7 @@ use muster_core::id::{AttemptRef, ItemIx, LeaseId, RunId, TestIx};
 use muster_core::outcome::{Outcome, Verdict};
 use muster_core::plan::History;
 use muster_core::time::Time;
-use muster_core::view::AttemptView;
+use muster_core::view::{AttemptView, ItemView};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +82,17 @@ pub struct FailedItem {
     pub reason: String,
     /// Its last attempt, if it was ever run.
     pub last: Option<AttemptView>,
+}
+
+/// An item of a run in a listing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedItem {
+    /// Its record.
+    pub item: ItemIx,
+    /// Its test.
+    pub test: Arc<str>,
+    /// All about it.
+    pub view: ItemView,
 }
 
 /// One attempt in the history of a test.

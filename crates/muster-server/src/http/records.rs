@@ -11,8 +11,8 @@ use muster_api::records::{Items, Late, Name, PastAttempt, Question};
 use muster_core::attempt::Output;
 use muster_store::{HistoryEntry, ItemFilter, LateEvidence, RunFilter, RunName, Store as _, StoreError};
 
-/// Longest list of runs.
-const RUNS_MAX: u32 = 10_000;
+/// Most runs of one answer; who wants more asks again from the last.
+const RUNS_MAX: u32 = 1_000;
 
 pub(super) async fn ask(
     extract::State(state): extract::State<State>,
@@ -47,9 +47,9 @@ pub(super) async fn ask(
         Question::Attempts(run, item) => {
             Ok(Cbor(state.read(move |s| s.list_attempts(run, item)).await?).into_response())
         }
-        Question::History { area, test, item, limit } => {
-            let past =
-                state.read(move |s| s.list_history(&area, &test, item.as_deref(), limit.min(RUNS_MAX)));
+        Question::History { area, test, item, before, limit } => {
+            let past = state
+                .read(move |s| s.list_history(&area, &test, item.as_deref(), before, limit.min(RUNS_MAX)));
             let past: Vec<PastAttempt> = past.await?.into_iter().map(past_attempt).collect();
             Ok(Cbor(past).into_response())
         }

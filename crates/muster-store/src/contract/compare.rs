@@ -1,7 +1,9 @@
 //! Everything a store can be asked, in one value that can be compared.
 
 use crate::store::Store;
-use crate::types::{Durations, FailedItem, HistoryEntry, ItemFilter, LateEvidence, RunFilter, RunName};
+use crate::types::{
+    Durations, FailedItem, HistoryEntry, ItemFilter, LateEvidence, ListedItem, RunFilter, RunName,
+};
 use muster_core::attempt::{AttemptResult, Output};
 use muster_core::change::{RunSnapshot, Snapshot};
 use muster_core::id::{ItemIx, RunId};
@@ -25,6 +27,7 @@ struct SeenRun {
     snapshot: RunSnapshot,
     views: Vec<RunView>,
     failures: Vec<FailedItem>,
+    listed: Vec<ListedItem>,
     attempts: Vec<Vec<AttemptView>>,
     late: Vec<LateEvidence>,
 }
@@ -58,8 +61,18 @@ pub fn see(store: &mut dyn Store, areas: &[&str]) -> Seen {
         for (test, item, limit) in
             [("unit", None, 99), ("unit", Some("b/1"), 2), ("suite", None, 99), ("none", None, 9)]
         {
-            seen.history.extend(store.list_history(area, test, item, limit).expect("history can be listed"));
+            seen.history
+                .extend(store.list_history(area, test, item, None, limit).expect("history can be listed"));
         }
+        let all = store.list_history(area, "unit", None, None, 99).expect("history can be listed");
+        let (mut paged, mut before) = (Vec::new(), None);
+        loop {
+            let page = store.list_history(area, "unit", None, before, 1).expect("history can be listed");
+            let Some(last) = page.last() else { break };
+            before = Some(last.run);
+            paged.extend(page);
+        }
+        assert_eq!(paged, all, "history listed in pages is what is listed at once");
         for os in ["linux", "bsd", "none"] {
             let target = [("os".to_owned(), os.to_owned())];
             seen.durations.push(store.list_durations(area, &target).expect("durations can be listed"));
@@ -81,6 +94,19 @@ fn see_run(store: &mut dyn Store, run: RunId) -> SeenRun {
     let mut failures = store.list_failures(run).expect("failures can be listed");
     let mut attempts: Vec<Vec<AttemptView>> =
         (0..8).map(|i| store.list_attempts(run, ItemIx(i)).expect("attempts can be listed")).collect();
+    let mut listed =
+        store.list_items(run, ItemFilter::NotOk, ItemIx(0), u32::MAX).expect("items can be listed");
+    let mut paged: Vec<ListedItem> = Vec::new();
+    loop {
+        let from = paged.last().map_or(0, |last| last.item.0 + 1);
+        let page = store.list_items(run, ItemFilter::NotOk, ItemIx(from), 3).expect("items can be listed");
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= 3, "no more is listed than was asked for");
+        paged.extend(page);
+    }
+    assert_eq!(paged, listed, "items listed in pages are those listed at once");
     let mut late = store.list_late_evidence(run).expect("late evidence can be listed");
     for view in &mut views {
         let items = view.tests.iter_mut().flat_map(|t| &mut t.items);
@@ -88,9 +114,10 @@ fn see_run(store: &mut dyn Store, run: RunId) -> SeenRun {
     }
     failures.iter_mut().filter_map(|f| f.last.as_mut()).for_each(|a| read(store, run, &mut a.result));
     attempts.iter_mut().flatten().for_each(|a| read(store, run, &mut a.result));
+    listed.iter_mut().flat_map(|l| &mut l.view.attempts).for_each(|a| read(store, run, &mut a.result));
     late.iter_mut().for_each(|l| read(store, run, &mut l.result));
     let snapshot = store.load_run_snapshot(run).expect("a listed run has a snapshot");
-    SeenRun { snapshot, views, failures, attempts, late }
+    SeenRun { snapshot, views, failures, listed, attempts, late }
 }
 
 /// Puts an output's bytes in its place, having read them in two ways.

@@ -3,7 +3,8 @@
 use super::Run;
 use crate::durations::Samples;
 use crate::layout::{Layout, Outline, Place, is_counted, outline};
-use crate::types::HistoryEntry;
+use crate::parts::{is_wanted, listed_item};
+use crate::types::{HistoryEntry, ItemFilter, ListedItem};
 use muster_core::change::{RunPhase, RunRecord, RunSnapshot};
 use muster_core::id::ItemIx;
 use muster_core::outcome::Counts;
@@ -59,6 +60,19 @@ impl Run {
 
     pub(super) fn attempts_of(&self, item: ItemIx) -> Vec<AttemptView> {
         self.attempts.range((item, 0)..=(item, u16::MAX)).map(|(_, a)| a.clone()).collect()
+    }
+
+    pub(super) fn listed(&self, filter: ItemFilter<'_>, from: ItemIx) -> impl Iterator<Item = ListedItem> {
+        let outline = self.outline();
+        let layout = Layout::new(&outline);
+        let listed = (from.0..self.records).filter_map(|ix| {
+            let place = layout.place(ItemIx(ix))?;
+            let test = outline.tests[place.test_ix.0 as usize].name;
+            let record = self.items.get(&ItemIx(ix)).cloned().unwrap_or_default();
+            is_wanted(filter, test, place.path, record.verdict)
+                .then(|| listed_item(ItemIx(ix), test, place, record, self.attempts_of(ItemIx(ix))))
+        });
+        listed.collect::<Vec<_>>().into_iter()
     }
 
     pub(super) fn history(&self, test: &str, item: Option<&str>) -> Vec<HistoryEntry> {

@@ -21,10 +21,11 @@ impl Reader<'_> {
         area: &str,
         test: &str,
         item: Option<&str>,
+        before: Option<RunId>,
         limit: u32,
     ) -> Result<Vec<HistoryEntry>, StoreError> {
         let (mut entries, mut runs) = (Vec::new(), 0);
-        let mut before = [0xff; 17].to_vec();
+        let mut before = before.map_or([0xff; 17].to_vec(), |b| rows::run_id_bytes(b).to_vec());
         while runs < limit {
             let page = self.run_ids(
                 "WHERE area = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",

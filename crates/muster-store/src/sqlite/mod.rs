@@ -31,7 +31,8 @@ use crate::error::StoreError;
 use crate::segment::io_error;
 use crate::store::Store;
 use crate::types::{
-    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LabKey, LateEvidence, RunFilter, RunName,
+    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem, RunFilter,
+    RunName,
 };
 use error::reading;
 use live::Cache;
@@ -217,6 +218,16 @@ impl Store for Sqlite {
         self.reading(|r| r.failures(run))
     }
 
+    fn list_items(
+        &mut self,
+        run: RunId,
+        filter: ItemFilter<'_>,
+        from: ItemIx,
+        limit: u32,
+    ) -> Result<Vec<ListedItem>, StoreError> {
+        self.reading(|r| r.listed(run, filter, from, limit))
+    }
+
     fn list_attempts(&mut self, run: RunId, item: ItemIx) -> Result<Vec<AttemptView>, StoreError> {
         self.reading(|r| r.attempts(run, item))
     }
@@ -226,9 +237,10 @@ impl Store for Sqlite {
         area: &str,
         test: &str,
         item: Option<&str>,
+        before: Option<RunId>,
         limit: u32,
     ) -> Result<Vec<HistoryEntry>, StoreError> {
-        self.reading(|r| r.history(area, test, item, limit))
+        self.reading(|r| r.history(area, test, item, before, limit))
     }
 
     fn list_durations(&mut self, area: &str, target: &[(String, String)]) -> Result<Durations, StoreError> {

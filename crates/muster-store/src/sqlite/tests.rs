@@ -45,7 +45,7 @@ fn kept_output(store: &mut Sqlite, run: u32, nth: usize) -> Output {
 fn ask_everything(store: &mut Sqlite) -> Result<(), StoreError> {
     store.load_snapshot()?;
     store.list_durations("area", &[])?;
-    store.list_history("area", "unit", None, 9)?;
+    store.list_history("area", "unit", None, None, 9)?;
     for run in store.list_runs(&RunFilter::default())? {
         for attempt in store.load_run(run.id, ItemFilter::All)?.all_items().flat_map(|(_, i)| &i.attempts) {
             store.read_output(run.id, &attempt.result.output)?;

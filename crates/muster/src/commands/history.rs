@@ -81,7 +81,7 @@ pub(crate) fn run(args: &HistoryArgs, context: &Context) -> Result<ExitCode, any
         Some((test, item)) => (test, Some(item)),
         None => (args.test.as_str(), None),
     };
-    let entries = records.with(|s| s.list_history(records.area(), test, item, args.runs))?;
+    let entries = records.with(|s| s.list_history(records.area(), test, item, None, args.runs))?;
     if entries.is_empty() {
         return Err(Complaint::usage(format!("nothing is recorded of `{}`", args.test))
             .hint("`muster results` lists tests and items")

@@ -8,11 +8,15 @@ use muster_core::change::{Change, RunSnapshot, Snapshot};
 use muster_core::id::{ItemIx, RunId};
 use muster_core::view::{AttemptView, RunView};
 use muster_store::{
-    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LateEvidence, RunFilter, RunName, Store,
-    StoreError,
+    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LateEvidence, ListedItem, RunFilter, RunName,
+    Store, StoreError,
 };
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+
+/// Runs that are asked for at once.
+const PAGE: u32 = 500;
 
 /// A server's records.
 pub(crate) struct ServerRecords {
@@ -92,8 +96,19 @@ impl Store for ServerRecords {
     }
 
     fn list_runs(&mut self, filter: &RunFilter) -> Result<Vec<RunView>, StoreError> {
-        let RunFilter { area, before, limit } = filter.clone();
-        self.ask(&Question::Runs { area, before, limit })
+        let RunFilter { area, mut before, limit } = filter.clone();
+        let mut all: Vec<RunView> = Vec::new();
+        loop {
+            let limit = (limit - all.len() as u32).min(PAGE);
+            if limit == 0 {
+                return Ok(all);
+            }
+            let page: Vec<RunView> = self.ask(&Question::Runs { area: area.clone(), before, limit })?;
+            // A server may give less at once than is asked for; it gives nothing only at the end.
+            let Some(last) = page.last() else { return Ok(all) };
+            before = Some(last.id);
+            all.extend(page);
+        }
     }
 
     fn find_run(&mut self, area: &str, name: RunName<'_>) -> Result<Option<RunView>, StoreError> {
@@ -120,6 +135,16 @@ impl Store for ServerRecords {
         self.refuse()
     }
 
+    fn list_items(
+        &mut self,
+        _run: RunId,
+        _filter: ItemFilter<'_>,
+        _from: ItemIx,
+        _limit: u32,
+    ) -> Result<Vec<ListedItem>, StoreError> {
+        self.refuse()
+    }
+
     fn list_attempts(&mut self, run: RunId, item: ItemIx) -> Result<Vec<AttemptView>, StoreError> {
         self.ask(&Question::Attempts(run, item))
     }
@@ -129,11 +154,21 @@ impl Store for ServerRecords {
         area: &str,
         test: &str,
         item: Option<&str>,
-        limit: u32,
+        mut before: Option<RunId>,
+        mut limit: u32,
     ) -> Result<Vec<HistoryEntry>, StoreError> {
-        let (area, test, item) = (area.to_owned(), test.to_owned(), item.map(str::to_owned));
-        let past: Vec<PastAttempt> = self.ask(&Question::History { area, test, item, limit })?;
-        Ok(past.into_iter().map(entry).collect())
+        let mut all: Vec<HistoryEntry> = Vec::new();
+        while limit > 0 {
+            let (area, test, item) = (area.to_owned(), test.to_owned(), item.map(str::to_owned));
+            let question = Question::History { area, test, item, before, limit: limit.min(PAGE) };
+            let past: Vec<PastAttempt> = self.ask(&question)?;
+            let Some(last) = past.last() else { break };
+            before = Some(last.run);
+            let runs: BTreeSet<RunId> = past.iter().map(|p| p.run).collect();
+            limit = limit.saturating_sub(runs.len() as u32);
+            all.extend(past.into_iter().map(entry));
+        }
+        Ok(all)
     }
 
     fn list_durations(&mut self, _area: &str, _target: &[(String, String)]) -> Result<Durations, StoreError> {
