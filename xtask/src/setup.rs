@@ -21,7 +21,7 @@ const DEBIAN: [(&str, &str); 13] = [
 ];
 
 /// Python packages with the module that shows they are there.
-const PYTHON: [(&str, &str); 7] = [
+const PYTHON: [(&str, &str); 8] = [
     ("pytest", "pytest"),
     ("junitparser", "junitparser"),
     ("jsonschema", "jsonschema"),
@@ -29,6 +29,7 @@ const PYTHON: [(&str, &str); 7] = [
     ("setuptools", "setuptools"),
     ("mozlog", "mozlog"),
     ("moznetwork", "moznetwork"),
+    ("schemathesis", "schemathesis"),
 ];
 
 /// Mozilla's client of the SUT protocol, in the last release that has it. It is for Python 2: a test

@@ -1,9 +1,10 @@
 //! Who answers at an address.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a server says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct About {
     /// `muster`.
     pub service: String,

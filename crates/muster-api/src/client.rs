@@ -170,7 +170,7 @@ impl Client {
     /// [`ClientError`].
     pub fn lab(&self) -> Result<LabView, ClientError> {
         let sent = self.http.get(self.url("/lab")).config().timeout_global(Some(ANSWER_MAX)).build().call();
-        self.read_json(self.heard(sent)?)
+        self.read(self.heard(sent)?)
     }
 
     /// Why an item is not running, or that it is.

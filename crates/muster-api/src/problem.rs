@@ -1,9 +1,10 @@
 //! What went wrong, for programs and for people: problem documents (RFC 9457).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A problem document (`application/problem+json`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// The HTTP status.
     pub status: u16,
@@ -16,6 +17,9 @@ pub struct Problem {
     /// What to do next; empty where there is nothing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub next: String,
+    /// The request's id, as it is in the header `x-request-id` of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Box<str>>,
 }
 
 impl Problem {
@@ -25,7 +29,8 @@ impl Problem {
     /// A problem.
     pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
         let title = code.replace('-', " ");
-        Self { status, title, code: code.to_owned(), detail: detail.into(), next: String::new() }
+        let detail = detail.into();
+        Self { status, title, code: code.to_owned(), detail, next: String::new(), request: None }
     }
 
     /// With what to do next.

@@ -4,6 +4,7 @@ use muster_core::change::RunSpec;
 use muster_core::event::Told;
 use muster_core::plan::Plan;
 use muster_core::time::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What is asked for; its id is in the path, chosen by whoever asks, so that asking again does no harm.
@@ -39,7 +40,7 @@ pub enum Outlook {
 }
 
 /// Asks that nothing more of a run be started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stop {
     /// Why, for people.
     pub reason: String,
@@ -49,7 +50,7 @@ pub struct Stop {
 }
 
 /// Why an item is not running, or that it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Why {
     /// For people.
     pub why: String,

@@ -13,7 +13,7 @@ use muster_core::change::{Hold, RunPhase, RunRecord};
 use muster_core::exchange::{Exchange, Orders};
 use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId};
 use muster_core::lab::{Gone, Input, Policy, Rejected};
-use muster_core::plan::{History, PlannedItems};
+use muster_core::plan::{History, Plan, PlannedItems};
 use muster_core::time::Time;
 use muster_core::view::LabView;
 use muster_store::{LabKey, Sqlite, Store as _, StoreError};
@@ -96,7 +96,8 @@ pub(crate) fn start(keeping: Keeping, hub: Arc<Hub>) -> Result<(Desk, JoinHandle
     let shell = keeping.restore()?;
     let root = keeping.root.clone();
     let (asks, inbox) = channel();
-    let lab = LabThread { keeping, hub, shell: Some(shell), inbox, waiting: BTreeMap::new() };
+    let (waiting, again) = (BTreeMap::new(), Vec::new());
+    let lab = LabThread { keeping, hub, shell: Some(shell), inbox, again, waiting };
     let thread =
         std::thread::Builder::new().name("lab".into()).spawn(move || lab.run()).map_err(|source| {
             ShellError::Store(StoreError::Io { doing: "start the thread of", path: root, source })
@@ -134,6 +135,8 @@ struct LabThread {
     /// `None` while its record cannot be used.
     shell: Option<Shell<Sqlite>>,
     inbox: Receiver<Ask>,
+    /// Asks that wait for what has just been decided.
+    again: Vec<Ask>,
     /// Exchanges that are held open.
     waiting: BTreeMap<AgentId, Answer<Orders>>,
 }
@@ -149,6 +152,7 @@ impl LabThread {
     fn run(mut self) {
         loop {
             let wait = match &self.shell {
+                _ if !self.again.is_empty() => Duration::ZERO,
                 Some(shell) => shell.wake_at().map_or(IDLE_MAX, |at| at.since(now()).min(IDLE_MAX)),
                 None => REST,
             };
@@ -157,7 +161,9 @@ impl LabThread {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let asks: Vec<Ask> = first.into_iter().chain(self.inbox.try_iter().take(TURN_ASKS_MAX)).collect();
+            let again = std::mem::take(&mut self.again);
+            let new = first.into_iter().chain(self.inbox.try_iter().take(TURN_ASKS_MAX));
+            let asks: Vec<Ask> = again.into_iter().chain(new).collect();
             let ends = asks.iter().any(|a| matches!(a, Ask::End));
             if self.shell.is_none() {
                 match self.keeping.restore() {
@@ -184,6 +190,7 @@ impl LabThread {
         let at = now();
         let mut inputs = Vec::with_capacity(asks.len());
         let mut owed: BTreeMap<usize, Owed> = BTreeMap::new();
+        let mut submitted: BTreeSet<RunId> = BTreeSet::new();
         for ask in asks {
             let place = inputs.len();
             match ask {
@@ -199,7 +206,9 @@ impl LabThread {
                     owed.insert(place, Owed::Plain(answer));
                     inputs.push(Input::StopRun { run, reason, kill });
                 }
-                Ask::Submit(run, submit, answer) => match self.admit(at, run, *submit) {
+                // Asked for twice at once: the second is told what becomes of the first.
+                Ask::Submit(run, ..) if !submitted.insert(run) => self.again.push(ask),
+                Ask::Submit(run, submit, answer) => match self.admit(at, run, &submit) {
                     Ok(Admitted::Known(accepted)) => drop(answer.send(Ok(accepted))),
                     Ok(Admitted::New(record, history)) => {
                         owed.insert(place, Owed::Submit(run, record.number, record.created, answer));
@@ -257,12 +266,7 @@ impl LabThread {
                 Owed::Exchange(agent, answer) => drop(self.waiting.insert(agent, answer)),
                 Owed::Plain(answer) => drop(answer.send(Ok(()))),
                 Owed::Submit(run, number, created, answer) => {
-                    let shell = self.shell.as_ref().expect("it has just made a turn");
-                    let outlook = match shell.lab().outlook(run) {
-                        muster_core::lab::Outlook::Now => Outlook::Now,
-                        muster_core::lab::Outlook::Later(why) => Outlook::Later(why.to_string()),
-                        muster_core::lab::Outlook::Never(why) => Outlook::Never(why.to_string()),
-                    };
+                    let outlook = self.outlook(run);
                     drop(answer.send(Ok(Accepted { number, created, outlook })));
                 }
             }
@@ -288,18 +292,35 @@ impl LabThread {
         }
     }
 
+    /// When a run may start; of one that is over nothing remains to be said.
+    fn outlook(&self, run: RunId) -> Outlook {
+        let lab = self.shell.as_ref().expect("the caller has looked").lab();
+        if !lab.runs().any(|known| known == run) {
+            return Outlook::Now;
+        }
+        match lab.outlook(run) {
+            muster_core::lab::Outlook::Now => Outlook::Now,
+            muster_core::lab::Outlook::Later(why) => Outlook::Later(why.to_string()),
+            muster_core::lab::Outlook::Never(why) => Outlook::Never(why.to_string()),
+        }
+    }
+
     /// Makes the record of a run that is asked for, unless there is one.
-    fn admit(&mut self, at: Time, run: RunId, submit: Submit) -> Result<Admitted, Problem> {
+    fn admit(&mut self, at: Time, run: RunId, submit: &Submit) -> Result<Admitted, Problem> {
         let store = self.shell.as_mut().expect("the caller has looked").store();
         match store.load_run_snapshot(run) {
-            Ok(known) => {
+            Ok(known) if is_asked_for(&known.record, submit) => {
                 let RunRecord { number, created, .. } = *known.record;
-                return Ok(Admitted::Known(Accepted { number, created, outlook: Outlook::Now }));
+                return Ok(Admitted::Known(Accepted { number, created, outlook: self.outlook(run) }));
+            }
+            Ok(_) => {
+                let said = "another run was asked for under this id".to_owned();
+                return Err(Problem::new(409, "run-exists", said).next("ask under a new id"));
             }
             Err(StoreError::UnknownRun { .. }) => {}
             Err(e) => return Err(down(&e)),
         }
-        let Submit { spec, mut plan } = submit;
+        let Submit { spec, mut plan } = submit.clone();
         let durations = store.list_durations(&spec.area, &spec.target).map_err(|e| down(&e))?;
         for test in &mut plan.tests {
             if let PlannedItems::Listed(items) = &mut test.items {
@@ -312,6 +333,21 @@ impl LabThread {
         let record = RunRecord { id: run, number, created: at, spec: Arc::new(spec), plan: Arc::new(plan) };
         Ok(Admitted::New(Arc::new(record), Arc::new(durations)))
     }
+}
+
+/// Whether this is what the record was made of: all but what the server itself has put into it.
+fn is_asked_for(record: &RunRecord, submit: &Submit) -> bool {
+    let Submit { spec, plan } = submit;
+    let plain = |plan: &Plan| {
+        let mut plan = plan.clone();
+        for test in &mut plan.tests {
+            if let PlannedItems::Listed(items) = &mut test.items {
+                items.iter_mut().for_each(|item| item.micros = None);
+            }
+        }
+        plan
+    };
+    *record.spec == *spec && plain(&record.plan) == plain(plan)
 }
 
 enum Admitted {

@@ -1,15 +1,21 @@
 //! Answers and refusals in the form they go out, and questions as they come in.
 
-use axum::body::Bytes;
-use axum::http::{StatusCode, header};
+use super::codes::CODES;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use muster_api::{CBOR, Problem, from_cbor, to_cbor};
 use muster_core::digest::Digest;
 use muster_core::id::RunId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A problem as an answer.
+/// A problem as an answer. What it looks like is decided where every answer passes: [`finish`].
 #[derive(Debug)]
 pub(super) struct Refusal(Problem);
 
@@ -22,10 +28,82 @@ impl From<Problem> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self.0).expect("a problem has a form in JSON");
-        (status, [(header::CONTENT_TYPE, Problem::MEDIA_TYPE)], body).into_response()
+        let mut response = status.into_response();
+        response.extensions_mut().insert(self.0);
+        response
     }
 }
+
+/// The header with the id of a request.
+const REQUEST_ID: &str = "x-request-id";
+/// Longest id of a request that is taken over from whoever asks.
+const REQUEST_ID_MAX: usize = 64;
+/// Longest text that is taken out of an error that is not ours.
+const REMARK_BYTES_MAX: usize = 4 << 10;
+
+/// Gives every answer the id of its request, and every one that says no the form of a problem document:
+/// also where the framework said no, or a handler panicked.
+pub(super) async fn finish(request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let bug = || {
+        let problem = Problem::new(500, "bug", "the question made the server fail");
+        Refusal::from(problem.next("report it with what the server wrote; it goes on with other questions"))
+    };
+    let mut response = answered.unwrap_or_else(|_| bug().into_response());
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        let (mut parts, body) = response.into_parts();
+        let mut problem = match parts.extensions.remove::<Problem>() {
+            Some(problem) => problem,
+            None => of_framework(status, body).await,
+        };
+        debug_assert!(CODES.iter().any(|(code, ..)| *code == problem.code), "{} is not listed", problem.code);
+        problem.request = Some(id.as_str().into());
+        let body = serde_json::to_vec(&problem).expect("a problem has a form in JSON");
+        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
+        parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
+        response = Response::from_parts(parts, Body::from(body));
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// The id that whoever asks has chosen, if it can be one, else the next.
+fn request_id(headers: &HeaderMap) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let is_one = |id: &&str| {
+        (1..=REQUEST_ID_MAX).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
+    match headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(is_one) {
+        Some(id) => id.to_owned(),
+        None => format!("{:x}-{}", crate::desk::now().0, COUNT.fetch_add(1, Ordering::Relaxed)),
+    }
+}
+
+/// What the framework's own refusals are called.
+async fn of_framework(status: StatusCode, body: Body) -> Problem {
+    let text = axum::body::to_bytes(body, REMARK_BYTES_MAX).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let (code, next) = match status {
+        StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", "the header `allow` lists those it knows"),
+        StatusCode::PAYLOAD_TOO_LARGE => ("too-long", ""),
+        StatusCode::NOT_FOUND => ("no-such-path", ""),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::UNPROCESSABLE_ENTITY => ("bad-body", DESCRIBED),
+        StatusCode::BAD_REQUEST if text.contains("query string") => ("bad-query", DESCRIBED),
+        StatusCode::BAD_REQUEST if text.contains("URL") => ("bad-id", DESCRIBED),
+        StatusCode::BAD_REQUEST => ("bad-body", DESCRIBED),
+        _ => ("refused", ""),
+    };
+    let reason = status.canonical_reason().unwrap_or("it was refused");
+    let detail = if text.is_empty() { reason.to_owned() } else { text };
+    Problem::new(status.as_u16(), code, detail).next(next)
+}
+
+const DESCRIBED: &str = "`/api/v1/openapi.json` says what each path takes";
 
 /// A message in CBOR.
 pub(super) struct Cbor<T>(pub(super) T);
@@ -38,23 +116,53 @@ impl<T: Serialize> IntoResponse for Cbor<T> {
 
 /// Reads a message.
 pub(super) fn read<T: DeserializeOwned>(what: &str, body: &Bytes) -> Result<T, Refusal> {
-    from_cbor(body).map_err(|why| {
-        Problem::new(400, "not-understood", format!("the body is not {what}: {why}"))
-            .next("is the other side a version that this one knows?")
-            .into()
-    })
+    from_cbor(body).map_err(|why| not_understood(what, &why))
+}
+
+/// Reads a message that programs send as JSON and Muster's own parts as CBOR.
+pub(super) fn read_either<T: DeserializeOwned>(
+    what: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<T, Refusal> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    match kind.split(';').next().unwrap_or_default().trim() {
+        CBOR => read(what, body),
+        "application/json" => {
+            serde_json::from_slice(body).map_err(|why| not_understood(what, &why.to_string()))
+        }
+        _ => {
+            let said = format!("{what} comes as `application/json`");
+            Err(Problem::new(415, "bad-body", said).next("say so in the header `content-type`").into())
+        }
+    }
+}
+
+fn not_understood(what: &str, why: &str) -> Refusal {
+    Problem::new(400, "not-understood", format!("the body is not {what}: {why}"))
+        .next("is the other side a version that this one knows?")
+        .into()
 }
 
 /// Reads a run's id out of a path: 32 hexadecimal digits, with or without the dashes of a UUID.
 pub(super) fn run_id(text: &str) -> Result<RunId, Refusal> {
+    parse_run(text).ok_or_else(|| {
+        Problem::new(400, "bad-id", format!("`{text}` is not the id of a run"))
+            .next("a run's id is a UUID")
+            .into()
+    })
+}
+
+pub(super) fn parse_run(text: &str) -> Option<RunId> {
     let digits: String = text.chars().filter(|c| *c != '-').collect();
-    let number = (digits.len() == 32).then(|| u128::from_str_radix(&digits, 16).ok()).flatten();
-    let no = || {
-        Problem::new(400, "bad-id", format!("`{text}` is not the id of a run")).next("a run's id is a UUID")
-    };
-    Ok(RunId(number.ok_or_else(no)?))
+    let is_one = digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    is_one.then(|| u128::from_str_radix(&digits, 16).ok()).flatten().map(RunId)
 }
 
 pub(super) fn digest(text: &str) -> Result<Digest, Refusal> {
-    text.parse().map_err(|e| Problem::new(400, "bad-digest", format!("`{text}` names no blob: {e}")).into())
+    text.parse().map_err(|e| {
+        Problem::new(400, "bad-digest", format!("`{text}` names no blob: {e}"))
+            .next("a blob is named by its BLAKE3 digest, as `b3sum` prints it")
+            .into()
+    })
 }

@@ -1,20 +1,122 @@
-//! Devices that people take out of scheduling.
+//! The lab's devices and what waits for them; devices that people take out of scheduling.
 
 use super::State;
 use super::agents::gone;
 use super::answer::Refusal;
+use super::codes::problems;
+use super::page::{Limit, Page, RunKey};
+use super::results::json;
 use crate::desk::{Ask, now};
 use axum::Json;
-use axum::extract::{self, Path};
+use axum::extract::{self, Path, Query};
 use axum::http::StatusCode;
+use axum::response::Response;
 use muster_api::{HoldDevice, Problem};
 use muster_core::change::Hold;
 use muster_core::id::DeviceId;
+use muster_core::view::LabView;
+use muster_formats::report::wire;
+use serde::Deserialize;
 use std::time::Duration;
+use utoipa::IntoParams;
 
 /// Longest text about a hold.
 const TEXT_BYTES_MAX: usize = 1_000;
 
+problems! {
+    OfLists: "bad-query";
+    OfDevice: "bad-id", "no-such-device";
+    OfHold: "bad-body", "bad-id", "bad-hold", "no-such-device", "held", "too-long";
+}
+
+/// The lab as it stands.
+pub(super) async fn look(state: &State) -> Result<LabView, Refusal> {
+    Ok(state.desk.ask(Ask::View).await.unwrap_or_else(|| Err(gone()))?)
+}
+
+/// Which devices.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Devices {
+    /// Most devices of a page
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
+    limit: Limit,
+    /// Only devices behind this one
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 0, maximum = 4294967295_u64, default = 0)]
+    after: u32,
+}
+
+/// The lab's devices, in the order they were first seen
+#[utoipa::path(get, path = "/devices", tag = "lab", operation_id = "list_devices", params(Devices), responses(
+    (status = 200, description = "A page of devices", body = ref("#/components/schemas/PageOfDevice")),
+    OfLists,
+))]
+pub(super) async fn list(
+    extract::State(state): extract::State<State>,
+    Query(Devices { limit, after }): Query<Devices>,
+) -> Result<Response, Refusal> {
+    let mut devices = look(&state).await?.devices;
+    devices.retain(|device| device.id.0 > after);
+    devices.sort_by_key(|device| device.id);
+    let show = |device| wire::Device::from(&device);
+    Ok(json(&Page::cut(devices, "/devices", limit, |device| device.id.0, show)))
+}
+
+/// A device as it stands
+#[utoipa::path(get, path = "/devices/{device}", tag = "lab", operation_id = "get_device",
+    params(("device" = u32, Path, description = "What the lab calls it", maximum = 4294967295_u64)),
+    responses((status = 200, description = "The device", body = ref("#/components/schemas/Device")), OfDevice))]
+pub(super) async fn one(
+    extract::State(state): extract::State<State>,
+    Path(device): Path<u32>,
+) -> Result<Response, Refusal> {
+    let devices = look(&state).await?.devices;
+    let found = devices.iter().find(|known| known.id == DeviceId(device)).ok_or_else(|| {
+        Problem::new(404, "no-such-device", format!("the lab has no device {device}"))
+            .next("`/api/v1/devices` lists them")
+    })?;
+    Ok(json(&wire::Device::from(found)))
+}
+
+/// Which runs.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Queue {
+    /// Most runs of a page
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
+    limit: Limit,
+    /// Only runs accepted after this one, a UUID
+    #[param(value_type = Option<String>, format = "uuid")]
+    after: Option<RunKey>,
+}
+
+/// The runs that are under way, the oldest first, and what they wait for
+#[utoipa::path(get, path = "/queue", tag = "lab", operation_id = "list_queue", params(Queue), responses(
+    (status = 200, description = "A page of runs", body = ref("#/components/schemas/PageOfQueuedRun")),
+    OfLists,
+))]
+pub(super) async fn queue(
+    extract::State(state): extract::State<State>,
+    Query(Queue { limit, after }): Query<Queue>,
+) -> Result<Response, Refusal> {
+    let mut runs = look(&state).await?.runs;
+    runs.retain(|run| after.is_none_or(|RunKey(after)| run.id > after));
+    runs.sort_by_key(|run| run.id);
+    Ok(json(&Page::cut(runs, "/queue", limit, |run| RunKey(run.id), |run| wire::QueuedRun::from(&run))))
+}
+
+/// Takes a device out of scheduling
+///
+/// What runs on it goes on. Asking again for the same person renews it.
+#[utoipa::path(put, path = "/devices/{device}/hold", tag = "lab", operation_id = "hold_device",
+    params(("device" = u32, Path, description = "What the lab calls it", maximum = 4294967295_u64)),
+    request_body(content = ref("#/components/schemas/HoldDevice"), content_type = "application/json"),
+    responses((status = 204, description = "It is held, and that is recorded"), OfHold))]
 pub(super) async fn hold(
     extract::State(state): extract::State<State>,
     Path(device): Path<u32>,
@@ -32,6 +134,10 @@ pub(super) async fn hold(
     set(&state, device, Some(Hold { by, reason, since, until })).await
 }
 
+/// Gives a device back that was held
+#[utoipa::path(delete, path = "/devices/{device}/hold", tag = "lab", operation_id = "release_device",
+    params(("device" = u32, Path, description = "What the lab calls it", maximum = 4294967295_u64)),
+    responses((status = 204, description = "It is not held any more"), OfDevice))]
 pub(super) async fn release(
     extract::State(state): extract::State<State>,
     Path(device): Path<u32>,

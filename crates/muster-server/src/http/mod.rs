@@ -3,20 +3,26 @@
 mod agents;
 mod answer;
 mod blobs;
+mod codes;
 mod devices;
+mod logs;
+mod openapi;
+mod page;
+mod range;
 mod records;
+mod results;
 mod runs;
 mod watching;
 
 use crate::blobs::Blobs;
-use crate::desk::{Ask, Desk, down};
+use crate::desk::{Desk, down};
 use crate::hub::Hub;
-use answer::Refusal;
+use answer::{Cbor, Refusal};
 use axum::extract::{self, DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, head, post, put};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use muster_api::{About, PREFIX, Problem};
 use muster_core::view::LabView;
@@ -26,10 +32,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
+use utoipa_axum::routes;
 
 /// Longest message that is held in memory.
 // Limit: a plan of a hundred thousand items is some 20 MB, an agent's spool at most 32.
 const MESSAGE_BYTES_MAX: usize = 128 << 20;
+
+/// Longest body of a few words in JSON.
+const WORDS_BYTES_MAX: usize = 64 << 10;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -65,41 +76,68 @@ impl State {
     }
 }
 
-/// All paths.
-pub(crate) fn router(state: State) -> Router {
-    let api = Router::new()
-        .route("/", get(about))
+/// The paths, those for people and programs with their description.
+fn paths() -> OpenApiRouter<State> {
+    let api = OpenApiRouter::new()
+        .routes(routes!(about))
+        .routes(routes!(openapi::openapi))
+        .routes(routes!(results::runs))
+        .routes(routes!(results::run, runs::submit))
+        .routes(routes!(runs::stop).layer(small()))
+        .routes(routes!(results::results))
+        .routes(routes!(results::item))
+        .routes(routes!(results::attempts))
+        .routes(routes!(logs::log))
+        .routes(routes!(runs::why))
+        .routes(routes!(watching::events))
+        .routes(routes!(results::history))
+        .routes(routes!(devices::list))
+        .routes(routes!(devices::one))
+        .routes(routes!(devices::hold, devices::release).layer(small()))
+        .routes(routes!(devices::queue))
+        .routes(routes!(blobs::has, blobs::get, blobs::put));
+    // Between Muster's own parts.
+    let own = OpenApiRouter::new()
         .route("/agents/{agent}/exchange", post(agents::exchange))
         .route("/agents/{agent}/sessions/{session}", axum::routing::delete(agents::goodbye))
-        .route("/runs/{run}", put(runs::submit))
-        .route("/runs/{run}/stop", post(runs::stop))
-        .route("/runs/{run}/items/{item}/why", get(runs::why))
         .route("/runs/{run}/watch", get(watching::watch))
-        .route("/runs/{run}/events", get(watching::events))
         .route("/runs/{run}/outputs/{*place}", put(runs::put_output))
         .route("/lab", get(lab))
-        .route("/devices/{device}/hold", put(devices::hold).delete(devices::release))
-        .route("/records", post(records::ask))
-        .route("/blobs/{blob}", head(blobs::has).get(blobs::get).put(blobs::put));
-    Router::new()
-        .nest(PREFIX, api)
+        .route("/records", post(records::ask));
+    OpenApiRouter::new().nest(PREFIX, api.merge(own))
+}
+
+/// For paths that take a few words.
+fn small() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(WORDS_BYTES_MAX)
+}
+
+/// All paths, and what holds for every one.
+pub(crate) fn router(state: State) -> Router {
+    let (router, _described) = paths().split_for_parts();
+    router
         .route("/healthz", get(|| async { "ok\n" }))
         .fallback(|| async {
             Refusal::from(
                 Problem::new(404, "no-such-path", "there is nothing at this path")
-                    .next(format!("the interface begins at {PREFIX}")),
+                    .next(format!("the interface begins at {PREFIX}; {PREFIX}/openapi.json describes it")),
             )
         })
         .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))
         .layer(middleware::from_fn(only_from_here))
+        .layer(middleware::from_fn(answer::finish))
         .with_state(state)
 }
 
-/// The lab's devices and what waits for them.
-async fn lab(extract::State(state): extract::State<State>) -> Result<Json<LabView>, Refusal> {
-    Ok(Json(state.desk.ask(Ask::View).await.unwrap_or_else(|| Err(agents::gone()))?))
+/// The lab's devices and what waits for them, for the command line.
+async fn lab(extract::State(state): extract::State<State>) -> Result<Cbor<LabView>, Refusal> {
+    Ok(Cbor(devices::look(&state).await?))
 }
 
+/// Who answers
+#[utoipa::path(get, path = "/", tag = "server", operation_id = "about", responses(
+    (status = 200, description = "A Muster server", body = ref("#/components/schemas/About")),
+))]
 async fn about() -> Json<About> {
     Json(About { service: "muster".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
 }

@@ -2,13 +2,14 @@
 
 use super::State;
 use super::agents::gone;
-use super::answer::{Cbor, Refusal, read, run_id};
+use super::answer::{Cbor, Refusal, read, read_either, run_id};
+use super::codes::problems;
 use crate::blobs::sync_dir;
 use crate::desk::{Ask, down};
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{self, Path};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use futures_util::StreamExt as _;
 use muster_api::{Accepted, Problem, Stop, Submit, Why};
 use muster_core::id::ItemIx;
@@ -21,7 +22,22 @@ use std::path::PathBuf;
 // Limit: tests have output quotas; this is for those that have a generous one.
 const OUTPUT_BYTES_MAX: u64 = 8 << 30;
 
-/// A run is asked for. When this is answered the run is recorded.
+problems! {
+    OfSubmit: "not-understood", "bad-id", "no-such-blob@409", "run-exists", "too-long", "bad-plan", "bad-selector";
+    OfStop: "not-understood", "bad-id", "no-such-run", "bad-body@415", "too-long";
+    OfWhy: "bad-id", "no-such-run", "no-such-item";
+}
+
+/// Asks for a run
+///
+/// When this is answered the run is recorded. The id is chosen by whoever asks; asking again with the same id and
+/// body gives the same answer. The body is a plan as `muster run --server` makes it, between Muster's own parts; its
+/// packed area is put among the blobs before.
+#[utoipa::path(put, path = "/runs/{run}", tag = "runs", operation_id = "submit_run",
+    params(("run" = String, Path, description = "The run's id, a UUIDv7", format = "uuid")),
+    request_body(content = Vec<u8>, content_type = "application/cbor"),
+    responses((status = 200, description = "Its number and when it may start", body = Vec<u8>,
+               content_type = "application/cbor"), OfSubmit))]
 pub(super) async fn submit(
     extract::State(state): extract::State<State>,
     Path(run): Path<String>,
@@ -40,20 +56,33 @@ pub(super) async fn submit(
     Ok(Cbor(accepted.unwrap_or_else(|| Err(gone()))?))
 }
 
-/// A run is to be stopped.
+/// Asks that nothing more of a run be started
+///
+/// What runs is ended; with `kill`, without grace.
+#[utoipa::path(post, path = "/runs/{run}/stop", tag = "runs", operation_id = "stop_run",
+    params(("run" = String, Path, description = "The run's id, a UUID", format = "uuid")),
+    request_body(content = ref("#/components/schemas/Stop"), content_type = "application/json"),
+    responses((status = 204, description = "It is being stopped, and that is recorded"), OfStop))]
 pub(super) async fn stop(
     extract::State(state): extract::State<State>,
     Path(run): Path<String>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<StatusCode, Refusal> {
     let run = run_id(&run)?;
-    let stop: Stop = read("a stop", &body)?;
+    let stop: Stop = read_either("a stop", &headers, &body)?;
     let stopped = state.desk.ask(|answer| Ask::Stop(run, stop, answer)).await;
     stopped.unwrap_or_else(|| Err(gone()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Why an item is not running, or that it is.
+/// Why an item is not running, or that it is
+#[utoipa::path(get, path = "/runs/{run}/items/{item}/why", tag = "runs", operation_id = "why",
+    params(
+        ("run" = String, Path, description = "The run's id, a UUID", format = "uuid"),
+        ("item" = u32, Path, description = "The item's number in the run", maximum = 4294967295_u64),
+    ),
+    responses((status = 200, description = "Why", body = ref("#/components/schemas/Why")), OfWhy))]
 pub(super) async fn why(
     extract::State(state): extract::State<State>,
     Path((run, item)): Path<(String, u32)>,

@@ -3,6 +3,7 @@
 
 use super::State;
 use super::answer::{Refusal, run_id};
+use super::codes::problems;
 use crate::hub::Next;
 use axum::body::Body;
 use axum::extract::{self, Path, Query};
@@ -84,7 +85,36 @@ pub(super) async fn watch(
     Ok(([(header::CONTENT_TYPE, CBOR_SEQ)], pieces).into_response())
 }
 
-/// As server-sent events; `Last-Event-ID` goes on where a connection was cut.
+/// A server-sent event, its parts by their names in the stream.
+#[derive(schemars::JsonSchema, serde::Serialize)]
+pub(super) struct ServerSentEvent {
+    /// What it is; without, an event of the event stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<String>,
+    /// JSON: an `EventLine` where the event has no other name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    /// Its number, to go on from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+}
+
+problems! { OfEvents: "bad-id", "no-such-run"; }
+
+/// What happened in a run, then what happens, until it is over
+///
+/// Server-sent events. `Last-Event-ID` goes on where a connection was cut.
+#[utoipa::path(get, path = "/runs/{run}/events", tag = "runs", operation_id = "watch_run",
+    params(
+        ("run" = String, Path, description = "The run's id, a UUID", format = "uuid"),
+        ("last-event-id" = Option<String>, Header, description = "The last id that was seen"),
+    ),
+    responses(
+        (status = 200, description = "Events; the data of each is an `EventLine`",
+         body = ref("#/components/schemas/ServerSentEvent"),
+         content_type = "text/event-stream"),
+        OfEvents,
+    ))]
 pub(super) async fn events(
     extract::State(state): extract::State<State>,
     Path(run): Path<String>,

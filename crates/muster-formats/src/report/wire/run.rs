@@ -194,7 +194,8 @@ pub struct Item<'a> {
 }
 
 impl<'a> Item<'a> {
-    fn new(item: &'a core::ItemView, texts: Texts<'a>) -> Self {
+    /// With the text that its attempts printed as `texts` says.
+    pub fn new(item: &'a core::ItemView, texts: Texts<'a>) -> Self {
         let core::ItemView { path, discovery, verdict, reason, attempts } = item;
         Self {
             path,
@@ -220,7 +221,8 @@ pub struct TestAttempt<'a> {
 }
 
 impl<'a> TestAttempt<'a> {
-    fn new(attempt: &'a core::AttemptView, texts: Texts<'a>) -> Self {
+    /// With the text it printed as `texts` says.
+    pub fn new(attempt: &'a core::AttemptView, texts: Texts<'a>) -> Self {
         let core::AttemptView { number, device, result } = attempt;
         Self { number: *number, device, result: Attempt::new(result, texts) }
     }

@@ -1,0 +1,76 @@
+//! The codes of problems, each with its status and what it means: what programs may rely on.
+
+use muster_api::Problem;
+use std::collections::BTreeMap;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
+
+/// Code, statuses it comes with, meaning.
+pub(super) const CODES: &[(&str, &[u16], &str)] = &[
+    ("agent-replaced", &[409], "another life of this agent has spoken"),
+    ("bad-body", &[400, 415, 422], "the body is not what the path takes"),
+    ("bad-digest", &[400], "the name of a blob is 64 hexadecimal digits"),
+    ("bad-hold", &[422], "a hold needs a person and a reason"),
+    ("bad-id", &[400], "the path names no run, item, attempt or device"),
+    ("bad-place", &[400], "the path is not the place of an output"),
+    ("bad-plan", &[422], "the plan contradicts itself"),
+    ("bad-query", &[400], "the query has an unknown parameter, or one with a value it cannot have"),
+    ("bad-selector", &[422], "the selector of devices is none"),
+    ("bug", &[500], "the server failed at this question; it goes on with others"),
+    ("cut-off", &[408], "the body ended in the middle"),
+    ("held", &[409], "somebody else has the device"),
+    ("method-not-allowed", &[405], "the path does not know this method"),
+    ("no-room", &[503], "the disk does not take it"),
+    ("no-such-attempt", &[404], "the item has no such attempt that has ended"),
+    ("no-such-blob", &[404, 409], "the blob is not here"),
+    ("no-such-device", &[404], "the lab has no such device"),
+    ("no-such-item", &[404], "the run has no such item"),
+    ("no-such-output", &[404], "what was printed is not kept any more"),
+    ("no-such-path", &[404], "there is nothing at this path"),
+    ("no-such-run", &[404], "there is no such run, or, where it is to be stopped, it is over"),
+    ("not-from-here", &[403], "the server answers only those who ask it by a loopback address"),
+    ("not-understood", &[400], "the body is not the message that the path takes"),
+    ("range-not-satisfiable", &[416], "the range begins behind the end"),
+    ("record-unavailable", &[503], "the records cannot be used just now; nothing was done"),
+    ("refused", &[], "the request cannot be served; `detail` says why"),
+    ("run-exists", &[409], "another run was asked for under this id"),
+    ("shutting-down", &[503], "the server is ending"),
+    ("stale-exchange", &[409], "the exchange was heard before"),
+    ("too-long", &[413], "the body is longer than is taken"),
+    ("wrong-digest", &[422], "what was sent is not what its name says"),
+];
+
+/// The problems a path may answer with, for its description: `problems! { OfRuns: "bad-id", "no-such-run" }`.
+macro_rules! problems {
+    ($($name:ident: $($code:literal),+;)+) => {$(
+        pub(super) struct $name;
+
+        impl utoipa::IntoResponses for $name {
+            fn responses() -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::Response>> {
+                crate::http::codes::responses(&[$($code),+])
+            }
+        }
+    )+};
+}
+pub(super) use problems;
+
+/// Responses with these codes, by status. A code with several statuses is given as `code@status`.
+pub(super) fn responses(codes: &[&str]) -> BTreeMap<String, RefOr<Response>> {
+    let mut said: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+    for code in codes {
+        let (code, only) = match code.split_once('@') {
+            Some((code, status)) => (code, Some(status.parse::<u16>().expect("a status is a number"))),
+            None => (*code, None),
+        };
+        let (_, statuses, meaning) =
+            CODES.iter().find(|(known, ..)| *known == code).unwrap_or_else(|| panic!("no such code: {code}"));
+        for status in statuses.iter().filter(|s| only.is_none_or(|only| only == **s)) {
+            said.entry(*status).or_default().push(format!("`{code}`: {meaning}"));
+        }
+    }
+    said.into_iter().map(|(status, said)| (status.to_string(), response(&said.join("; ")).into())).collect()
+}
+
+fn response(description: &str) -> Response {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    ResponseBuilder::new().description(description).content(Problem::MEDIA_TYPE, content).build()
+}
