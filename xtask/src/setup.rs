@@ -4,7 +4,8 @@ use anyhow::{Context as _, bail};
 use std::process::Command;
 
 /// Debian packages, each with a program or file that shows it is there.
-const DEBIAN: [(&str, &str); 13] = [
+const DEBIAN: [(&str, &str); 14] = [
+    ("adb", "/usr/bin/adb"),
     ("bubblewrap", "/usr/bin/bwrap"),
     ("busybox-static", "/bin/busybox"),
     ("git", "/usr/bin/git"),

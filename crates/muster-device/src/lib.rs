@@ -4,6 +4,7 @@
 //! DeviceAddress ──open──► dyn Device ──exec(), files(), power() …──► a capability, or "this driver lacks it"
 //!                            │
 //!                            ├── local       this host
+//!                            ├── adb         a phone, through an adb server
 //!                            ├── container   bubblewrap or podman on this host
 //!                            └── sut         an agent of the SUT protocol, Mozilla's or sut::agent
 //! ```
@@ -14,6 +15,7 @@
 //! Deliberately absent: leases and scheduling (the lab's), records, printing, configuration files. The
 //! server never links this crate.
 
+mod adb;
 mod address;
 pub mod container;
 #[cfg(any(test, feature = "contract"))]
@@ -24,6 +26,7 @@ mod drivers;
 mod error;
 mod host;
 mod local;
+mod stream;
 pub mod sut;
 mod tree;
 mod until;

@@ -1,6 +1,6 @@
 //! How a device says that it is there: the `register` line, and who listens for it.
 
-use crate::sut::stream::Stream;
+use crate::stream::Stream;
 use crate::until::{Ended, Until};
 use rustix::event::{PollFd, PollFlags};
 use serde::Serialize;

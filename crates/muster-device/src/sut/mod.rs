@@ -11,8 +11,7 @@ pub mod agent;
 pub mod announce;
 mod client;
 mod extension;
-mod stream;
-mod words;
+pub(crate) mod words;
 
 pub use agent::{Agent, AgentConfig};
 pub use client::{Client, Variant};

@@ -4,7 +4,7 @@
 //! its first line is `IP,PORT`, the rest is what to say.
 
 use super::{Shared, register, system};
-use crate::sut::stream::Stream;
+use crate::stream::Stream;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;

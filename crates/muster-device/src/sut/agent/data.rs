@@ -3,7 +3,7 @@
 use super::session::Session;
 use super::{SESSIONS_MAX, Shared};
 use crate::host::facts::{self, Own};
-use crate::sut::stream::Stream;
+use crate::stream::Stream;
 use crate::until::Ended;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use rustix::fd::OwnedFd;

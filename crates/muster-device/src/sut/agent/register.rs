@@ -2,8 +2,8 @@
 
 use super::Shared;
 use crate::host::facts::{self, Own};
+use crate::stream::Stream;
 use crate::sut::announce::Announcement;
-use crate::sut::stream::Stream;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use super::replies::{self, Reply};
 use super::{PRODUCT, Shared, VERSION, exec, extended, files, system};
 use crate::host::facts::{self, Own};
-use crate::sut::stream::Stream;
+use crate::stream::Stream;
 use crate::sut::words::split;
 use crate::sut::{PROMPT, extension};
 use crate::until::{Ended, Until};

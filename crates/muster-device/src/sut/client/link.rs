@@ -2,8 +2,8 @@
 
 use super::Wrong;
 use super::variant::Variant;
+use crate::stream::{NotConnected, Stream};
 use crate::sut::extension::{ANSWER_BYTES_MAX, Answer, DONE, FRAME_BYTES_MAX, NO, Request, WORD};
-use crate::sut::stream::{NotConnected, Stream};
 use crate::sut::{PROMPT, WARNING};
 use crate::until::{Ended, Until};
 use std::io;

@@ -109,6 +109,32 @@ impl Stream {
         Ok(true)
     }
 
+    /// Waits for more as [`fill`](Self::fill) does, and meanwhile sends what the other side takes of `out`.
+    pub(crate) fn exchange(&mut self, out: &mut &[u8], until: &Until) -> Result<usize, Ended> {
+        loop {
+            while !out.is_empty() {
+                match self.tcp.write(out) {
+                    Ok(n) => *out = &out[n..],
+                    Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                    Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                    // It takes no more; what it has said before that is still to be read.
+                    Err(_) => *out = &[],
+                }
+            }
+            if out.is_empty() || self.has_unread() {
+                return self.fill(until);
+            }
+            until.poll(&mut vec![PollFd::new(&self.tcp, PollFlags::IN | PollFlags::OUT)])?;
+        }
+    }
+
+    /// Whether something is there that has not been read, or the connection has ended.
+    fn has_unread(&self) -> bool {
+        let mut fds = [PollFd::new(&self.tcp, PollFlags::IN | PollFlags::RDHUP)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        !matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(0))
+    }
+
     /// Sends all of it, whatever the other side says.
     pub(crate) fn send_all(&mut self, bytes: &[u8], until: &Until) -> Result<(), Ended> {
         self.send(bytes, false, until).map(drop)
@@ -116,9 +142,7 @@ impl Stream {
 
     /// Whether something is there to be read that has not been, or the connection has ended.
     pub(crate) fn has_more(&self) -> bool {
-        let mut fds = [PollFd::new(&self.tcp, PollFlags::IN | PollFlags::RDHUP)];
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        !self.input().is_empty() || !matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(0))
+        !self.input().is_empty() || self.has_unread()
     }
 
     /// The address of this side.
