@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use std::process::Command;
 
 /// Debian packages, each with a program or file that shows it is there.
-const DEBIAN: [(&str, &str); 14] = [
+const DEBIAN: [(&str, &str); 16] = [
     ("adb", "/usr/bin/adb"),
     ("bubblewrap", "/usr/bin/bwrap"),
     ("busybox-static", "/bin/busybox"),
@@ -14,6 +14,8 @@ const DEBIAN: [(&str, &str); 14] = [
     ("cmake", "/usr/bin/cmake"),
     ("libgtest-dev", "/usr/include/gtest/gtest.h"),
     ("libxml2-utils", "/usr/bin/xmllint"),
+    ("openssh-client", "/usr/bin/ssh"),
+    ("openssh-server", "/usr/sbin/sshd"),
     ("perl", "/usr/bin/perl"),
     ("podman", "/usr/bin/podman"),
     ("python3", "/usr/bin/python3"),

@@ -6,6 +6,7 @@
 //!                            ├── local       this host
 //!                            ├── adb         a phone, through an adb server
 //!                            ├── container   bubblewrap or podman on this host
+//!                            ├── ssh         a host that the system's `ssh` reaches
 //!                            └── sut         an agent of the SUT protocol, Mozilla's or sut::agent
 //! ```
 //!
@@ -26,6 +27,7 @@ mod drivers;
 mod error;
 mod host;
 mod local;
+pub mod ssh;
 mod stream;
 pub mod sut;
 mod tree;

@@ -114,6 +114,8 @@ pub(super) fn perform(how: HowArgs, args: Vec<String>, context: &Context) -> Res
                 let value = Ended { exit, seconds, stdout: &stdout, stderr: &stderr };
                 call.print(&value, context, |_| Ok(()))?;
             }
+            // The process ends below: the connection is given up before that.
+            drop(call);
             end_as(exit, &how.on)
         }
         Err(DeviceError::Output { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
@@ -126,6 +128,7 @@ pub(super) fn perform(how: HowArgs, args: Vec<String>, context: &Context) -> Res
                 return Err(told);
             }
             crate::error::say(&told);
+            drop(call);
             end_with(how.fault_code)
         }
     }

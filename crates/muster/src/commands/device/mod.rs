@@ -29,7 +29,7 @@ use crate::error::Complaint;
 use crate::local::signals::Signals;
 use clap::{Args, Subcommand};
 use muster_core::outcome::ExitCode;
-use muster_device::{Cancel, Device, DeviceAddress, DeviceError, Fault, Until};
+use muster_device::{Cancel, DRIVERS, Device, DeviceAddress, DeviceError, Driver, Fault, Until};
 use serde::Serialize;
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
@@ -38,17 +38,26 @@ use std::time::Duration;
 #[derive(Args, Clone, Debug)]
 #[command(
     arg_required_else_help = true,
-    after_help = "\
-ADDRESS is `sut://HOST[:PORT]` for an agent of the SUT protocol, or `local:` for this host. Inside a test of a
-lab, MUSTER_DEVICE_ADDRESS has the address of the test's device.
-
-Exit codes: 0 done, 1 the device said no, 2 usage, 3 the device or the way to it failed. `exec` and `shell` end
-as the program did; 3 (or --fault-code) then means that it was not run to its end, 124 that it was killed for
-its --timeout."
+    after_help = after_help()
 )]
 pub(crate) struct DeviceArgs {
     #[command(subcommand)]
     command: DeviceCommand,
+}
+
+/// Which addresses there are is the drivers' to say.
+fn after_help() -> String {
+    let wide = DRIVERS.iter().map(|driver| driver.syntax.len()).max().unwrap_or(0);
+    let line = |driver: &Driver| format!("  {:wide$}  {}\n", driver.syntax, driver.about);
+    let addresses: String = DRIVERS.iter().map(line).collect();
+    format!(
+        "ADDRESS is one of
+{addresses}Inside a test of a lab, MUSTER_DEVICE_ADDRESS has the address of the test's device.
+
+Exit codes: 0 done, 1 the device said no, 2 usage, 3 the device or the way to it failed. `exec` and `shell` end
+as the program did; 3 (or --fault-code) then means that it was not run to its end, 124 that it was killed for
+its --timeout."
+    )
 }
 
 /// What to do with the device.
