@@ -83,8 +83,63 @@ pub struct TestDef {
     pub dir: String,
     /// Expectations for its items, already reduced to those whose conditions hold for this target.
     pub expectations: Vec<Expectation>,
+    /// What is brought to the device and back, where its steps run there.
+    #[serde(default)]
+    pub device_files: DeviceFiles,
     /// Where it was written: `muster.toml:12`.
     pub origin: String,
+}
+
+impl TestDef {
+    /// A test with nothing special about it.
+    pub fn new(name: impl Into<String>, kind: Kind) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            after: Vec::new(),
+            limits: Limits::default(),
+            retries: Retries::default(),
+            skip_when: None,
+            needs: Needs::default(),
+            priority: 0,
+            tags: Vec::new(),
+            owner: String::new(),
+            description: String::new(),
+            pass: PassRule::default(),
+            env: Vec::new(),
+            dir: String::new(),
+            expectations: Vec::new(),
+            device_files: DeviceFiles::default(),
+            origin: String::new(),
+        }
+    }
+
+    /// Whether any of it runs on the device itself.
+    pub fn uses_device(&self) -> bool {
+        match &self.kind {
+            Kind::Steps { steps, .. } => steps.iter().any(|s| s.place == Place::Device),
+            Kind::Suite(_) => false,
+        }
+    }
+}
+
+/// What is brought to the device before the steps, and back after them. Paths there are relative to the
+/// directory that is made for the attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceFiles {
+    /// Files and directories that are brought there.
+    pub push: Vec<Push>,
+    /// Files and directories there that are brought back to the attempt's working directory, if they are there.
+    pub pull: Vec<String>,
+}
+
+/// Something that is brought to the device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Push {
+    /// Relative to the area.
+    pub from: String,
+    /// Where it is put: relative to the attempt's directory on the device, or absolute.
+    pub to: String,
 }
 
 /// What a test does.
@@ -153,6 +208,33 @@ pub struct Step {
     pub timeout: Option<Duration>,
     /// When the next step runs.
     pub proceed: Proceed,
+    /// Where it runs.
+    #[serde(default)]
+    pub place: Place,
+}
+
+impl Step {
+    /// A step that runs a command on the host.
+    pub fn new(name: impl Into<String>, line: Line) -> Self {
+        let command = Command { line, dir: None, env: Vec::new() };
+        Self { name: name.into(), command, timeout: None, proceed: Proceed::default(), place: Place::Host }
+    }
+}
+
+/// Muster's own step that makes the attempt's directory on the device and brings there what is pushed.
+pub const TO_DEVICE: &str = "to-device";
+/// Muster's own step that brings back what is pulled and removes the attempt's directory on the device.
+pub const FROM_DEVICE: &str = "from-device";
+
+/// Where a step runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// On the agent's host, which reaches the device by its address.
+    #[default]
+    Host,
+    /// On the device itself, through its driver.
+    Device,
 }
 
 /// When the step after this one runs.

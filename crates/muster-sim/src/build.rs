@@ -4,9 +4,7 @@
 
 use muster_core::attempt::{AttemptResult, Cause};
 use muster_core::change::{Placement, RunRecord, RunSpec};
-use muster_core::definition::{
-    AreaDef, Command, ItemDef, Items, Kind, Limits, Line, Needs, PassRule, Proceed, Retries, Step, TestDef,
-};
+use muster_core::definition::{AreaDef, Command, ItemDef, Items, Kind, Line, Step, TestDef};
 use muster_core::id::RunId;
 use muster_core::outcome::Outcome;
 use muster_core::plan::{History, PlanError, plan};
@@ -22,31 +20,12 @@ pub fn command(line: &str) -> Command {
 
 /// A test that runs `true` once, comes after nothing and is never tried again.
 pub fn test(name: &str) -> TestDef {
-    TestDef {
-        name: name.to_owned(),
-        kind: steps(Items::None),
-        after: Vec::new(),
-        limits: Limits::default(),
-        retries: Retries::default(),
-        skip_when: None,
-        needs: Needs::default(),
-        priority: 0,
-        tags: Vec::new(),
-        owner: String::new(),
-        description: String::new(),
-        pass: PassRule::default(),
-        env: Vec::new(),
-        dir: String::new(),
-        expectations: Vec::new(),
-        origin: format!("{name}.toml:1"),
-    }
+    TestDef { origin: format!("{name}.toml:1"), ..TestDef::new(name.to_owned(), steps(Items::None)) }
 }
 
 /// One step named `run` for each of these items.
 pub fn steps(items: Items) -> Kind {
-    let step =
-        Step { name: "run".to_owned(), command: command("true"), timeout: None, proceed: Proceed::Passed };
-    Kind::Steps { steps: vec![step], items }
+    Kind::Steps { steps: vec![Step::new("run", command("true").line)], items }
 }
 
 /// Listed items with these paths.

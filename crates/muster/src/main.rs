@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod context;
+mod device_step;
 mod doctor;
 mod error;
 mod local;
@@ -17,8 +18,12 @@ mod verdict;
 mod wiring;
 
 fn main() -> std::process::ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|a| a == local::agent::AGENT_COMMAND) {
+    let hidden = std::env::args_os().nth(1).unwrap_or_default();
+    if hidden == local::agent::AGENT_COMMAND {
         return error::catch(local::agent::be_agent);
+    }
+    if hidden == muster_agent::tasks::DEVICE_COMMAND {
+        return error::catch(device_step::run);
     }
     error::catch(cli::main)
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use muster_core::attempt::{AttemptResult, Cause, Output, Usage};
-use muster_core::definition::{Items, Kind, Limits, Needs, PassRule, Retries, TestDef};
+use muster_core::definition::{Items, Kind, TestDef};
 use muster_core::exchange::{DeviceOffer, UnitAttempt, Wanted};
 use muster_core::id::ItemIx;
 use muster_core::outcome::Outcome;
@@ -50,24 +50,7 @@ fn run_context() -> Arc<RunContext> {
 }
 
 fn test_context() -> Arc<TestContext> {
-    let def = TestDef {
-        name: "t".into(),
-        kind: Kind::Steps { steps: vec![], items: Items::None },
-        after: vec![],
-        limits: Limits::default(),
-        retries: Retries::default(),
-        skip_when: None,
-        needs: Needs::default(),
-        priority: 0,
-        tags: vec![],
-        owner: String::new(),
-        description: String::new(),
-        pass: PassRule::default(),
-        env: vec![],
-        dir: String::new(),
-        expectations: vec![],
-        origin: String::new(),
-    };
+    let def = TestDef::new("t", Kind::Steps { steps: vec![], items: Items::None });
     Arc::new(TestContext { run: RUN, test: TestIx(0), def: Arc::new(def), groups: [].into() })
 }
 

@@ -38,6 +38,7 @@ pub(super) fn task(job: Job) -> Box<dyn Task> {
         last_env: contract,
         timeout: None,
         proceed: Proceed::Passed,
+        device: None,
     };
     match judge {
         Judge::Process(pass) => {

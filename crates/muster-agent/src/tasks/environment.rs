@@ -8,7 +8,7 @@ use muster_core::time::Time;
 use std::time::Duration;
 
 /// The label that says how a device is spoken with, where it is not the host itself.
-const ADDRESS: &str = "address";
+pub(super) const ADDRESS: &str = "address";
 
 /// Variables of the agent's own environment that tests do not inherit: what another runner told *us* about
 /// our part of its work would be taken by the frameworks as told to them.

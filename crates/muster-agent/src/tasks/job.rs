@@ -1,7 +1,8 @@
 //! What every kind of task does in the same way: the process it describes, the directory it lends, the
 //! end it tells.
 
-use super::environment::{Contract, stretched};
+use super::device::{self, DEVICE_STEP, DevicePart, DevicePlan, DeviceStep};
+use super::environment::{ADDRESS, Contract, Env, stretched};
 use super::logs::Place;
 use super::prepared::{Prepared, StepPlan};
 use super::scratch::{self, Left, WorkDir};
@@ -90,24 +91,34 @@ impl Job {
             let failed = |e| format!("no working directory can be made in `{}`: {e}", self.run.run_dir);
             self.work_dir = Some(dir.map_err(failed)?);
         }
-        let mut env = self.prepared.env.clone();
-        env.set_all(&plan.env);
-        Contract {
+        let work_dir = self.work_dir.as_ref().map_or("", WorkDir::path);
+        let contract = Contract {
             run: &self.run,
             test: &self.test,
             unit: &self.unit,
             device: self.host.slots.get(self.slot as usize),
             step: &plan.name,
-            work_dir: self.work_dir.as_ref().map_or("", WorkDir::path),
+            work_dir,
             deadline: manner.deadline,
+        };
+        let mut env = self.prepared.env.clone();
+        env.set_all(&plan.env);
+        let mut argv = plan.argv.clone();
+        match &plan.device {
+            None => contract.apply(&mut env),
+            // The contract is with the program on the device; this one is told by the step.
+            Some(on_device) => {
+                let step = self.device_step(on_device, argv, &contract);
+                env.set(DEVICE_STEP, serde_json::to_string(&step).map_err(|e| e.to_string())?);
+                argv = device::argv();
+            }
         }
-        .apply(&mut env);
         env.set_all(&plan.last_env);
         for name in &plan.unset {
             env.unset(name);
         }
         Ok(ProcessSpec {
-            argv: plan.argv.clone(),
+            argv,
             env: env.into_vec(),
             dir: plan.dir.clone(),
             make_dir: false,
@@ -115,6 +126,30 @@ impl Job {
             limits: manner.limits,
             spill: manner.spill,
         })
+    }
+
+    /// What a step does on the device, whole.
+    fn device_step(&self, plan: &DevicePlan, argv: Vec<String>, contract: &Contract<'_>) -> DeviceStep {
+        let address =
+            contract.device.and_then(|d| d.labels.get(ADDRESS)).map_or(device::LOCAL, String::as_str);
+        let name = contract.device.map_or("", |d| d.name.as_str());
+        let part = match plan {
+            DevicePlan::Open { push } => DevicePart::Open { push: push.clone() },
+            DevicePlan::Run { dir, env } => {
+                let mut all: Env = self.prepared.device_env.clone();
+                all.set_all(env);
+                contract.apply(&mut all);
+                // Directories of this host mean nothing there.
+                for here in ["MUSTER_AREA_DIR", "MUSTER_WORK_DIR", "MUSTER_MEASURES"] {
+                    all.unset(here);
+                }
+                DevicePart::Run { argv, env: all.into_vec(), dir: dir.clone() }
+            }
+            DevicePlan::Close { pull } => {
+                DevicePart::Close { pull: pull.clone(), into: contract.work_dir.to_owned() }
+            }
+        };
+        DeviceStep { address: address.to_owned(), dir: device::dir(address, name, contract.work_dir), part }
     }
 
     /// What the attempt left in its directory. Where that cannot be read it counts as filled.
@@ -136,7 +171,7 @@ impl Job {
         let Some(dir) = self.work_dir.take() else { return Ok(None) };
         let keep = self
             .first()
-            .filter(|_| !outcome.is_good())
+            .filter(|_| !outcome.is_good() || !self.test.def.device_files.pull.is_empty())
             .map(|a| scratch::kept_name(&self.test.def.name, &a.path, a.attempt.attempt, a.attempt.item.0));
         self.host.scratch.leave(self.slot, dir, left, keep.as_deref())
     }

@@ -11,6 +11,7 @@
 //! capturing, limiting and killing is the executor's.
 
 mod batch;
+mod device;
 mod discover;
 mod environment;
 mod glob;
@@ -23,7 +24,9 @@ mod shell;
 mod steps;
 mod unusable;
 
+pub use device::{DEVICE_COMMAND, DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep};
 pub use environment::{Env, inherited};
+pub use scratch::MEASURES;
 
 use crate::clock::Clock;
 use crate::exec::{Status, Task};

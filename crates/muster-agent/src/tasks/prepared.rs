@@ -1,8 +1,9 @@
 //! What is the same for all attempts of a test: compiled rules, merged environment, split commands.
 
+use super::device::DevicePlan;
 use super::environment::Env;
 use super::shell;
-use muster_core::definition::{Command, Kind, Proceed, TestDef};
+use muster_core::definition::{Command, Kind, Place, Proceed, Step, TestDef};
 use muster_core::exchange::RunContext;
 use muster_core::judge::CompiledRule;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ pub(super) struct Prepared {
     pub(super) rule: Result<Arc<CompiledRule>, String>,
     /// Environment of all its processes, without the item's and the contract's.
     pub(super) env: Env,
+    /// The same without what the host has: for what runs on the device.
+    pub(super) device_env: Env,
     /// The area's directory.
     pub(super) area_dir: PathBuf,
     /// The directory its commands run in.
@@ -43,38 +46,74 @@ pub(super) struct StepPlan {
     pub(super) timeout: Option<Duration>,
     /// When the next runs.
     pub(super) proceed: Proceed,
+    /// What it does on the device, where it runs there.
+    pub(super) device: Option<DevicePlan>,
 }
 
 impl Prepared {
     pub(super) fn new(inherited: &Env, run: &RunContext, def: &TestDef) -> Self {
-        let mut env = inherited.clone();
-        env.set_all(&run.env);
-        env.set_all(&def.env);
+        let layered = |mut env: Env| {
+            env.set_all(&run.env);
+            env.set_all(&def.env);
+            env
+        };
+        let (env, device_env) = (layered(inherited.clone()), layered(Env::default()));
         let area_dir = PathBuf::from(&run.area_dir);
         let dir = within(&area_dir, &def.dir);
         let steps = match &def.kind {
             Kind::Suite(_) => Arc::default(),
-            Kind::Steps { steps, .. } => steps
-                .iter()
-                .map(|step| StepPlan {
+            Kind::Steps { steps, .. } => {
+                let mut plans: Vec<StepPlan> =
+                    steps.iter().map(|step| StepPlan::of_step(step, def, &area_dir, &dir)).collect();
+                if def.uses_device() {
+                    plans.insert(0, StepPlan::of_device(DevicePlan::open(&def.device_files, &area_dir)));
+                    plans.push(StepPlan::of_device(DevicePlan::close(&def.device_files)));
+                } else if let [only] = plans.as_mut_slice()
+                    && only.name == "run"
+                {
                     // A plain command is one step of this name, and no person thinks of it as a step.
-                    name: if steps.len() == 1 && step.name == "run" {
-                        String::new()
-                    } else {
-                        step.name.clone()
-                    },
-                    timeout: step.timeout,
-                    proceed: step.proceed,
-                    ..StepPlan::of_command(&step.command, &area_dir, &dir)
-                })
-                .collect(),
+                    only.name.clear();
+                }
+                plans.into()
+            }
         };
         let rule = CompiledRule::new(&def.pass).map(Arc::new).map_err(|e| e.to_string());
-        Self { rule, env, area_dir, dir, steps }
+        Self { rule, env, device_env, area_dir, dir, steps }
     }
 }
 
 impl StepPlan {
+    /// A step of a test.
+    fn of_step(step: &Step, def: &TestDef, area_dir: &Path, test_dir: &Path) -> Self {
+        let mut plan = Self {
+            name: step.name.clone(),
+            timeout: step.timeout,
+            proceed: step.proceed,
+            ..Self::of_command(&step.command, area_dir, test_dir)
+        };
+        if step.place == Place::Device {
+            let dir = step.command.dir.clone().unwrap_or_else(|| def.dir.clone());
+            plan.device = Some(DevicePlan::Run { dir, env: std::mem::take(&mut plan.env) });
+            plan.dir = area_dir.to_owned();
+        }
+        plan
+    }
+
+    /// A step of Muster's own on the device.
+    fn of_device((name, device): (&str, DevicePlan)) -> Self {
+        Self {
+            name: name.to_owned(),
+            argv: Vec::new(),
+            dir: PathBuf::from("/"),
+            env: Vec::new(),
+            unset: Vec::new(),
+            last_env: Vec::new(),
+            timeout: device.own_limit(),
+            proceed: device.proceed(Proceed::Passed),
+            device: Some(device),
+        }
+    }
+
     /// A single command.
     pub(super) fn of_command(command: &Command, area_dir: &Path, test_dir: &Path) -> Self {
         Self {
@@ -86,6 +125,7 @@ impl StepPlan {
             last_env: Vec::new(),
             timeout: None,
             proceed: Proceed::Passed,
+            device: None,
         }
     }
 }

@@ -20,7 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Name of the file of measured values in the directory.
-pub(super) const MEASURES: &str = ".muster-measures";
+pub const MEASURES: &str = ".muster-measures";
 
 /// Most bytes of measured values read.
 // Limit: far more lines than anyone looks at; a test that floods the file is cut, not obeyed.

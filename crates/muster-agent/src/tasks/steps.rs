@@ -1,12 +1,14 @@
 //! One attempt that is judged by its processes: a command, ordered steps, or a suite's item whose
 //! framework reports nothing.
 
+use super::device::{DevicePlan, Said};
 use super::ended;
 use super::job::{Job, Manner, add_usage};
 use super::logs::Joined;
 use super::prepared::StepPlan;
 use crate::exec::{Next, ProcessEnd, Status, Task};
 use muster_core::attempt::{AttemptResult, Cause, Output, StepResult, Usage};
+use muster_core::definition::Proceed;
 use muster_core::exchange::AttemptEnd;
 use muster_core::judge::{CompiledRule, Ended, Evidence, Progress, describe};
 use muster_core::outcome::Outcome;
@@ -41,8 +43,10 @@ struct StepsTask {
     rule: Result<Arc<CompiledRule>, String>,
     /// When its first process started.
     started: Option<Time>,
-    /// When its hard limit ends.
+    /// When its hard limit ends. It begins with the first step of the test's own.
     deadline: Option<Time>,
+    /// What the running step's process reports, where the step runs on the device.
+    said: Said,
     /// The place of the step that runs.
     current: usize,
     /// The limit the running step was given, and whose it is.
@@ -73,6 +77,7 @@ impl StepsTask {
             rule,
             started: None,
             deadline: None,
+            said: Said::default(),
             current: 0,
             limit: None,
             progress: Progress::default(),
@@ -100,9 +105,26 @@ impl StepsTask {
         if self.job.unit.attempts.len() != 1 {
             return self.give_up("a test with steps runs one attempt at a time".to_owned());
         }
+        if !self.is_at(|device| matches!(device, DevicePlan::Open { .. })) {
+            self.start_clock();
+        }
+        self.start_step()
+    }
+
+    /// The attempt's hard limit counts from now.
+    fn start_clock(&mut self) {
         let hard = self.job.first().and_then(|a| self.job.hard_limit(a));
         self.deadline = hard.map(|limit| self.job.now() + limit);
-        self.start_step()
+    }
+
+    /// Whether the current step does this on the device.
+    fn is_at(&self, what: impl Fn(&DevicePlan) -> bool) -> bool {
+        self.steps.get(self.current).and_then(|s| s.device.as_ref()).is_some_and(what)
+    }
+
+    /// Whether the current step moves files to or from the device, which is none of the test's time.
+    fn moves_files(&self) -> bool {
+        self.is_at(|device| device.own_limit().is_some())
     }
 
     /// Starts the current step.
@@ -111,7 +133,8 @@ impl StepsTask {
             return self.give_up("the test has no steps".to_owned());
         };
         let slow = self.is_slow();
-        let left = self.deadline.map(|at| at.since(self.job.now()));
+        let deadline = self.deadline.filter(|_| !self.moves_files());
+        let left = deadline.map(|at| at.since(self.job.now()));
         let whole = self.job.first().and_then(|a| self.job.hard_limit(a));
         let own = super::environment::stretched(plan.timeout, slow);
         let (timeout, limit) = match (own, left, whole) {
@@ -131,11 +154,13 @@ impl StepsTask {
                 log: Output::None,
             });
         }
+        let mut limits = self.job.limits(timeout, slow);
+        limits.silence = limits.silence.filter(|_| !self.moves_files());
         let manner = Manner {
-            limits: self.job.limits(timeout, slow),
+            limits,
             spill: Some(self.job.place.file(self.current)),
-            report: false,
-            deadline: self.deadline,
+            report: plan.device.is_some(),
+            deadline,
         };
         match self.job.process(&plan, manner) {
             Ok(spec) => Next::Run(spec),
@@ -149,7 +174,8 @@ impl StepsTask {
         let log = self.job.place.own(log);
         add_usage(&mut self.usage, usage);
         self.leaked += leaked;
-        let ended = match (ended(status), self.limit) {
+        let told = if self.is_at(|_| true) { self.said.end(&status) } else { None };
+        let ended = match (told.unwrap_or_else(|| ended(status)), self.limit) {
             (Ended::HardLimit(_), Some(Limit::Attempt(limit) | Limit::Step(limit))) => {
                 Ended::HardLimit(limit)
             }
@@ -160,10 +186,10 @@ impl StepsTask {
         let Ok(rule) = self.rule.clone() else { return Next::Done };
         let (outcome, cause) = rule.of_end(&ended);
         if !self.has_steps() {
-            self.progress.receive_step(outcome, cause, muster_core::definition::Proceed::Passed);
+            self.progress.receive_step(outcome, cause, Proceed::Passed);
             return self.finish(&rule, log, began, started + duration);
         }
-        let proceed = self.steps[self.current].proceed;
+        let proceed = self.proceed();
         let name = self.steps[self.current].name.clone();
         let at = started.since(began);
         let from = self.joined.len();
@@ -182,13 +208,40 @@ impl StepsTask {
                 if message.is_empty() { String::new() } else { format!("step `{name}`: {message}") };
         }
         self.results.push(StepResult { name, outcome, exit, duration, output_from: from, message });
-        self.current += 1;
-        if goes_on && !out_of_time && self.current < self.steps.len() {
+        if self.is_at(|device| matches!(device, DevicePlan::Open { .. })) {
+            self.start_clock();
+        }
+        self.current = self.next_step(outcome, goes_on && !out_of_time);
+        if self.current < self.steps.len() {
             return self.start_step();
         }
         let frames = std::mem::take(&mut self.joined).into_frames();
         let log = self.job.place.keep(frames, self.steps.len()).unwrap_or_default();
         self.finish(&rule, log, began, started + duration)
+    }
+
+    /// When the step after the current one runs. That files cannot be brought back is the lab's fault, and
+    /// no reason to call a test that failed something else.
+    fn proceed(&self) -> Proceed {
+        let closes = self.is_at(|device| matches!(device, DevicePlan::Close { .. }));
+        if closes && !self.progress.outcome.is_good() {
+            return Proceed::Ignored;
+        }
+        self.steps[self.current].proceed
+    }
+
+    /// The place of the step that runs after the current one, which came to this.
+    fn next_step(&self, outcome: Outcome, goes_on: bool) -> usize {
+        let next = self.current + 1;
+        if goes_on {
+            return next;
+        }
+        // Files are brought back whatever came of the test, but not from a device that could not be opened,
+        // and not when everything is to end.
+        let last = self.steps.len() - 1;
+        let closes = matches!(self.steps[last].device, Some(DevicePlan::Close { .. }));
+        let opened = self.current > 0;
+        if closes && opened && next <= last && outcome != Outcome::Cancelled { last } else { last + 1 }
     }
 
     /// Judges the attempt and tells its end.
@@ -273,7 +326,9 @@ impl Task for StepsTask {
 
     fn output(&mut self, _: Stream, _: Duration, _: &[u8]) {}
 
-    fn report(&mut self, _: Duration, _: &[u8]) {}
+    fn report(&mut self, _: Duration, bytes: &[u8]) {
+        self.said.take_in(bytes);
+    }
 }
 
 /// The text of a file of expected output, relative to the area.

@@ -2,9 +2,7 @@
 
 use muster_agent::process::{AgentProcess, Setup};
 use muster_core::attempt::{AttemptResult, Output};
-use muster_core::definition::{
-    Command, Items, Kind, Limits, Line, Needs, PassRule, Proceed, Retries, Step, SuiteDef, TestDef,
-};
+use muster_core::definition::{Items, Kind, Line, Proceed, Step, SuiteDef, TestDef};
 use muster_core::exchange::{
     AttemptEnd, DeviceOffer, Exchange, Group, HeldPhase, Orders, RunContext, TestContext, Unit, UnitAttempt,
     Wanted,
@@ -59,29 +57,11 @@ pub(crate) fn setup(area_dir: &Path, slots: u32) -> Setup {
 
 /// A test without anything special.
 pub(crate) fn test_def(name: &str, kind: Kind) -> TestDef {
-    TestDef {
-        name: name.into(),
-        kind,
-        after: vec![],
-        limits: Limits::default(),
-        retries: Retries::default(),
-        skip_when: None,
-        needs: Needs::default(),
-        priority: 0,
-        tags: vec![],
-        owner: String::new(),
-        description: String::new(),
-        pass: PassRule::default(),
-        env: vec![],
-        dir: String::new(),
-        expectations: vec![],
-        origin: String::new(),
-    }
+    TestDef::new(name, kind)
 }
 
 pub(crate) fn step(name: &str, line: &str, proceed: Proceed) -> Step {
-    let command = Command { line: Line::Shell(line.into()), dir: None, env: vec![] };
-    Step { name: name.into(), command, timeout: None, proceed }
+    Step { proceed, ..Step::new(name, Line::Shell(line.into())) }
 }
 
 /// A test of one plain command.

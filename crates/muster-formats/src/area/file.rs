@@ -6,7 +6,7 @@ use super::scalar::{OneOrMore, Scalar, Size, Span, SpanOrNone};
 use super::source::At;
 use super::words::{
     CompareWord, ExitOutcome, ExpectWord, FlakyWord, FrameworkWord, IgnoredWord, LogWord, ModeWord,
-    ProceedWord, UnexpectedPassWord,
+    PlaceWord, ProceedWord, UnexpectedPassWord,
 };
 use schemars::JsonSchema;
 use toml::de::DeValue;
@@ -131,7 +131,31 @@ section! {
         "exit" exit: Table<ExitOutcome>,
         /// Rules over the lines of the log; a line is credited to the first that matches it.
         "log" log: List<LogKeys>,
+        /// Where the commands run: on the "host" (default), or on the "device" itself.
+        "runs-on" runs_on: PlaceWord,
+        /// Files and directories of the area that are brought to the device before the commands run there.
+        "push" push: OneOrMore<PushValue>,
+        /// Files and directories of the device that are brought back afterwards, if they are there.
+        "pull" pull: OneOrMore<String>,
     }
+}
+
+section! {
+    /// Something that is brought to the device.
+    PushKeys {
+        /// Relative to the area.
+        "from" from: String,
+        /// Where it is put on the device; relative to the attempt's directory there, or absolute.
+        "to" to: String,
+    }
+}
+
+/// Something that is brought to the device: a path, which stays the same there, or a table.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum PushValue {
+    Same(String),
+    Table(PushKeys),
 }
 
 section! {
@@ -308,6 +332,8 @@ section! {
         "dir" dir: String,
         /// Environment beyond the test's.
         "env" env: Table<Scalar>,
+        /// Where it runs; by default where the test does.
+        "runs-on" runs_on: PlaceWord,
         /// Its own hard limit, within the attempt's.
         "timeout" timeout: SpanOrNone,
         /// When the next step runs: "passed" (default), "always", or "ignored", whose outcome does not count.
@@ -468,6 +494,7 @@ short_or_long! {
         DeValue::String(_) => Shell, DeValue::Array(_) => Argv,
     }
     TableValue: "a list of rows, or a table of lists" { DeValue::Array(_) => Rows, DeValue::Table(_) => Columns, }
+    PushValue: "a path, or a table" { DeValue::String(_) => Same, DeValue::Table(_) => Table, }
     StepValue: "a line for the shell, or a table" { DeValue::String(_) => Run, DeValue::Table(_) => Table, }
     ProgramValue: "a path, or a list of path and arguments" { DeValue::String(_) => Path, DeValue::Array(_) => Argv, }
 }

@@ -5,7 +5,8 @@ use super::resolve::Places;
 use super::scalar::{format_duration, format_size};
 use super::source::{Pos, Sources};
 use muster_core::definition::{
-    AfterMode, Batch, Command, ExpectedOutput, Framework, Items, Kind, Line, Retries, TestDef, UnexpectedPass,
+    AfterMode, Batch, Command, DeviceFiles, ExpectedOutput, Framework, Items, Kind, Line, Retries, TestDef,
+    UnexpectedPass,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,6 +145,20 @@ impl Lister<'_> {
                 parts.push(format!("group = {}", strings(&needs.groups)));
             }
             add("needs", format!("{{ {} }}", parts.join(", ")));
+        }
+        if test.uses_device() || place("runs-on").is_some() {
+            add("runs-on", quoted(if test.uses_device() { "device" } else { "host" }));
+        }
+        let DeviceFiles { push, pull } = &test.device_files;
+        if !push.is_empty() {
+            let push = push.iter().map(|p| match p.from == p.to {
+                true => quoted(&p.from),
+                false => format!("{{ from = {}, to = {} }}", quoted(&p.from), quoted(&p.to)),
+            });
+            add("push", format!("[{}]", push.collect::<Vec<_>>().join(", ")));
+        }
+        if !pull.is_empty() {
+            add("pull", strings(pull));
         }
         if !test.after.is_empty() {
             let after = test.after.iter().map(|a| match &a.mode {

@@ -2,19 +2,19 @@
 
 use super::decode::{Table, printable};
 use super::file::{
-    CommandValue, CommonKeys, List, LogKeys, MeasureKeys, RetriesValue, Settings, StepKeys, StepValue,
-    TestKeys, ToleranceValue,
+    CommandValue, CommonKeys, List, LogKeys, MeasureKeys, PushKeys, PushValue, RetriesValue, Settings,
+    StepKeys, StepValue, TestKeys, ToleranceValue,
 };
 use super::limits::check_variable;
 use super::names::{Space, Use};
 use super::resolve::{Resolver, TestPlaces};
-use super::scalar::Scalar;
+use super::scalar::{OneOrMore, Scalar};
 use super::source::{At, Pos};
 use super::words::{Compare, ExitOutcome};
 use super::{conditions, items};
 use muster_core::definition::{
-    Command, Count, ExpectedOutput, Items, Kind, Limits, Line, LogRule, MeasureRule, Needs, PassRule,
-    Retries, Step, TestDef, Tolerance,
+    Command, Count, DeviceFiles, ExpectedOutput, FROM_DEVICE, Items, Kind, Limits, Line, LogRule,
+    MeasureRule, Needs, PassRule, Place, Push, Retries, Step, TO_DEVICE, TestDef, Tolerance,
 };
 use muster_core::outcome::Outcome;
 use std::collections::HashSet;
@@ -24,7 +24,8 @@ impl<'a> Resolver<'a, '_> {
     pub(super) fn test(&mut self, name: &At<String>, keys: &'a TestKeys) -> (TestDef, TestPlaces) {
         self.names.begin_test(items::variables(keys));
         self.local_env(&keys.common);
-        let steps = self.steps(name, keys);
+        let place = self.place(&keys.common);
+        let steps = self.steps(name, keys, place);
         let listed = items::listed(keys, &mut self.names, self.complaints);
         let items = match (&keys.items_from, listed) {
             (Some(command), None) => {
@@ -88,6 +89,14 @@ impl<'a> Resolver<'a, '_> {
         let log = pick!("log", log);
         let log =
             log.map_or_else(Vec::new, |log| log.value.iter().filter_map(|l| self.log_rule(l)).collect());
+        let push = pick!("push", push);
+        let pull = pick!("pull", pull);
+        let device_files = DeviceFiles {
+            push: push.map_or_else(Vec::new, |push| self.push(&push.value)),
+            pull: pull.map_or_else(Vec::new, |pull| self.pull(&pull.value)),
+        };
+        pick!("runs-on", runs_on);
+        self.check_device(&kind, own);
         let pass = PassRule { exit, stdout: self.stdout(keys), log, measures: self.measures(keys) };
         for (key, pos) in [
             ("description", keys.description.as_ref().map(|a| a.pos)),
@@ -119,6 +128,7 @@ impl<'a> Resolver<'a, '_> {
             env: self.names.resolve_all(Space::Local, self.complaints),
             dir,
             expectations: Vec::new(),
+            device_files,
             origin: self.sources.origin(name.pos),
         };
         (test, places)
@@ -191,18 +201,91 @@ impl<'a> Resolver<'a, '_> {
         }
     }
 
-    fn steps(&mut self, name: &At<String>, keys: &TestKeys) -> Vec<Step> {
+    /// Where a test's steps run that do not say so themselves.
+    fn place(&self, keys: &CommonKeys) -> Place {
+        let layers =
+            self.overrides.iter().copied().chain([&keys.settings]).chain(self.defaults.iter().copied());
+        layers.into_iter().find_map(|l| l.runs_on.as_ref()).map_or(Place::Host, |p| p.value.0)
+    }
+
+    /// What is brought to the device.
+    fn push(&mut self, list: &OneOrMore<PushValue>) -> Vec<Push> {
+        let mut all = Vec::with_capacity(list.0.len());
+        for value in &list.0 {
+            let same = |from: String| Push { to: from.clone(), from };
+            let push = match &value.value {
+                PushValue::Same(path) => same(self.path(&At { value: path.clone(), pos: value.pos })),
+                PushValue::Table(PushKeys { from: Some(from), to }) => {
+                    let mut push = same(self.path(from));
+                    if let Some(to) = to {
+                        push.to = self.path(to);
+                    }
+                    push
+                }
+                PushValue::Table(PushKeys { from: None, .. }) => {
+                    self.complaints
+                        .error(value.pos, "nothing says what is brought to the device")
+                        .hint("`{ from = \"a path in the area\", to = \"a path on the device\" }`");
+                    continue;
+                }
+            };
+            self.check_inside(&push.from, value.pos, "the area");
+            if !push.to.starts_with('/') {
+                self.check_inside(&push.to, value.pos, "the attempt's directory on the device");
+            }
+            all.push(push);
+        }
+        all
+    }
+
+    /// What is brought back.
+    fn pull(&mut self, list: &OneOrMore<String>) -> Vec<String> {
+        let mut all = Vec::with_capacity(list.0.len());
+        for path in &list.0 {
+            let text = self.path(path);
+            if !text.starts_with('/') {
+                self.check_inside(&text, path.pos, "the attempt's directory on the device");
+            }
+            all.push(text);
+        }
+        all
+    }
+
+    fn check_inside(&mut self, path: &str, pos: Pos, what: &str) {
+        if path.split('/').any(|part| part == "..") {
+            self.complaints.error(pos, format!("`{}` leads out of {what}", printable(path)));
+        }
+    }
+
+    /// Complains about what a test itself says for devices where nothing of it runs on one.
+    fn check_device(&mut self, kind: &Kind, own: &Settings) {
+        let steps = match kind {
+            Kind::Steps { steps, .. } => steps.as_slice(),
+            Kind::Suite(_) => &[],
+        };
+        if let (Kind::Suite(_), Some(place)) = (kind, &own.runs_on)
+            && place.value.0 == Place::Device
+        {
+            let complaint = self.complaints.error(place.pos, "a suite runs on the host");
+            complaint.hint("it reaches the device by MUSTER_DEVICE_ADDRESS; tests and steps can run on it");
+            return;
+        }
+        if steps.iter().any(|s| s.place == Place::Device) {
+            return;
+        }
+        let said = [("push", own.push.as_ref().map(|p| p.pos)), ("pull", own.pull.as_ref().map(|p| p.pos))];
+        for (key, pos) in said.into_iter().filter_map(|(key, pos)| Some((key, pos?))) {
+            self.complaints
+                .error(pos, format!("`{key}` is for commands that run on the device"))
+                .hint("`runs-on = \"device\"` runs a test, or one of its steps, there");
+        }
+    }
+
+    fn steps(&mut self, name: &At<String>, keys: &TestKeys, place: Place) -> Vec<Step> {
         let Some(list) = &keys.steps else {
             let what = format!("the test `{}`", name.value);
             let line = self.run_or_cmd(keys.run.as_ref(), keys.cmd.as_ref(), &what, name.pos);
-            let command = |line| Command { line, dir: None, env: Vec::new() };
-            let step = |line| Step {
-                name: "run".into(),
-                command: command(line),
-                timeout: None,
-                proceed: Default::default(),
-            };
-            return line.into_iter().map(step).collect();
+            return line.into_iter().map(|line| Step { place, ..Step::new("run", line) }).collect();
         };
         if let Some(pos) = keys.run.as_ref().map(|r| r.pos).or(keys.cmd.as_ref().map(|c| c.pos)) {
             self.complaints.error(pos, "a test has either steps or one command");
@@ -229,6 +312,10 @@ impl<'a> Resolver<'a, '_> {
                 }
                 None => format!("step-{}", i + 1),
             };
+            if [TO_DEVICE, FROM_DEVICE].contains(&name.as_str()) {
+                let pos = step.name.as_ref().map_or(written.pos, |n| n.pos);
+                self.complaints.error(pos, format!("`{name}` is what Muster calls a step of its own"));
+            }
             if !seen.insert(name.clone()) {
                 let pos = step.name.as_ref().map_or(written.pos, |n| n.pos);
                 self.complaints.error(pos, format!("there are two steps named `{}`", printable(&name)));
@@ -241,7 +328,8 @@ impl<'a> Resolver<'a, '_> {
             let dir = step.dir.as_ref().map(|d| self.path(d));
             let timeout = step.timeout.as_ref().and_then(|t| t.value.0);
             let proceed = step.proceed.as_ref().map_or_else(Default::default, |p| p.value.0);
-            steps.push(Step { name, command: Command { line, dir, env }, timeout, proceed });
+            let place = step.runs_on.as_ref().map_or(place, |p| p.value.0);
+            steps.push(Step { name, command: Command { line, dir, env }, timeout, proceed, place });
         }
         steps
     }

@@ -6,22 +6,9 @@ use muster_core::exchange::FoundItem;
 
 fn def(framework: Framework, dir: &str) -> TestDef {
     TestDef {
-        name: "suite".into(),
-        kind: Kind::Suite(SuiteDef { framework, batch: Batch::Auto }),
-        after: Vec::new(),
-        limits: Default::default(),
-        retries: Default::default(),
-        skip_when: None,
-        needs: Default::default(),
-        priority: 0,
-        tags: Vec::new(),
-        owner: String::new(),
-        description: String::new(),
         pass: PassRule { exit: vec![(3, Outcome::Skip)], ..PassRule::default() },
-        env: Vec::new(),
         dir: dir.into(),
-        expectations: Vec::new(),
-        origin: String::new(),
+        ..TestDef::new("suite", Kind::Suite(SuiteDef { framework, batch: Batch::Auto }))
     }
 }
 

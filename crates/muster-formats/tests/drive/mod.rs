@@ -41,22 +41,8 @@ pub(crate) enum From {
 impl Driver {
     pub(crate) fn new(area: &Path, framework: Framework) -> Self {
         let def = TestDef {
-            name: "suite".into(),
-            kind: Kind::Suite(SuiteDef { framework, batch: Batch::Auto }),
-            after: Vec::new(),
             limits: Limits { output_bytes_max: 1 << 20, ..Limits::default() },
-            retries: Default::default(),
-            skip_when: None,
-            needs: Default::default(),
-            priority: 0,
-            tags: Vec::new(),
-            owner: String::new(),
-            description: String::new(),
-            pass: Default::default(),
-            env: Vec::new(),
-            dir: String::new(),
-            expectations: Vec::new(),
-            origin: String::new(),
+            ..TestDef::new("suite", Kind::Suite(SuiteDef { framework, batch: Batch::Auto }))
         };
         Self { def, area: area.to_owned(), timeout: None }
     }

@@ -3,8 +3,7 @@
 use muster_core::attempt::{AttemptResult, Cause, Measured, Output, StepResult, Usage};
 use muster_core::change::{Change, Expansion, ItemRecord, Placement, RunRecord, RunSpec};
 use muster_core::definition::{
-    AreaLimits, Batch, Command, Framework, Items, Kind, Limits, Line, Needs, PassRule, Proceed, Retries,
-    Step, SuiteDef, TestDef, UnexpectedPass,
+    AreaLimits, Batch, Framework, Items, Kind, Line, Step, SuiteDef, TestDef, UnexpectedPass,
 };
 use muster_core::digest::Digest;
 use muster_core::exchange::Group;
@@ -57,33 +56,17 @@ fn planned(name: &str, items: PlannedItems) -> PlannedTest {
             },
             batch: Batch::Most(3),
         }),
-        PlannedItems::Listed(_) => Kind::Steps {
-            steps: vec![Step {
-                name: "run".to_owned(),
-                command: Command { line: Line::Shell("true".to_owned()), dir: None, env: Vec::new() },
-                timeout: None,
-                proceed: Proceed::Passed,
-            }],
-            items: Items::None,
-        },
+        PlannedItems::Listed(_) => {
+            Kind::Steps { steps: vec![Step::new("run", Line::Shell("true".to_owned()))], items: Items::None }
+        }
     };
     let def = TestDef {
-        name: name.to_owned(),
-        kind,
-        after: Vec::new(),
-        limits: Limits::default(),
-        retries: Retries::default(),
-        skip_when: None,
-        needs: Needs::default(),
         priority: -1,
         tags: vec!["quick".to_owned()],
         owner: "ana".to_owned(),
         description: format!("checks {name}"),
-        pass: PassRule::default(),
-        env: Vec::new(),
-        dir: String::new(),
-        expectations: Vec::new(),
         origin: "muster.toml:1".to_owned(),
+        ..TestDef::new(name, kind)
     };
     PlannedTest { def: Arc::new(def), why: Why::Asked, items }
 }

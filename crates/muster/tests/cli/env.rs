@@ -3,8 +3,8 @@
 use muster_core::attempt::{AttemptResult, Cause, Measured, Output, StepResult, Usage};
 use muster_core::change::{Change, ItemRecord, Placement, RunPhase, RunRecord, RunSpec};
 use muster_core::definition::{
-    After, AfterMode, AreaLimits, FlakyPolicy, ItemDef, Items, Kind, Limits, Needs, PassRule, Retries, Step,
-    TestDef, UnexpectedPass,
+    After, AfterMode, AreaLimits, FlakyPolicy, ItemDef, Items, Kind, Line, Retries, Step, TestDef,
+    UnexpectedPass,
 };
 use muster_core::id::{AttemptRef, ItemIx, RunId, UnitId};
 use muster_core::outcome::{Outcome, Verdict};
@@ -110,33 +110,15 @@ fn test_def(name: &str, items: &[&str], after: Vec<After>) -> TestDef {
             Items::Listed(all.iter().map(|p| ItemDef { path: (*p).to_owned(), vars: Vec::new() }).collect())
         }
     };
-    let step = Step {
-        name: "run".to_owned(),
-        command: muster_core::definition::Command {
-            line: muster_core::definition::Line::Shell("true".to_owned()),
-            dir: None,
-            env: Vec::new(),
-        },
-        timeout: None,
-        proceed: muster_core::definition::Proceed::Passed,
-    };
+    let step = Step::new("run", Line::Shell("true".to_owned()));
     TestDef {
-        name: name.to_owned(),
-        kind: Kind::Steps { steps: vec![step], items },
         after,
-        limits: Limits::default(),
         retries: Retries { count: 1, delay: Duration::ZERO, flaky: FlakyPolicy::Pass },
-        skip_when: None,
-        needs: Needs::default(),
-        priority: 0,
         tags: vec!["smoke".to_owned()],
         owner: "ana".to_owned(),
         description: format!("checks {name}"),
-        pass: PassRule::default(),
-        env: Vec::new(),
-        dir: String::new(),
-        expectations: Vec::new(),
         origin: "muster.toml:4".to_owned(),
+        ..TestDef::new(name, Kind::Steps { steps: vec![step], items })
     }
 }
 

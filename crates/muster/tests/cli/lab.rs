@@ -8,15 +8,16 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A server at a port of its own, and its agents. All are killed when it is dropped.
-struct Lab<'a> {
+pub(crate) struct Lab<'a> {
     env: &'a TestEnv,
     listen: String,
     server: Option<Child>,
-    agents: Vec<Child>,
+    /// Agents, and what else is to be ended with the lab.
+    pub(crate) agents: Vec<Child>,
 }
 
 impl<'a> Lab<'a> {
-    fn start(env: &'a TestEnv) -> Self {
+    pub(crate) fn start(env: &'a TestEnv) -> Self {
         // Free a moment ago; nobody else on this machine is given it so soon.
         let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut lab = Self { env, listen, server: None, agents: Vec::new() };
@@ -37,7 +38,7 @@ impl<'a> Lab<'a> {
     }
 
     /// Starts an agent and waits until it is connected.
-    fn start_agent(&mut self, name: &str, args: &[&str]) -> u32 {
+    pub(crate) fn start_agent(&mut self, name: &str, args: &[&str]) -> u32 {
         let state = self.env.home().join(name).display().to_string();
         let url = self.url();
         let all = [&["agent", "--server", &url, "--state", &state][..], args].concat();
@@ -68,7 +69,7 @@ impl<'a> Lab<'a> {
     }
 
     /// `muster --server … ARGS`.
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = self.env.command(args);
         command.env("MUSTER_SERVER", self.url());
         command
@@ -104,7 +105,7 @@ fn says(child: &mut Child, wanted: &str) {
 }
 
 /// Verdict, attempts and message of each item, out of a JSON report.
-fn items(env: &TestEnv, report: &str) -> BTreeMap<String, (String, usize, String)> {
+pub(crate) fn items(env: &TestEnv, report: &str) -> BTreeMap<String, (String, usize, String)> {
     let text = std::fs::read(env.area().join(report)).unwrap();
     let view: serde_json::Value = serde_json::from_slice(&text).unwrap();
     let mut all = BTreeMap::new();

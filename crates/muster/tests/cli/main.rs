@@ -8,6 +8,7 @@ mod env;
 mod general;
 mod lab;
 mod live;
+mod on_device;
 mod reference;
 mod runs;
 mod seeded;

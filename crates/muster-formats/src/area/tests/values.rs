@@ -90,16 +90,8 @@ fn a_test_says_all_that_a_definition_can_hold() {
         tolerance,
         units: units.into(),
     };
-    let step = Step {
-        name: "run".into(),
-        command: Command { line: Line::Argv(vec!["boot".into(), "--fast".into()]), dir: None, env: vec![] },
-        timeout: None,
-        proceed: Proceed::Passed,
-    };
+    let step = Step::new("run", Line::Argv(vec!["boot".into(), "--fast".into()]));
     let expected = TestDef {
-        name: "boot".into(),
-        kind: Kind::Steps { steps: vec![step], items: Items::None },
-        after: vec![],
         limits: Limits {
             timeout: Some(Duration::from_secs(120)),
             silence: Some(Duration::from_secs(30)),
@@ -130,8 +122,8 @@ fn a_test_says_all_that_a_definition_can_hold() {
         },
         env: vec![("B".into(), "2".into()), ("A".into(), "1".into())],
         dir: "sub".into(),
-        expectations: vec![],
         origin: "muster.toml:4".into(),
+        ..TestDef::new("boot", Kind::Steps { steps: vec![step], items: Items::None })
     };
     assert_eq!(test, expected);
 }

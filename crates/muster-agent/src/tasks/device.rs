@@ -1,0 +1,207 @@
+//! Steps that run on the device itself.
+//!
+//! The agent knows no driver. It starts a program that does (`muster` itself, in a hidden command), which is
+//! limited, stopped and recorded as any other process, and says on its report pipe how the step ended: what
+//! the device's program came to and what went wrong on the way there are never mixed.
+//!
+//! ```text
+//! to-device ─► the test's steps ─► from-device        each a process with MUSTER_DEVICE_STEP
+//!    │            │                    └ brings back what is pulled, removes the attempt's directory
+//!    │            └ runs the command in that directory
+//!    └ makes the attempt's directory anew, brings what is pushed
+//! ```
+
+use crate::exec::Status;
+use muster_core::definition::{DeviceFiles, FROM_DEVICE, Proceed, Push, TO_DEVICE};
+use muster_core::judge::Ended;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::time::Duration;
+
+/// The variable that holds a [`DeviceStep`] as JSON.
+pub const DEVICE_STEP: &str = "MUSTER_DEVICE_STEP";
+
+/// How long bringing files there or back may take.
+// Limit: a device that takes longer is taken for hung.
+const MOVE_MAX: Duration = Duration::from_secs(3600);
+
+/// Most bytes of a report that are kept.
+const REPORT_BYTES_MAX: usize = 64 << 10;
+
+/// What is to be done on a device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceStep {
+    /// Its address.
+    pub address: String,
+    /// The attempt's directory there: absolute, or a name in the device's directory for tests.
+    pub dir: String,
+    /// What.
+    pub part: DevicePart,
+}
+
+/// One step on a device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DevicePart {
+    /// Make the attempt's directory anew, and bring these; `from` is a path of this host.
+    Open {
+        /// What is brought.
+        push: Vec<Push>,
+    },
+    /// Run a program.
+    Run {
+        /// It and its arguments.
+        argv: Vec<String>,
+        /// Its variables, beside those the device has.
+        env: Vec<(String, String)>,
+        /// Where, relative to the attempt's directory or absolute.
+        dir: String,
+    },
+    /// Bring these back, and the measured values, into a directory of this host; remove the attempt's
+    /// directory.
+    Close {
+        /// What is brought back.
+        pull: Vec<String>,
+        /// The directory here.
+        into: String,
+    },
+}
+
+/// How a step on a device ended, as its process reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceEnd {
+    /// The program ended with this code, or what was to be done is done (0).
+    Code(i32),
+    /// This signal ended the program.
+    Signal(i32),
+    /// The device, or the way to it, failed: nothing is known about the test.
+    Failed(String),
+}
+
+/// The hidden command of this very program that carries a step out; started as whatever file it was started
+/// from, also where that has been replaced since.
+pub const DEVICE_COMMAND: &str = "__device-step";
+
+/// The command line that carries a step out.
+pub(super) fn argv() -> Vec<String> {
+    vec!["/proc/self/exe".to_owned(), DEVICE_COMMAND.to_owned()]
+}
+
+/// The attempt's directory on a device. One device has one attempt at a time, so that what an attempt left
+/// that was cut off is removed by the next. A slot of this host shares its file system with others.
+pub(super) fn dir(address: &str, device: &str, work_dir: &str) -> String {
+    if address == LOCAL {
+        return format!("{work_dir}/device");
+    }
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    format!("muster-{}", device.chars().map(plain).collect::<String>())
+}
+
+/// The address of a device that is a slot of the host.
+pub(super) const LOCAL: &str = "local:";
+
+/// A step's part of the work on a device, as it is known before the attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum DevicePlan {
+    Open { push: Vec<Push> },
+    Run { dir: String, env: Vec<(String, String)> },
+    Close { pull: Vec<String> },
+}
+
+impl DevicePlan {
+    /// What happens before the test's own steps: its name, what, how long it may take, and what comes next.
+    pub(super) fn open(files: &DeviceFiles, area_dir: &Path) -> (&'static str, Self) {
+        let here =
+            |p: &Push| Push { from: area_dir.join(&p.from).to_string_lossy().into_owned(), to: p.to.clone() };
+        (TO_DEVICE, Self::Open { push: files.push.iter().map(here).collect() })
+    }
+
+    /// What happens after them, whatever they came to.
+    pub(super) fn close(files: &DeviceFiles) -> (&'static str, Self) {
+        (FROM_DEVICE, Self::Close { pull: files.pull.clone() })
+    }
+
+    /// Whether the test's own limit does not hold for it: moving files is the lab's doing.
+    pub(super) fn own_limit(&self) -> Option<Duration> {
+        match self {
+            Self::Open { .. } | Self::Close { .. } => Some(MOVE_MAX),
+            Self::Run { .. } => None,
+        }
+    }
+
+    /// When the next step runs.
+    pub(super) fn proceed(&self, written: Proceed) -> Proceed {
+        match self {
+            Self::Open { .. } => Proceed::Passed,
+            Self::Run { .. } => written,
+            Self::Close { .. } => Proceed::Always,
+        }
+    }
+}
+
+/// What a step's process says on its report pipe.
+#[derive(Debug, Default)]
+pub(super) struct Said(Vec<u8>);
+
+impl Said {
+    pub(super) fn take_in(&mut self, bytes: &[u8]) {
+        let room = REPORT_BYTES_MAX.saturating_sub(self.0.len());
+        self.0.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// How the step ended, given how its process did. What was said is forgotten.
+    pub(super) fn end(&mut self, status: &Status) -> Option<Ended> {
+        let said = std::mem::take(&mut self.0);
+        // A process that was ended by a limit or a stop was ended by it, whatever it still said.
+        let code = match status {
+            Status::Exit(code) => *code,
+            Status::Signal(_)
+            | Status::HardLimit(_)
+            | Status::SilenceLimit(_)
+            | Status::Stopped
+            | Status::NotStarted(_) => return None,
+        };
+        Some(match serde_json::from_slice(&said) {
+            Ok(DeviceEnd::Code(code)) => Ended::Exit(code),
+            Ok(DeviceEnd::Signal(signal)) => Ended::Signal(signal),
+            Ok(DeviceEnd::Failed(why)) => Ended::NotStarted(why),
+            Err(_) => Ended::NotStarted(format!(
+                "what talks to the device ended with code {code} and did not say what came of the step"
+            )),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(said: &str, status: Status) -> Option<Ended> {
+        let mut all = Said::default();
+        said.as_bytes().chunks(3).for_each(|part| all.take_in(part));
+        all.end(&status)
+    }
+
+    #[test]
+    fn a_program_s_code_and_the_device_s_fault_are_never_mixed() {
+        assert_eq!(end("{\"code\":3}", Status::Exit(0)), Some(Ended::Exit(3)));
+        assert_eq!(end("{\"signal\":11}", Status::Exit(0)), Some(Ended::Signal(11)));
+        let lost = Ended::NotStarted("it went away".to_owned());
+        assert_eq!(end("{\"failed\":\"it went away\"}", Status::Exit(3)), Some(lost));
+    }
+
+    #[test]
+    fn a_process_that_says_nothing_is_the_lab_s_fault() {
+        for said in ["", "{", "{\"code\":"] {
+            assert!(matches!(end(said, Status::Exit(0)), Some(Ended::NotStarted(_))), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_a_limit_whatever_was_said() {
+        let limit = Duration::from_secs(1);
+        assert_eq!(end("{\"code\":0}", Status::HardLimit(limit)), None);
+        assert_eq!(end("{\"failed\":\"cancelled\"}", Status::Stopped), None);
+    }
+}

@@ -1,0 +1,218 @@
+//! One step of an attempt on a device: what the agent starts this program for where a test runs there.
+//!
+//! Says on the report pipe (descriptor 3) how it ended. What the device's program prints is passed on as it
+//! comes; what Muster itself has to say goes to standard error.
+
+use crate::local::signals::Signals;
+use anyhow::Context as _;
+use muster_agent::tasks::{DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep, MEASURES};
+use muster_core::definition::Push;
+use muster_core::outcome::ExitCode;
+use muster_core::output::Stream;
+use muster_device::{
+    Cancel, Command, Device, DeviceAddress, DeviceError, Exit, Files, Moved, Until, pull_path, push_path,
+};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+/// Where the report goes.
+const REPORT_FD: i32 = 3;
+
+/// How long a device may take to answer at all.
+const PROBE: Duration = Duration::from_secs(60);
+
+/// How long it may take to tidy up.
+const REMOVE: Duration = Duration::from_secs(60);
+
+/// Does the step that the environment names.
+///
+/// # Errors
+/// There is none, or nobody to report to: it was not started by an agent.
+pub(crate) fn run() -> Result<ExitCode, anyhow::Error> {
+    let mut report = report_pipe().context("this is for agents, who listen on descriptor 3")?;
+    let text =
+        std::env::var(DEVICE_STEP).with_context(|| format!("{DEVICE_STEP} does not say what to do"))?;
+    #[expect(unsafe_code, reason = "where this host is the device, what runs there would inherit it")]
+    // SAFETY: no other thread has been started yet.
+    unsafe {
+        std::env::remove_var(DEVICE_STEP);
+    }
+    let step: DeviceStep =
+        serde_json::from_str(&text).with_context(|| format!("{DEVICE_STEP} is no step"))?;
+    let end = perform(&step).unwrap_or_else(|error| DeviceEnd::Failed(format!("{error:#}")));
+    if let DeviceEnd::Failed(why) = &end {
+        drop(writeln!(io::stderr(), "{why}"));
+    }
+    serde_json::to_writer(&mut report, &end).context("the agent does not listen any more")?;
+    Ok(ExitCode::Passed)
+}
+
+fn report_pipe() -> Option<File> {
+    // The shell that starts this by hand has nothing there.
+    rustix::io::fcntl_getfd(borrowed()).ok()?;
+    #[expect(unsafe_code, reason = "a descriptor that was inherited has no owner yet")]
+    // SAFETY: the agent gives its children a pipe there, nothing else in this program knows of it, and it was
+    // just seen to be open.
+    let fd = unsafe { OwnedFd::from_raw_fd(REPORT_FD) };
+    Some(fd.into())
+}
+
+fn borrowed() -> std::os::fd::BorrowedFd<'static> {
+    #[expect(unsafe_code, reason = "to ask whether a descriptor is open it must be named")]
+    // SAFETY: it is used for one question, whose answer may be that it is not open.
+    unsafe {
+        std::os::fd::BorrowedFd::borrow_raw(REPORT_FD)
+    }
+}
+
+fn perform(step: &DeviceStep) -> Result<DeviceEnd, anyhow::Error> {
+    let DeviceStep { address, dir, part } = step;
+    let address: DeviceAddress = address.parse()?;
+    let device = address.open().with_context(|| format!("cannot use `{address}`"))?;
+    let cancel = Cancel::new()?;
+    let ended = cancel.clone();
+    let mut signals = Signals::any()?;
+    // It ends with the program; there is nothing to be waited for.
+    std::thread::spawn(move || {
+        if signals.read(&mut [0]).is_ok_and(|n| n > 0) {
+            ended.cancel();
+        }
+    });
+    // How long it may take in all is the agent's business, which ends this process.
+    let until = Until::within(Duration::MAX).or(&cancel);
+    device.probe(&until.at_most(PROBE))?;
+    let files = device.files()?;
+    let dir = if dir.starts_with('/') {
+        dir.clone()
+    } else {
+        format!("{}/{dir}", files.test_root(&until)?.trim_end_matches('/'))
+    };
+    match part {
+        DevicePart::Open { push } => open(files, &dir, push, &until)?,
+        DevicePart::Run { argv, env, dir: within } => {
+            return run_there(&*device, &dir, argv, env, within, &until);
+        }
+        DevicePart::Close { pull, into } => close(files, &dir, pull, Path::new(into), &until)?,
+    }
+    Ok(DeviceEnd::Code(0))
+}
+
+/// Makes the directory anew and brings what is pushed.
+fn open(files: &dyn Files, dir: &str, push: &[Push], until: &Until) -> Result<(), anyhow::Error> {
+    remove_if_there(files, dir, until)?;
+    files.make_dir(dir, until)?;
+    for Push { from, to } in push {
+        let to = there(dir, to);
+        let moved = push_path(files, Path::new(from), &to, until)?;
+        say("brought", from, &to, moved);
+    }
+    Ok(())
+}
+
+/// Runs the program in the attempt's directory.
+fn run_there(
+    device: &dyn Device,
+    dir: &str,
+    argv: &[String],
+    env: &[(String, String)],
+    within: &str,
+    until: &Until,
+) -> Result<DeviceEnd, anyhow::Error> {
+    let mut command = Command::new(argv.iter().cloned());
+    command.env = env.to_vec();
+    command.env.push(("MUSTER_WORK_DIR".to_owned(), dir.to_owned()));
+    command.env.push(("MUSTER_MEASURES".to_owned(), there(dir, MEASURES)));
+    let place = there(dir, within);
+    if place != dir {
+        device.files()?.make_dir(&place, until)?;
+    }
+    command.dir = Some(place);
+    let exit = match device.exec()?.run(&command, &mut pass_on, until) {
+        // Nobody reads what it prints: the agent has gone, and so does this.
+        Err(DeviceError::Output { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
+            Exit::Code(0)
+        }
+        other => other?,
+    };
+    Ok(match exit {
+        Exit::Code(code) => DeviceEnd::Code(code),
+        Exit::Signal(signal) => DeviceEnd::Signal(signal),
+        Exit::TimeLimit => DeviceEnd::Failed("the device ended it for a time that nobody had set".to_owned()),
+    })
+}
+
+/// Brings back what is pulled and there, and the measured values; removes the directory.
+fn close(
+    files: &dyn Files,
+    dir: &str,
+    pull: &[String],
+    into: &Path,
+    until: &Until,
+) -> Result<(), anyhow::Error> {
+    for path in pull {
+        let from = there(dir, path);
+        if files.stat(&from, until)?.is_none() {
+            drop(writeln!(io::stderr(), "`{from}` is not there, and was not brought back"));
+            continue;
+        }
+        // A path within the directory keeps its place; of others only the last part does.
+        let name = match path.strip_prefix('/') {
+            Some(path) => path.rsplit('/').find(|part| !part.is_empty()).unwrap_or("root"),
+            None => path,
+        };
+        let to = into.join(name);
+        if let Some(above) = to.parent() {
+            std::fs::create_dir_all(above).with_context(|| format!("cannot make `{}`", above.display()))?;
+        }
+        let moved = pull_path(files, &from, &to, until)?;
+        say("brought back", &from, &to.to_string_lossy(), moved);
+    }
+    let measures = there(dir, MEASURES);
+    if files.stat(&measures, until)?.is_some() {
+        pull_path(files, &measures, &into.join(MEASURES), until)?;
+    }
+    // The next attempt there would do so too.
+    if let Err(error) = remove_if_there(files, dir, &until.at_most(REMOVE)) {
+        drop(writeln!(io::stderr(), "{error:#}"));
+    }
+    Ok(())
+}
+
+fn remove_if_there(files: &dyn Files, dir: &str, until: &Until) -> Result<(), DeviceError> {
+    match files.remove(dir, until) {
+        Err(DeviceError::NotFound { .. }) => Ok(()),
+        other => other,
+    }
+}
+
+/// A path on the device: within the attempt's directory, unless it is absolute.
+fn there(dir: &str, path: &str) -> String {
+    match path {
+        "" | "." => dir.to_owned(),
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("{dir}/{path}"),
+    }
+}
+
+fn say(what: &str, from: &str, to: &str, moved: Moved) {
+    let Moved { files, bytes, left_out, .. } = moved;
+    let left_out =
+        if left_out > 0 { format!(", {left_out} left out: links and the like") } else { String::new() };
+    let plural = if files == 1 { "" } else { "s" };
+    drop(writeln!(io::stderr(), "{what} `{from}` to `{to}`: {files} file{plural}, {bytes} bytes{left_out}"));
+}
+
+/// Passes output on as it comes.
+fn pass_on(stream: Stream, bytes: &[u8]) -> io::Result<()> {
+    match stream {
+        Stream::Stdout => {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes)?;
+            out.flush()
+        }
+        Stream::Stderr | Stream::Muster => io::stderr().lock().write_all(bytes),
+    }
+}

@@ -1,0 +1,157 @@
+//! Tests whose commands run on the device itself: here, and on the devices of a lab.
+
+use crate::env::TestEnv;
+use crate::lab::{Lab, items};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+const AREA: &str = r#"
+[area]
+name = "dev"
+
+[env]
+GREETING = "hello"
+
+[test.app]
+runs-on = "device"
+push = ["data", { from = "tool.sh", to = "bin/tool" }]
+run = "sh bin/tool data/in.txt"
+pull = ["out", "never-written"]
+measure = [{ name = "lines", expected = 2 }]
+
+[test.fails]
+runs-on = "device"
+run = "echo kept > trace; exit 7"
+pull = "trace"
+
+[test.mixed]
+steps = [
+  { name = "here", run = "test -f $MUSTER_AREA_DIR/tool.sh && test -z \"$GONE\"" },
+  { name = "there", run = "test -z \"$MUSTER_AREA_DIR\" && echo on $MUSTER_STEP", runs-on = "device" },
+]
+"#;
+
+const TOOL: &str = r#"
+set -e
+mkdir -p out
+wc -l < "$1" > out/count
+echo "$GREETING from $MUSTER_TEST in $(basename "$(pwd)")"
+echo "{\"name\":\"lines\",\"value\":$(cat out/count)}" >> "$MUSTER_MEASURES"
+"#;
+
+fn area(env: &TestEnv) {
+    env.write("muster.toml", AREA);
+    env.write("tool.sh", TOOL);
+    env.write("data/in.txt", "one\ntwo\n");
+}
+
+/// A device with an agent of the SUT protocol, and its directory for tests.
+fn device(env: &TestEnv) -> (Child, String, PathBuf) {
+    let root = env.home().join("device");
+    std::fs::create_dir_all(&root).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let root_text = root.display().to_string();
+    let args = ["sut-agent", "--port", &port, "--data-port", "0", "--test-root", &root_text];
+    let device = env.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let address = format!("sut://127.0.0.1:{port}");
+    let waited = env.command(&["device", "wait", "--on", &address, "--timeout", "60s"]).output().unwrap();
+    assert!(waited.status.success(), "{}", env.tell(&waited));
+    (device, address, root)
+}
+
+fn check_verdicts(env: &TestEnv) {
+    let items = items(env, "r.json");
+    let (verdict, attempts, message) = &items["app/"];
+    assert_eq!((verdict.as_str(), *attempts), ("pass", 1), "{message}");
+    assert_eq!(items["fails/"].0, "fail");
+    assert_eq!(items["mixed/"].0, "pass", "{}", items["mixed/"].2);
+}
+
+fn is_empty(dir: &Path) -> bool {
+    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+#[test]
+fn a_slot_of_this_host_is_a_device_too() {
+    let env = TestEnv::new();
+    area(&env);
+    let said = env.command(&["run", "--progress", "quiet", "--report", "json:r.json"]).output().unwrap();
+    assert_eq!(said.status.code(), Some(1), "{}", env.tell(&said));
+    check_verdicts(&env);
+    let work = env.area().join(".muster/runs/1/work");
+    assert_eq!(std::fs::read_to_string(work.join("fails#1/trace")).unwrap(), "kept\n");
+    assert_eq!(std::fs::read_to_string(work.join("app#1/out/count")).unwrap(), "2\n");
+    let log = env.run(&["log", "app"]);
+    for part in ["to-device", "brought", "hello from app in device", "from-device", "brought back"] {
+        assert!(log.contains(part), "`{part}` is not in:\n{log}");
+    }
+    assert!(log.contains("never-written` is not there"), "{log}");
+}
+
+#[test]
+fn the_commands_of_a_test_run_on_the_device_it_was_given() {
+    let env = TestEnv::new();
+    area(&env);
+    let (device, address, root) = device(&env);
+    let mut lab = Lab::start(&env);
+    lab.agents.push(device);
+    lab.start_agent("one", &["--device", &format!("phone/1:address={address}")]);
+    let args = ["run", "--progress", "quiet", "--report", "json:r.json"];
+    let said = lab.command(&args).output().unwrap();
+    assert_eq!(said.status.code(), Some(1), "{}", env.tell(&said));
+    check_verdicts(&env);
+    let log = env.tell(&lab.command(&["log", "app"]).output().unwrap());
+    assert!(log.contains("hello from app in muster-phone_1"), "{log}");
+    assert!(is_empty(&root), "nothing is left on the device");
+}
+
+#[test]
+fn a_device_that_dies_is_the_labs_fault_and_a_program_out_of_time_dies_on_the_device() {
+    let env = TestEnv::new();
+    let marks = env.home().join("marks");
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"dev\"\n[defaults]\nruns-on = \"device\"\ngrace = \"10s\"\n\
+             [test.slow]\ntimeout = \"1s\"\nrun = \"echo $$ > {0}; exec sleep 4242\"\n\
+             [test.gone]\nafter = {{ test = \"slow\", mode = \"ended\" }}\nrun = \"kill -9 $PPID; sleep 60\"\n",
+            marks.display()
+        ),
+    );
+    let (device, address, _root) = device(&env);
+    let mut lab = Lab::start(&env);
+    lab.agents.push(device);
+    lab.start_agent("one", &["--device", &format!("phone:address={address}")]);
+    let args = ["run", "--progress", "quiet", "--report", "json:r.json"];
+    let said = lab.command(&args).output().unwrap();
+    let items = items(&env, "r.json");
+    assert_eq!(items["slow/"].0, "timeout", "{}", env.tell(&said));
+    let sleeper = std::fs::read_to_string(&marks).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", sleeper.trim())).unwrap_or_default();
+    assert!(stat.is_empty() || stat.contains(") Z"), "it runs on: {stat}");
+    let (verdict, attempts, message) = &items["gone/"];
+    assert_eq!(verdict, "error", "{message}");
+    assert!(*attempts > 1 && message.contains("device"), "{attempts}: {message}");
+    assert_eq!(said.status.code(), Some(1), "{}", env.tell(&said));
+}
+
+#[test]
+fn what_is_said_for_devices_and_means_nothing_is_refused() {
+    let env = TestEnv::new();
+    env.write(
+        "muster.toml",
+        "[area]\nname = \"dev\"\n[test.a]\nrun = \"true\"\npush = \"x\"\n\
+         [test.b]\nruns-on = \"device\"\nrun = \"true\"\npush = \"../x\"\n\
+         [suite.c]\nframework = \"list\"\nlist = \"echo 1\"\nrun = \"true\"\nruns-on = \"device\"\n",
+    );
+    let said = env.run(&["plan"]);
+    for part in [
+        "`push` is for commands that run on the device",
+        "`../x` leads out of the area",
+        "a suite runs on the host",
+        "--- exit 2",
+    ] {
+        assert!(said.contains(part), "`{part}` is not in:\n{said}");
+    }
+}
