@@ -5,6 +5,7 @@ mod answer;
 mod blobs;
 mod codes;
 mod devices;
+mod events;
 mod logs;
 mod openapi;
 mod page;
@@ -89,7 +90,7 @@ fn paths() -> OpenApiRouter<State> {
         .routes(routes!(results::attempts))
         .routes(routes!(logs::log))
         .routes(routes!(runs::why))
-        .routes(routes!(watching::events))
+        .routes(routes!(events::of_run))
         .routes(routes!(results::history))
         .routes(routes!(devices::list))
         .routes(routes!(devices::one))

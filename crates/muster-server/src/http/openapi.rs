@@ -5,9 +5,9 @@
 //! type is described in one way only, and the description names it by reference.
 
 use super::codes;
+use super::events::ServerSentEvent;
 use super::page::Page;
 use super::results::{Listed, Past};
-use super::watching::ServerSentEvent;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use muster_api::{About, HoldDevice, Problem, Stop, Why};

@@ -1,13 +1,12 @@
-//! Watching a run: what happened, then what happens, until it is over. In two forms: CBOR for Muster's own
-//! parts, server-sent events with the documented event lines for everybody else.
+//! Watching a run: what happened, then what happens, until it is over. CBOR, for Muster's own parts; everybody
+//! else has [events](super::events).
 
 use super::State;
 use super::answer::{Refusal, run_id};
-use super::codes::problems;
 use crate::hub::Next;
 use axum::body::Body;
 use axum::extract::{self, Path, Query};
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use muster_api::{CBOR_SEQ, Seen, SeenWhat, to_cbor};
@@ -15,7 +14,6 @@ use muster_core::change::RunPhase;
 use muster_core::event::{Event, Told};
 use muster_core::id::RunId;
 use muster_core::view::{RunState, RunView};
-use muster_formats::report::wire::EventLine;
 use muster_store::{ItemFilter, Store as _};
 use serde::Deserialize;
 use std::convert::Infallible;
@@ -34,39 +32,9 @@ pub(super) struct After {
     after: u64,
 }
 
-/// How it is written.
-#[derive(Clone, Copy)]
-enum Form {
-    Cbor,
-    Sse,
-}
-
-impl Form {
-    /// `id` 0: a number that nobody can go on from.
-    fn write(self, piece: &mut Vec<u8>, id: u64, what: SeenWhat) {
-        use std::io::Write as _;
-        let written = match (self, what) {
-            (Self::Cbor, what) => {
-                piece.extend(to_cbor(&Seen { id, what }));
-                return;
-            }
-            (Self::Sse, SeenWhat::Told(told)) => {
-                let line =
-                    serde_json::to_string(&EventLine::from(&*told)).expect("an event has a form in JSON");
-                if id == 0 {
-                    write!(piece, "data: {line}\n\n")
-                } else {
-                    write!(piece, "id: {id}\ndata: {line}\n\n")
-                }
-            }
-            (Self::Sse, SeenWhat::Quiet) => write!(piece, ":\n\n"),
-            (Self::Sse, SeenWhat::Again) => write!(piece, "event: again\ndata: {{}}\n\n"),
-            (Self::Sse, SeenWhat::Over(stopped)) => {
-                write!(piece, "event: over\ndata: {}\n\n", serde_json::json!({ "stopped": stopped }))
-            }
-        };
-        written.expect("memory takes all");
-    }
+/// `id` 0: a number that nobody can go on from.
+fn write(piece: &mut Vec<u8>, id: u64, what: SeenWhat) {
+    piece.extend(to_cbor(&Seen { id, what }));
 }
 
 enum Stage {
@@ -81,63 +49,22 @@ pub(super) async fn watch(
     Path(run): Path<String>,
     Query(After { after }): Query<After>,
 ) -> Result<Response, Refusal> {
-    let pieces = pieces(state, run_id(&run)?, after, Form::Cbor).await?;
+    let pieces = pieces(state, run_id(&run)?, after).await?;
     Ok(([(header::CONTENT_TYPE, CBOR_SEQ)], pieces).into_response())
 }
 
-/// A server-sent event, its parts by their names in the stream.
-#[derive(schemars::JsonSchema, serde::Serialize)]
-pub(super) struct ServerSentEvent {
-    /// What it is; without, an event of the event stream.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<String>,
-    /// JSON: an `EventLine` where the event has no other name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<String>,
-    /// Its number, to go on from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-}
-
-problems! { OfEvents: "bad-id", "no-such-run"; }
-
-/// What happened in a run, then what happens, until it is over
-///
-/// Server-sent events. `Last-Event-ID` goes on where a connection was cut.
-#[utoipa::path(get, path = "/runs/{run}/events", tag = "runs", operation_id = "watch_run",
-    params(
-        ("run" = String, Path, description = "The run's id, a UUID", format = "uuid"),
-        ("last-event-id" = Option<String>, Header, description = "The last id that was seen"),
-    ),
-    responses(
-        (status = 200, description = "Events; the data of each is an `EventLine`",
-         body = ref("#/components/schemas/ServerSentEvent"),
-         content_type = "text/event-stream"),
-        OfEvents,
-    ))]
-pub(super) async fn events(
-    extract::State(state): extract::State<State>,
-    Path(run): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Refusal> {
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-    let pieces = pieces(state, run_id(&run)?, last.unwrap_or(0), Form::Sse).await?;
-    let kind = (header::CONTENT_TYPE, "text/event-stream");
-    Ok(([kind, (header::CACHE_CONTROL, "no-store")], pieces).into_response())
-}
-
-async fn pieces(state: State, run: RunId, after: u64, form: Form) -> Result<Body, Refusal> {
+async fn pieces(state: State, run: RunId, after: u64) -> Result<Body, Refusal> {
     // Only what is recorded can be watched.
     state.read(move |store| store.load_run_snapshot(run).map(drop)).await?;
     let pieces = stream::unfold((state, Stage::News(after)), move |(state, stage)| async move {
-        let (piece, stage) = next(&state, run, stage, form).await?;
+        let (piece, stage) = next(&state, run, stage).await?;
         Some((Ok::<_, Infallible>(piece), (state, stage)))
     });
     Ok(Body::from_stream(pieces))
 }
 
 /// The next piece; `None` at the end of the connection.
-async fn next(state: &State, run: RunId, stage: Stage, form: Form) -> Option<(Vec<u8>, Stage)> {
+async fn next(state: &State, run: RunId, stage: Stage) -> Option<(Vec<u8>, Stage)> {
     let Stage::News(after) = stage else { return None };
     let mut piece = Vec::new();
     loop {
@@ -145,12 +72,12 @@ async fn next(state: &State, run: RunId, stage: Stage, form: Form) -> Option<(Ve
             Next::News(news, last) => {
                 let first = last + 1 - news.len() as u64;
                 for (id, told) in (first..).zip(&news) {
-                    form.write(&mut piece, id, SeenWhat::Told(Box::new((**told).clone())));
+                    write(&mut piece, id, SeenWhat::Told(Box::new((**told).clone())));
                 }
                 return Some((piece, Stage::News(last)));
             }
             Next::Over(stopped) => {
-                form.write(&mut piece, after, SeenWhat::Over(stopped));
+                write(&mut piece, after, SeenWhat::Over(stopped));
                 return Some((piece, Stage::Said));
             }
             Next::Record(end) => {
@@ -160,12 +87,12 @@ async fn next(state: &State, run: RunId, stage: Stage, form: Form) -> Option<(Ve
                 });
                 let (view, phase) = recorded.await.ok()?;
                 // Who is cut off in the middle of it begins anew: only its last part has a number.
-                form.write(&mut piece, 0, SeenWhat::Again);
+                write(&mut piece, 0, SeenWhat::Again);
                 let told = told_of(&view);
                 let last = told.len().saturating_sub(1);
                 for (place, told) in told.into_iter().enumerate() {
                     let id = if place == last { end } else { 0 };
-                    form.write(&mut piece, id, SeenWhat::Told(Box::new(told)));
+                    write(&mut piece, id, SeenWhat::Told(Box::new(told)));
                 }
                 if phase == RunPhase::Active {
                     return Some((piece, Stage::News(end)));
@@ -174,12 +101,12 @@ async fn next(state: &State, run: RunId, stage: Stage, form: Form) -> Option<(Ve
                     RunPhase::Stopped { reason, .. } => Some(reason),
                     RunPhase::Active | RunPhase::Ended { .. } => None,
                 };
-                form.write(&mut piece, end, SeenWhat::Over(stopped));
+                write(&mut piece, end, SeenWhat::Over(stopped));
                 return Some((piece, Stage::Said));
             }
             Next::Wait(bell) => {
                 if !rings(bell, &state.ended).await? {
-                    form.write(&mut piece, after, SeenWhat::Quiet);
+                    write(&mut piece, after, SeenWhat::Quiet);
                     return Some((piece, Stage::News(after)));
                 }
             }
@@ -188,7 +115,7 @@ async fn next(state: &State, run: RunId, stage: Stage, form: Form) -> Option<(Ve
 }
 
 /// Waits for the bell; false if it does not ring for a while, `None` when the server ends.
-async fn rings(mut bell: watch::Receiver<u64>, ended: &watch::Receiver<bool>) -> Option<bool> {
+pub(super) async fn rings(mut bell: watch::Receiver<u64>, ended: &watch::Receiver<bool>) -> Option<bool> {
     let mut ended = ended.clone();
     tokio::select! {
         rung = tokio::time::timeout(QUIET, bell.changed()) => Some(rung.is_ok()),

@@ -4,6 +4,7 @@
 
 mod asking_again;
 mod described;
+mod events;
 mod lists;
 mod problems;
 mod ranges;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) struct Site {
-    pub(crate) server: Server,
+    server: Option<Server>,
     pub(crate) dir: tempfile::TempDir,
     http: ureq::Agent,
 }
@@ -51,11 +51,17 @@ impl Site {
         };
         let server = Server::start(config).unwrap();
         let http = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None);
-        Self { server, dir, http: http.build().new_agent() }
+        Self { server: Some(server), dir, http: http.build().new_agent() }
+    }
+
+    /// Ends the server and puts another in its place.
+    pub(crate) fn restart(&mut self, start: impl FnOnce() -> Server) {
+        self.server.take().unwrap().end();
+        self.server = Some(start());
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.server.address())
+        format!("http://{}", self.server.as_ref().unwrap().address())
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

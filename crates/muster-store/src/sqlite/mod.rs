@@ -16,6 +16,7 @@
 mod care;
 mod commit;
 mod error;
+mod events;
 mod history;
 mod live;
 mod open;
@@ -35,6 +36,7 @@ use crate::types::{
     RunName,
 };
 use error::reading;
+pub use events::RunEvents;
 use live::Cache;
 use muster_core::attempt::Output;
 use muster_core::change::{Change, RunSnapshot, Snapshot};
