@@ -157,14 +157,12 @@ impl Options {
         Some(self.left.remove(at).1)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for drivers that take numbers"))]
     /// The same as something that can be read from text.
     pub(crate) fn parse<T: FromStr>(&mut self, name: &'static str, what: &str) -> Result<Option<T>, String> {
         let Some(value) = self.take(name) else { return Ok(None) };
         value.parse().map(Some).map_err(|_| format!("`{name}={value}` is no {what}"))
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for drivers that take durations"))]
     /// The same as a duration, like `1.5s` or `200ms`.
     pub(crate) fn duration(&mut self, name: &'static str) -> Result<Option<Duration>, String> {
         let Some(value) = self.take(name) else { return Ok(None) };

@@ -3,12 +3,13 @@
 //! A new driver is a module with a [`Driver`] of its own and a line here.
 
 use crate::device::Device;
-use crate::{adb, container, local, ssh, sut};
+use crate::{adb, container, fake, local, ssh, sut};
 use std::fmt;
 use std::io;
 
 /// Every driver, in the order they are listed to people.
-pub static DRIVERS: &[Driver] = &[local::DRIVER, container::DRIVER, adb::DRIVER, ssh::DRIVER, sut::DRIVER];
+pub static DRIVERS: &[Driver] =
+    &[local::DRIVER, container::DRIVER, adb::DRIVER, ssh::DRIVER, sut::DRIVER, fake::DRIVER];
 
 /// A driver, as it is named in addresses.
 pub struct Driver {

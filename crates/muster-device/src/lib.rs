@@ -7,6 +7,7 @@
 //!                            ├── adb         a phone, through an adb server
 //!                            ├── container   bubblewrap or podman on this host
 //!                            ├── ssh         a host that the system's `ssh` reaches
+//!                            ├── fake        nothing, with scripted faults
 //!                            └── sut         an agent of the SUT protocol, Mozilla's or sut::agent
 //! ```
 //!
@@ -25,6 +26,7 @@ pub mod contract;
 mod device;
 mod drivers;
 mod error;
+pub mod fake;
 mod host;
 mod local;
 pub mod ssh;
