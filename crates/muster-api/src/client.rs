@@ -2,19 +2,21 @@
 
 use crate::records::Question;
 use crate::{
-    About, Accepted, CBOR, HoldDevice, PREFIX, Problem, Seen, Stop, Submit, Why, from_cbor, to_cbor,
+    About, Accepted, By, CBOR, HoldDevice, PREFIX, Problem, Seen, Stop, Submit, Why, from_cbor, to_cbor,
 };
 use muster_core::digest::Digest;
 use muster_core::exchange::{Exchange, Orders};
 use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId};
-use muster_core::view::LabView;
+use muster_core::view::{DeviceDetail, LabView};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::time::Duration;
 use thiserror::Error;
 use ureq::http::{Response, StatusCode};
-use ureq::{Agent, Body, SendBody};
+use ureq::typestate::WithBody;
+use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 /// How long a server may take to take a connection up.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -198,6 +200,49 @@ impl Client {
             }
             None => self.http.delete(url).config().timeout_global(Some(ANSWER_MAX)).build().call(),
         };
+        self.heard(sent).map(drop)
+    }
+
+    /// All that is known of a device.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn device(&self, device: DeviceId) -> Result<DeviceDetail, ClientError> {
+        let url = self.url(&format!("/lab/devices/{}", device.0));
+        let sent = self.http.get(url).config().timeout_global(Some(ANSWER_MAX)).build().call();
+        let answer = self.heard(sent)?;
+        self.read_json(answer)
+    }
+
+    /// Wants a device to be checked now.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn check_device(&self, device: DeviceId, by: &By) -> Result<(), ClientError> {
+        self.tell(self.http.post(self.url(&format!("/lab/devices/{}/check", device.0))), by)
+    }
+
+    /// Puts a device in quarantine.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn quarantine(&self, device: DeviceId, why: &HoldDevice) -> Result<(), ClientError> {
+        self.tell(self.http.put(self.url(&format!("/lab/devices/{}/quarantine", device.0))), why)
+    }
+
+    /// Lets a device out of quarantine.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn end_quarantine(&self, device: DeviceId, by: &By) -> Result<(), ClientError> {
+        self.tell(self.http.post(self.url(&format!("/lab/devices/{}/quarantine/release", device.0))), by)
+    }
+
+    /// Sends JSON whose answer is that it was taken.
+    fn tell<T: Serialize>(&self, to: RequestBuilder<WithBody>, what: &T) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(what).expect("what is sent has a form in JSON");
+        let request = to.header("content-type", "application/json").config();
+        let sent = request.timeout_global(Some(ANSWER_MAX)).build().send(&body[..]);
         self.heard(sent).map(drop)
     }
 

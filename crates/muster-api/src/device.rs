@@ -1,4 +1,4 @@
-//! Taking a device out of scheduling.
+//! Taking a device out of scheduling, and having it checked.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,4 +15,11 @@ pub struct HoldDevice {
     /// It ends by itself after so many seconds; without, when it is released.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u32>,
+}
+
+/// Who does something to a device that needs no reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct By {
+    /// Who.
+    pub by: String,
 }

@@ -4,6 +4,7 @@
 use crate::attempt::AttemptResult;
 use crate::digest::Digest;
 use crate::exchange::Group;
+use crate::health::DeviceHealth;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
 use crate::outcome::Verdict;
 use crate::plan::{Plan, PlannedItem};
@@ -71,6 +72,13 @@ pub enum Change {
         device: DeviceId,
         /// Who has it, and why.
         hold: Option<Hold>,
+    },
+    /// What a device is worth has changed, or what the lab does about it. `None`: the device is gone.
+    DeviceHealth {
+        /// The device.
+        device: DeviceId,
+        /// All about its health from now on.
+        health: Option<Box<DeviceHealth>>,
     },
     /// A device was given away.
     LeaseGranted {
@@ -256,6 +264,8 @@ pub struct Snapshot {
     pub leases: Vec<LeaseRecord>,
     /// Devices that people hold.
     pub holds: Vec<(DeviceId, Hold)>,
+    /// Devices of whose health something is known.
+    pub health: Vec<(DeviceId, DeviceHealth)>,
     /// Runs that are active. Others are read from the store when they are asked for.
     pub runs: Vec<RunSnapshot>,
 }

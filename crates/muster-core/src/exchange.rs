@@ -41,6 +41,9 @@ pub struct Exchange {
     pub finished: Vec<Finished>,
     /// What the gates are decided by.
     pub gauges: Gauges,
+    /// What the host's check of itself found, for people. Nothing new is given to it until that is empty.
+    #[serde(default)]
+    pub trouble: Vec<String>,
 }
 
 /// A device as its agent offers it.

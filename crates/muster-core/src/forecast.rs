@@ -156,6 +156,7 @@ impl Player {
             holding,
             finished: self.finished.clone(),
             gauges: Gauges { load_per_core: 0.0, disk_free_bytes: u64::MAX },
+            trouble: Vec::new(),
         }
     }
 

@@ -19,19 +19,23 @@ mod agents;
 mod check;
 mod dispatch;
 mod explain;
+mod health;
 mod hold;
 mod in_use;
 mod lost;
 mod orders;
 mod reach;
 mod ready;
+mod rejected;
 mod run;
 mod settle;
 mod show;
 mod stop;
 
 pub use explain::{Explanation, Gate, Outlook};
+pub use health::{THE_LAB, WantedCheck};
 pub use reach::DeviceSelector;
+pub use rejected::Rejected;
 pub use stop::RUN_TIME_LIMIT;
 
 use crate::change::{
@@ -39,13 +43,14 @@ use crate::change::{
 };
 use crate::event::{Event, Told};
 use crate::exchange::{Exchange, Gauges, Labels, Orders};
-use crate::expr::ExprError;
+use crate::health::DeviceHealth;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
-use crate::plan::{History, PlanError};
+use crate::kind::DeviceKind;
+use crate::plan::History;
 use crate::time::Time;
 use in_use::InUse;
 use run::Run;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,6 +164,33 @@ pub enum Input {
         /// Who takes it, and why.
         hold: Option<Hold>,
     },
+    /// The kinds of devices, from now on. Not recorded: they are configuration.
+    Kinds(Arc<[DeviceKind]>),
+    /// A check that the lab wants ([`Lab::checks_wanted`]) is this run.
+    Check {
+        /// The device.
+        device: DeviceId,
+        /// It, with its plan.
+        record: Arc<RunRecord>,
+        /// How long its items took before.
+        history: Arc<dyn History + Send + Sync>,
+    },
+    /// A person wants a device to be checked now.
+    CheckNow {
+        /// The device.
+        device: DeviceId,
+        /// Who.
+        by: String,
+    },
+    /// A person puts a device in quarantine, or lets it out.
+    Quarantine {
+        /// The device.
+        device: DeviceId,
+        /// Who.
+        by: String,
+        /// Why, and until when; `None`: it is let out.
+        put: Option<(String, Option<Time>)>,
+    },
     /// Proof that a session of an agent is over: its connection ended, its process was reaped.
     AgentGone {
         /// The agent.
@@ -190,71 +222,6 @@ pub enum Effect {
     Tell(Told),
 }
 
-/// An input that cannot be taken. The lab is as it was.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Rejected {
-    /// No such run is active.
-    #[error("no run `{0}` is active")]
-    NoSuchRun(RunId),
-    /// The run exists already; asking twice changes nothing.
-    #[error("run `{0}` exists already")]
-    RunExists(RunId),
-    /// The run's plan cannot be used.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// No such device is known.
-    #[error("no device `{0}` is known")]
-    NoSuchDevice(DeviceId),
-    /// Somebody else has the device.
-    #[error("`{device}` is held by {by}: {reason}")]
-    Held {
-        /// Its name.
-        device: String,
-        /// Who has it.
-        by: String,
-        /// Why.
-        reason: String,
-    },
-    /// The run's selector is none.
-    #[error("the selector `{selector}` cannot be used: {error}")]
-    Selector {
-        /// As it was given.
-        selector: String,
-        /// What is wrong with it.
-        error: ExprError,
-    },
-    /// An exchange of a session that is over: a later one of the agent has spoken, or this one said goodbye.
-    #[error("session `{session}` of this agent is over")]
-    Replaced {
-        /// The session.
-        session: SessionId,
-    },
-    /// An exchange that was heard before, or one older than what was heard since.
-    #[error("stale exchange {seq} of session `{session}`")]
-    Stale {
-        /// Its session.
-        session: SessionId,
-        /// Its number.
-        seq: u64,
-    },
-}
-
-impl Rejected {
-    /// The stable code of this rejection.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NoSuchRun(_) => "no-such-run",
-            Self::RunExists(_) => "run-exists",
-            Self::Plan(_) => "bad-plan",
-            Self::NoSuchDevice(_) => "no-such-device",
-            Self::Held { .. } => "held",
-            Self::Selector { .. } => "bad-selector",
-            Self::Replaced { .. } => "agent-replaced",
-            Self::Stale { .. } => "stale-exchange",
-        }
-    }
-}
-
 /// The lab.
 #[derive(Clone, Debug)]
 pub struct Lab {
@@ -265,6 +232,8 @@ pub struct Lab {
     units: BTreeMap<UnitId, UnitState>,
     in_use: InUse,
     used: Used,
+    /// What devices are checked and mended with. Configuration, not recorded.
+    kinds: Arc<[DeviceKind]>,
     /// What this `apply` has decided so far.
     out: Vec<Effect>,
 }
@@ -285,6 +254,8 @@ struct Agent {
     /// Results recorded up to this spool number.
     acked: u64,
     gauges: Gauges,
+    /// What its host's check of itself found.
+    trouble: Vec<String>,
     /// The exchange that waits for an answer.
     pending: Option<Pending>,
     /// What the last orders said that the agent has no state to repeat for.
@@ -336,6 +307,14 @@ struct Device {
     lease: Option<LeaseId>,
     /// Who has taken it out of scheduling. Durable.
     hold: Option<Hold>,
+    /// What it is worth. Durable.
+    health: DeviceHealth,
+    /// Its place among the kinds; found from its labels.
+    kind: Option<usize>,
+    /// How its last attempts ended.
+    recent: VecDeque<health::Seen>,
+    /// What the verifiers of the check under way said, by their name.
+    findings: Vec<(String, String)>,
     /// What is out on it, in the order it runs.
     units: Vec<UnitId>,
     /// How long that is expected to last, in microseconds.
@@ -385,6 +364,7 @@ impl Lab {
             units: BTreeMap::new(),
             in_use: InUse::default(),
             used: Used::default(),
+            kinds: Arc::from([]),
             out: Vec::new(),
         }
     }
@@ -408,6 +388,11 @@ impl Lab {
         for (device, hold) in snapshot.holds {
             if let Some(device) = lab.devices.get_mut(&device) {
                 device.hold = Some(hold);
+            }
+        }
+        for (device, health) in snapshot.health {
+            if let Some(device) = lab.devices.get_mut(&device) {
+                device.health = health;
             }
         }
         let mut out: BTreeMap<RunId, Vec<(ItemIx, UnitId)>> = BTreeMap::new();
@@ -444,6 +429,11 @@ impl Lab {
             run.derive();
             lab.runs.insert(id, run);
             lab.reach_from(id);
+        }
+        for (id, device) in &lab.devices {
+            if let Some(run) = device.health.task.run().and_then(|run| lab.runs.get_mut(&run)) {
+                run.reach.pin(*id);
+            }
         }
         for unit in lab.units.values_mut() {
             let run = lab.runs.get(&unit.run).expect("units are of active runs");
@@ -488,6 +478,12 @@ impl Lab {
                 leases
             },
             holds: self.devices.iter().filter_map(|(id, d)| Some((*id, d.hold.clone()?))).collect(),
+            health: self
+                .devices
+                .iter()
+                .filter(|(_, d)| d.health != DeviceHealth::default())
+                .map(|(id, d)| (*id, d.health.clone()))
+                .collect(),
             runs: self.runs.values().filter(|r| r.phase() == &RunPhase::Active).map(Run::snapshot).collect(),
         }
     }
@@ -516,6 +512,10 @@ impl Lab {
             }
             Input::Exchange(exchange) => self.receive_exchange(now, *exchange)?,
             Input::Hold { device, hold } => self.hold(device, hold)?,
+            Input::Kinds(kinds) => self.set_kinds(kinds),
+            Input::Check { device, record, history } => self.begin_check(now, device, record, history)?,
+            Input::CheckNow { device, by } => self.ask_for_check(device, &by)?,
+            Input::Quarantine { device, by, put } => self.quarantine(now, device, &by, put)?,
             Input::AgentGone { agent, session, how } => self.receive_agent_gone(now, agent, session, how),
         }
         Ok(std::mem::take(&mut self.out))
@@ -530,7 +530,7 @@ impl Lab {
             .map(|a| a.lease_until);
         let runs = self.runs.values().filter_map(Run::wake_at);
         let holds = self.devices.values().filter_map(|d| d.hold.as_ref()?.until);
-        leases.chain(runs).chain(holds).min()
+        leases.chain(runs).chain(holds).chain(self.health_wakes_at()).min()
     }
 
     /// Whether a run has nothing out and nothing more to do: it ended, or it was stopped.
@@ -656,6 +656,7 @@ impl Lab {
     fn tick(&mut self, now: Time) {
         self.sweep_lost_agents(now);
         self.sweep_holds(now);
+        self.sweep_health(now);
         self.sweep_deadlines(now);
         self.settle_stuck(now);
         self.dispatch(now);

@@ -4,6 +4,7 @@ use crate::attempt::AttemptResult;
 use crate::change::Hold;
 use crate::definition::UnexpectedPass;
 use crate::exchange::Labels;
+use crate::health::DeviceHealth;
 use crate::id::{DeviceId, RunId};
 use crate::outcome::{Counts, Verdict};
 use crate::time::Time;
@@ -178,8 +179,36 @@ pub struct DeviceView {
     pub queued: u32,
     /// Who has taken it out of scheduling.
     pub hold: Option<Hold>,
+    /// What it is worth.
+    pub health: HealthView,
+    /// What the self-check of its host found; nothing new is given to its devices meanwhile.
+    pub trouble: Vec<String>,
     /// What the lab calls it.
     pub id: DeviceId,
+}
+
+/// What a device is worth, in short.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthView {
+    /// In a word: `unknown`, `good`, `suspect`, `checking`, `failing`, `repairing`, `quarantined`.
+    pub word: String,
+    /// Its kind, which says how it is checked and mended.
+    pub kind: Option<String>,
+    /// Why it gets no ordinary work, if it gets none for that.
+    pub unfit: Option<String>,
+}
+
+/// All that is known of a device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceDetail {
+    /// As it stands.
+    pub device: DeviceView,
+    /// Its health, and its history.
+    pub health: DeviceHealth,
+    /// When it is checked next, if nothing happens.
+    pub next_check: Option<Time>,
+    /// Everything that keeps it from getting ordinary work; empty where nothing does.
+    pub why: Vec<String>,
 }
 
 /// What a device does.

@@ -6,6 +6,7 @@
 //!     └── later ◄── Down: everybody is told so; the lab is restored from its record
 //! ```
 
+use crate::checks::Checks;
 use crate::hub::Hub;
 use crate::shell::{Shell, ShellError, Turn};
 use muster_api::{Accepted, Outlook, Problem, Stop, Submit};
@@ -15,7 +16,7 @@ use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId};
 use muster_core::lab::{Gone, Input, Policy, Rejected};
 use muster_core::plan::{History, Plan, PlannedItems};
 use muster_core::time::Time;
-use muster_core::view::LabView;
+use muster_core::view::{DeviceDetail, LabView};
 use muster_store::{LabKey, Sqlite, Store as _, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,6 +51,12 @@ pub(crate) enum Ask {
     Stop(RunId, Stop, Answer<()>),
     /// A device is held, or given back.
     Hold(DeviceId, Option<Hold>, Answer<()>),
+    /// A person wants a device to be checked.
+    Check(DeviceId, String, Answer<()>),
+    /// A person puts a device in quarantine (why, until when), or lets it out.
+    Quarantine(DeviceId, String, Option<(String, Option<Time>)>, Answer<()>),
+    /// All that is known of a device.
+    Device(DeviceId, Answer<Box<DeviceDetail>>),
     /// Why an item is not running.
     Why(RunId, ItemIx, Answer<String>),
     /// What the lab has and does.
@@ -86,6 +93,8 @@ impl Desk {
 pub(crate) struct Keeping {
     pub(crate) root: PathBuf,
     pub(crate) policy: Policy,
+    /// How devices are checked.
+    pub(crate) checks: Checks,
 }
 
 /// Starts the lab's thread. The records must be usable now; should they fail later, they are waited for.
@@ -117,7 +126,9 @@ impl Keeping {
             }
         };
         let known = std::cell::RefCell::new(known);
-        Shell::restore(store, self.policy, now(), &|record| (known.borrow_mut())(record))
+        let mut shell = Shell::restore(store, self.policy, now(), &|record| (known.borrow_mut())(record))?;
+        shell.set_kinds(now(), Arc::clone(&self.checks.kinds));
+        Ok(shell)
     }
 }
 
@@ -153,6 +164,7 @@ impl LabThread {
         loop {
             let wait = match &self.shell {
                 _ if !self.again.is_empty() => Duration::ZERO,
+                Some(shell) if !shell.lab().checks_wanted().is_empty() => Duration::ZERO,
                 Some(shell) => shell.wake_at().map_or(IDLE_MAX, |at| at.since(now()).min(IDLE_MAX)),
                 None => REST,
             };
@@ -191,6 +203,7 @@ impl LabThread {
         let mut inputs = Vec::with_capacity(asks.len());
         let mut owed: BTreeMap<usize, Owed> = BTreeMap::new();
         let mut submitted: BTreeSet<RunId> = BTreeSet::new();
+        inputs.extend(self.checks(at)?);
         for ask in asks {
             let place = inputs.len();
             match ask {
@@ -220,6 +233,19 @@ impl LabThread {
                     owed.insert(place, Owed::Plain(answer));
                     inputs.push(Input::Hold { device, hold });
                 }
+                Ask::Check(device, by, answer) => {
+                    owed.insert(place, Owed::Plain(answer));
+                    inputs.push(Input::CheckNow { device, by });
+                }
+                Ask::Quarantine(device, by, put, answer) => {
+                    owed.insert(place, Owed::Plain(answer));
+                    inputs.push(Input::Quarantine { device, by, put });
+                }
+                Ask::Device(device, answer) => {
+                    let shell = self.shell.as_ref().expect("the caller has looked");
+                    let detail = shell.lab().device(at, device).map(Box::new);
+                    drop(answer.send(detail.map_err(|rejected| problem_of(&rejected))));
+                }
                 Ask::Why(run, item, answer) => {
                     let shell = self.shell.as_ref().expect("the caller has looked");
                     drop(answer.send(Ok(shell.explain(run, item).to_string())));
@@ -245,6 +271,21 @@ impl LabThread {
                 Err(error)
             }
         }
+    }
+
+    /// The checks that the lab wants, as runs.
+    fn checks(&mut self, at: Time) -> Result<Vec<Input>, ShellError> {
+        let shell = self.shell.as_mut().expect("the caller has looked");
+        let wanted = shell.lab().checks_wanted();
+        let mut inputs = Vec::with_capacity(wanted.len());
+        for wanted in wanted {
+            let number = shell.store().reserve_number(&wanted.area.name)?;
+            let device = wanted.device;
+            // What cannot be planned was refused when the kinds were read.
+            let Ok(record) = self.keeping.checks.record(at, number, wanted) else { continue };
+            inputs.push(Input::Check { device, record: Arc::new(record), history: Arc::new(()) });
+        }
+        Ok(inputs)
     }
 
     /// Runs that are under way.
@@ -362,8 +403,13 @@ impl Ask {
             Self::Exchange(_, answer) => drop(answer.send(Err(problem.clone()))),
             Self::Submit(.., answer) => drop(answer.send(Err(problem.clone()))),
             Self::Why(.., answer) => drop(answer.send(Err(problem.clone()))),
+            Self::Device(.., answer) => drop(answer.send(Err(problem.clone()))),
             Self::View(answer) => drop(answer.send(Err(problem.clone()))),
-            Self::Goodbye(.., answer) | Self::Stop(.., answer) | Self::Hold(.., answer) => {
+            Self::Goodbye(.., answer)
+            | Self::Stop(.., answer)
+            | Self::Hold(.., answer)
+            | Self::Check(.., answer)
+            | Self::Quarantine(.., answer) => {
                 drop(answer.send(Err(problem.clone())));
             }
             Self::End => {}
@@ -397,6 +443,10 @@ fn problem_of(rejected: &Rejected) -> Problem {
     let (status, next) = match rejected {
         Rejected::Held { .. } => {
             (409, "wait for it, or talk to whoever has it; `muster device release` takes it away")
+        }
+        Rejected::NoCheckDue(_) => (409, ""),
+        Rejected::NoVerifier(_) => {
+            (409, "write `[kind.NAME]` with a verifier into `kinds.toml` in the server's directory")
         }
         Rejected::NoSuchDevice(_) => (404, "`muster device list` lists them"),
         Rejected::NoSuchRun(_) => (404, "it may be over: look at its results"),

@@ -10,6 +10,7 @@
 //! ```
 
 mod blobs;
+mod checks;
 mod desk;
 mod http;
 mod hub;
@@ -17,5 +18,6 @@ mod serve;
 mod shell;
 
 pub use blobs::{BlobError, Blobs};
+pub use checks::ChecksError;
 pub use serve::{Server, ServerConfig, ServerError};
 pub use shell::{Shell, ShellError, Turn};

@@ -1,6 +1,7 @@
 //! A server: the lab's thread, the hub, the blobs and the connections, started and ended together.
 
 use crate::blobs::{BlobError, Blobs};
+use crate::checks::{Checks, ChecksError};
 use crate::desk::{self, Desk, Keeping};
 use crate::http::{self, State};
 use crate::hub::Hub;
@@ -67,6 +68,9 @@ pub enum ServerError {
     /// The blobs.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// How devices are checked.
+    #[error(transparent)]
+    Checks(#[from] ChecksError),
     /// The system has no threads left.
     #[error("the server cannot start its threads: {0}")]
     Start(std::io::Error),
@@ -104,7 +108,8 @@ impl Server {
         let blobs = Blobs::open(data_dir.join("blobs"))?;
         let hub = Arc::new(Hub::new(desk::now().0));
         let policy = Policy { lease, ..Policy::default() };
-        let (desk, lab) = desk::start(Keeping { root: records.clone(), policy }, Arc::clone(&hub))?;
+        let checks = Checks::load(&data_dir, &blobs)?;
+        let (desk, lab) = desk::start(Keeping { root: records.clone(), policy, checks }, Arc::clone(&hub))?;
         let reader = Arc::new(Mutex::new(Sqlite::open_to_read(&records)?));
         let (ending, ended) = watch::channel(false);
         let state = State { desk: desk.clone(), hub, blobs, reader, records, ended: ended.clone() };

@@ -4,6 +4,7 @@ use muster_core::change::{Change, RunRecord};
 use muster_core::event::Told;
 use muster_core::exchange::Orders;
 use muster_core::id::{AgentId, ItemIx, RunId};
+use muster_core::kind::DeviceKind;
 use muster_core::lab::{Effect, Explanation, Input, Lab, Policy, Rejected};
 use muster_core::plan::History;
 use muster_core::time::Time;
@@ -73,6 +74,11 @@ impl<S: Store> Shell<S> {
             self.store.commit(&changes)?;
         }
         Ok(turn)
+    }
+
+    /// What devices are checked and mended with, from now on. It is configuration: nothing is recorded.
+    pub fn set_kinds(&mut self, now: Time, kinds: Arc<[DeviceKind]>) {
+        self.lab.apply(now, Input::Kinds(kinds)).expect("kinds are always taken");
     }
 
     /// When a turn must be made even if nothing happens.

@@ -107,7 +107,10 @@ impl Book {
                         assert_eq!(run.open(), 0, "a run that ended has a verdict for every item");
                     }
                 }
-                Change::AgentSeen { .. } | Change::DeviceHeld { .. } | Change::LateEvidence { .. } => {}
+                Change::AgentSeen { .. }
+                | Change::DeviceHeld { .. }
+                | Change::DeviceHealth { .. }
+                | Change::LateEvidence { .. } => {}
                 Change::LeaseGranted { lease, device } => {
                     assert!(*lease > self.last_lease, "{lease} is newer than all before");
                     self.last_lease = *lease;

@@ -110,7 +110,7 @@ enum Comes {
 impl Behaviour {
     /// How long an attempt of a test takes.
     pub fn takes(&self, test: &str) -> Duration {
-        self.tests[test].takes
+        self.tests.get(test).map_or(Duration::from_millis(100), |does| does.takes)
     }
 
     /// What an attempt comes to.
@@ -122,7 +122,8 @@ impl Behaviour {
         started: Time,
         took: Duration,
     ) -> AttemptResult {
-        let does = &self.tests[test];
+        // What the scenario does not say passes: checks of devices, whose tests are not the area's.
+        let Some(does) = self.tests.get(test) else { return build::result(Outcome::Pass, started, took) };
         comes(does.items.get(item).unwrap_or(&does.all), attempt, started, took)
     }
 

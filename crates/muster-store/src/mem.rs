@@ -19,6 +19,7 @@ use muster_core::change::{
     AgentRecord, Change, Expansion, FoundAgain, Hold, ItemRecord, LeaseRecord, RunPhase, RunRecord,
     RunSnapshot, Snapshot, Used,
 };
+use muster_core::health::DeviceHealth;
 use muster_core::id::{AgentId, DeviceId, ItemIx, LeaseId, RunId, TestIx};
 use muster_core::outcome::Verdict;
 use muster_core::view::{AttemptView, RunView};
@@ -45,6 +46,7 @@ struct Lab {
     agents: BTreeMap<AgentId, AgentRecord>,
     leases: BTreeMap<LeaseId, LeaseRecord>,
     holds: BTreeMap<DeviceId, Hold>,
+    health: BTreeMap<DeviceId, DeviceHealth>,
 }
 
 struct Run {
@@ -126,12 +128,14 @@ impl Store for Mem {
 
     fn load_snapshot(&mut self) -> Result<Snapshot, StoreError> {
         let state = self.state();
-        let Lab { used, agents, leases, holds } = state.labs.get(&self.lab).cloned().unwrap_or_default();
+        let Lab { used, agents, leases, holds, health } =
+            state.labs.get(&self.lab).cloned().unwrap_or_default();
         Ok(Snapshot {
             used,
             agents: agents.into_values().collect(),
             leases: leases.into_values().collect(),
             holds: holds.into_iter().collect(),
+            health: health.into_iter().collect(),
             runs: state
                 .runs
                 .values()

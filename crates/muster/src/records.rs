@@ -8,6 +8,7 @@ use crate::terminal::text::quoted;
 use muster_core::address::{Address, RunRef, Scope, item_name};
 use muster_core::attempt::Output;
 use muster_core::id::{ItemIx, RunId};
+use muster_core::kind::HEALTH_AREA;
 use muster_core::view::{ItemView, RunState, RunView, TestView};
 use muster_formats::report::{Logs, text};
 use muster_store::{ItemFilter, RunLock, RunName, Sqlite, Store, StoreError};
@@ -93,6 +94,23 @@ impl Records {
         Ok(Self { store: RefCell::new(Source::Here(Box::new(store))), area })
     }
 
+    /// Opens the records that something typed is about: those of the area at hand, or, with a server, the
+    /// checks of its devices, `lab-health/NUMBER`.
+    ///
+    /// # Errors
+    /// As for [`Records::open`].
+    pub(crate) fn open_for(context: &Context, typed: &str) -> Result<Self, anyhow::Error> {
+        let is_check = typed.split('/').next() == Some(HEALTH_AREA) && typed.contains('/');
+        match &context.server {
+            Some(server) if is_check => {
+                let store = ServerRecords::new(crate::remote::client(server)?);
+                let area = HEALTH_AREA.to_owned();
+                Ok(Self { store: RefCell::new(Source::There(store)), area })
+            }
+            Some(_) | None => Self::open(context),
+        }
+    }
+
     /// The area's name.
     pub(crate) fn area(&self) -> &str {
         &self.area
@@ -127,7 +145,13 @@ impl Records {
     /// # Errors
     /// There is none.
     pub(crate) fn find_run(&self, run: &RunRef) -> Result<RunView, anyhow::Error> {
-        self.with(|s| find_run(s, &self.area, run))
+        // `AREA/RUN`, as runs are printed.
+        let of_area = match run {
+            RunRef::Name(name) => name.strip_prefix(&format!("{}/", self.area)).map(RunRef::parse),
+            RunRef::Number(_) | RunRef::Back(_) => None,
+        };
+        let run = of_area.and_then(Result::ok).unwrap_or_else(|| run.clone());
+        self.with(|s| find_run(s, &self.area, &run))
     }
 
     /// A run with the items that are wanted.

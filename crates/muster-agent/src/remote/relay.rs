@@ -316,6 +316,7 @@ mod tests {
             holding: vec![],
             finished: vec![],
             gauges: Gauges::default(),
+            trouble: Vec::new(),
         }
     }
 

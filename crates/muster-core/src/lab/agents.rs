@@ -4,14 +4,17 @@ use super::{Agent, Device, Gone, Lab, Mistake, Pending, Presence, Rejected, Said
 use crate::change::Change;
 use crate::event::Event;
 use crate::exchange::{AttemptEnd, DeviceOffer, Exchange, Finished, Held, HeldPhase, Labels};
+use crate::health::DeviceHealth;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, SessionId, UnitId};
 use crate::time::Time;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 impl Lab {
     pub(super) fn receive_exchange(&mut self, now: Time, exchange: Exchange) -> Result<(), Rejected> {
-        let Exchange { agent: id, session, seq, heard, host, devices, holding, finished, gauges } = exchange;
+        let Exchange { agent: id, session, seq, heard, host, devices, holding, finished, gauges, trouble } =
+            exchange;
+        let mut known: Vec<DeviceId> = Vec::new();
         match self.agents.get(&id) {
             // Sessions grow with time: an older one is a voice from the grave.
             Some(agent) if session < agent.session => return Err(Rejected::Replaced { session }),
@@ -24,18 +27,24 @@ impl Lab {
                 }
             }
             Some(_) | None => {
+                known = self.agents.get(&id).map(|a| a.devices.clone()).unwrap_or_default();
                 self.lose_agent(now, id, Gone::Died);
                 let names = devices.iter().map(|d| d.name.clone()).collect();
-                self.welcome_agent(id, session, host, names, now);
+                self.welcome_agent(now, id, session, host, names);
             }
         }
         self.receive_labels(id, devices);
+        known.retain(|device| self.devices.contains_key(device));
+        for device in known {
+            self.check_after_restart(device);
+        }
         let early = self.policy.mistake == Mistake::ExpireEarly;
         let lease_until = now + if early { self.policy.lease / 8 } else { self.policy.lease };
         let agent = self.agents.get_mut(&id).expect("known or just welcomed");
         agent.presence = Presence::There;
         agent.seq = seq;
         agent.gauges = gauges;
+        agent.trouble = trouble;
         agent.heard_at = now;
         agent.lease_until = lease_until;
         let urgent = !finished.is_empty();
@@ -55,11 +64,11 @@ impl Lab {
 
     fn welcome_agent(
         &mut self,
+        now: Time,
         id: AgentId,
         session: SessionId,
         host: String,
         names: Vec<String>,
-        now: Time,
     ) {
         // A device keeps its id over the sessions of its agent.
         let before: Vec<(Arc<str>, DeviceId)> = self
@@ -77,8 +86,15 @@ impl Lab {
             devices.push((device, name));
         }
         for (_, gone) in before.iter().filter(|(_, d)| !devices.iter().any(|(id, _)| id == d)) {
-            if self.devices.remove(gone).is_some_and(|d| d.hold.is_some()) {
+            let Some(device) = self.devices.remove(gone) else { continue };
+            if device.hold.is_some() {
                 self.save(Change::DeviceHeld { device: *gone, hold: None });
+            }
+            if device.health != DeviceHealth::default() {
+                self.save(Change::DeviceHealth { device: *gone, health: None });
+            }
+            if let Some(check) = device.health.task.run() {
+                self.stop_run(now, check, "its device is gone", false);
             }
             self.reach_to(*gone);
         }
@@ -95,7 +111,9 @@ impl Lab {
         now: Time,
     ) {
         for (place, (device, name)) in (0u32..).zip(&devices) {
-            let hold = self.devices.get_mut(device).and_then(|d| d.hold.take());
+            let before = self.devices.get_mut(device);
+            let (hold, health) =
+                before.map(|d| (d.hold.take(), std::mem::take(&mut d.health))).unwrap_or_default();
             self.devices.insert(
                 *device,
                 Device {
@@ -105,6 +123,10 @@ impl Lab {
                     place,
                     lease: None,
                     hold,
+                    health,
+                    kind: None,
+                    recent: VecDeque::new(),
+                    findings: Vec::new(),
                     units: Vec::new(),
                     micros: 0,
                 },
@@ -122,11 +144,13 @@ impl Lab {
                 seq: 0,
                 acked: 0,
                 gauges: crate::exchange::Gauges::default(),
+                trouble: Vec::new(),
                 pending: None,
                 said: Said::default(),
             },
         );
         for device in self.agents[&id].devices.clone() {
+            self.find_kind(device);
             self.reach_to(device);
         }
     }
@@ -138,6 +162,7 @@ impl Lab {
             let DeviceOffer { name: _, labels } = offer;
             if device.labels != labels {
                 device.labels = labels;
+                self.find_kind(id);
                 self.reach_to(id);
             }
         }
@@ -183,6 +208,7 @@ impl Lab {
             AttemptEnd::Ran(result) => (result, None),
             AttemptEnd::Found(result, found) => (result, Some(found)),
         };
+        self.note_result(now, device, attempt, &result);
         self.receive_result(now, attempt, unit_id, name, result, found);
         self.end_unit_if_empty(unit_id);
     }

@@ -17,6 +17,10 @@ impl Lab {
                 assert!(leases.insert(lease), "{lease} is held once");
                 assert!(lease <= self.used.lease, "{lease} was handed out");
             }
+            if let Some(check) = device.health.task.run() {
+                assert!(self.runs.contains_key(&check), "the check of {id} is a run");
+                assert!(!self.is_over(check), "the check of {id} is under way");
+            }
             assert!(device.units.is_empty() || device.lease.is_some(), "{id} has units under a lease");
             let mut sum = 0;
             for unit_id in &device.units {

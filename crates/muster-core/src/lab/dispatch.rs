@@ -55,8 +55,9 @@ impl Lab {
             .agents
             .values()
             .filter(|a| a.is_there() && a.pending.is_some() && !self.is_suspect(a, now))
+            .filter(|a| a.trouble.is_empty())
             .flat_map(|a| a.devices.iter().copied())
-            .filter(|d| self.devices[d].hold.is_none())
+            .filter(|d| self.takes_something(&self.devices[d]))
             .collect();
         let mut hungry: BTreeSet<(u64, usize, DeviceId)> = devices
             .iter()
@@ -94,7 +95,8 @@ impl Lab {
         let idle = self.devices[&device].units.is_empty();
         let gauges = self.agents[&self.devices[&device].agent].gauges;
         let mut best: Option<(Turn, RunId, Class, Rank)> = None;
-        let may = |r: &&Run| *r.phase() == RunPhase::Active && r.reach.has(device);
+        let fit = |r: &Run| self.is_fit_for(&self.devices[&device], r.id());
+        let may = |r: &&Run| *r.phase() == RunPhase::Active && r.reach.has(device) && fit(r);
         for run in self.runs.values().filter(may) {
             for (rank, class) in run.ready().heads() {
                 let place = (rank.priority, run.out(), rank.micros);
@@ -153,7 +155,9 @@ impl Lab {
         let gate = run.test(run.item(ix).test).gate();
         let there = || {
             let may = |id: &DeviceId, d: &Device| {
-                self.agents[&d.agent].is_there() && d.hold.is_none() && run.reach.has(*id)
+                let agent = &self.agents[&d.agent];
+                let there = agent.is_there() && agent.trouble.is_empty() && d.hold.is_none();
+                there && run.reach.has(*id) && self.is_fit_for(d, run.id())
             };
             self.devices.iter().filter(move |(id, d)| may(id, d))
         };
@@ -257,7 +261,7 @@ impl Lab {
             .values()
             .filter(|a| a.is_there() && a.pending.is_some())
             .flat_map(|a| &a.devices)
-            .filter(|d| self.devices[d].units.is_empty() && self.devices[d].hold.is_none())
+            .filter(|d| self.devices[d].units.is_empty() && self.takes_something(&self.devices[d]))
             .count();
         if idle == 0 {
             return;

@@ -53,6 +53,8 @@ pub enum Explanation {
     NoAgent,
     /// Every device that it may have is held: name, by whom, why.
     AllHeld(Vec<(Arc<str>, String, String)>),
+    /// Every device that it may have is out of order, or its host is: name, why.
+    NoneFit(Vec<(Arc<str>, String)>),
     /// No device that is there matches the run's selector.
     NoDevice {
         /// The selector.
@@ -132,7 +134,7 @@ impl Lab {
             Explanation::NoDevice { .. } => Outlook::Never(why),
             // Its agent is between two words.
             Explanation::Queued { .. }
-                if self.reachable(of).any(|d| d.units.is_empty() && d.hold.is_none()) =>
+                if self.reachable(of).any(|d| d.units.is_empty() && self.is_usable(d, of)) =>
             {
                 Outlook::Now
             }
@@ -143,6 +145,24 @@ impl Lab {
     /// Devices that are there and that a run may have.
     fn reachable<'a>(&'a self, run: &'a Run) -> impl Iterator<Item = &'a Device> + 'a {
         self.devices_there().filter(|d| run.reach.has(*d)).map(|d| &self.devices[&d])
+    }
+
+    /// Whether a device that is there may be given something of a run.
+    fn is_usable(&self, device: &Device, run: &Run) -> bool {
+        let trouble = &self.agents[&device.agent].trouble;
+        device.hold.is_none() && trouble.is_empty() && self.is_fit_for(device, run.id())
+    }
+
+    /// Why it is not.
+    fn unusable(&self, device: &Device) -> String {
+        let agent = &self.agents[&device.agent];
+        if let Some(hold) = &device.hold {
+            return format!("it is held by {}: {}", hold.by, hold.reason);
+        }
+        if let Some(trouble) = agent.trouble.first() {
+            return format!("self-check of {}: {trouble}", agent.host);
+        }
+        self.unfit(device).unwrap_or_default()
     }
 
     /// Devices of agents that are there.
@@ -186,6 +206,9 @@ impl Lab {
                     .map(|(name, hold)| (name, hold.by, hold.reason))
                     .collect(),
             ),
+            Phase::Ready if !self.reachable(run).any(|d| self.is_usable(d, run)) => Explanation::NoneFit(
+                self.reachable(run).map(|d| (Arc::clone(&d.name), self.unusable(d))).collect(),
+            ),
             Phase::Ready => match self.held_up_everywhere(run, item) {
                 Some(held) => Explanation::Held(held.into()),
                 None => Explanation::Queued { before: run.ready_before(item) },
@@ -218,6 +241,17 @@ impl fmt::Display for Explanation {
                 }
                 if held.len() > 3 {
                     write!(f, " and {} more", held.len() - 3)?;
+                }
+                Ok(())
+            }
+            Self::NoneFit(unfit) => {
+                f.write_str("no device it may have can be used: ")?;
+                for (place, (device, why)) in unfit.iter().take(3).enumerate() {
+                    let comma = if place > 0 { "; " } else { "" };
+                    write!(f, "{comma}`{device}`: {why}")?;
+                }
+                if unfit.len() > 3 {
+                    write!(f, "; and {} more", unfit.len() - 3)?;
                 }
                 Ok(())
             }

@@ -2,7 +2,7 @@
 //!
 //! What runs on a held device goes on, and what waits there is asked back; nothing new is given to it.
 
-use super::{Lab, Rejected, Wish};
+use super::{Lab, Rejected};
 use crate::change::{Change, Hold};
 use crate::id::DeviceId;
 use crate::time::Time;
@@ -21,13 +21,7 @@ impl Lab {
         }
         device.hold.clone_from(&hold);
         if hold.is_some() {
-            // The first is running or about to.
-            for unit in device.units.iter().skip(1) {
-                let unit = self.units.get_mut(unit).expect("units on devices are known");
-                if unit.wish == Wish::Run && !unit.running {
-                    unit.wish = Wish::GiveBack { said: None };
-                }
-            }
+            self.empty(id);
         }
         self.save(Change::DeviceHeld { device: id, hold });
         Ok(())

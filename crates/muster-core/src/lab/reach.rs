@@ -44,6 +44,8 @@ pub(super) enum Reach {
     Any,
     /// Those for which its selector is true.
     Of { selector: DeviceSelector, devices: BTreeSet<DeviceId> },
+    /// One: it is the check of that device.
+    Only { selector: String, device: DeviceId },
 }
 
 impl Reach {
@@ -62,6 +64,7 @@ impl Reach {
         match self {
             Self::Any => true,
             Self::Of { devices, .. } => devices.contains(&device),
+            Self::Only { device: only, .. } => *only == device,
         }
     }
 
@@ -70,7 +73,13 @@ impl Reach {
         match self {
             Self::Any => "",
             Self::Of { selector, .. } => selector.0.text(),
+            Self::Only { selector, .. } => selector,
         }
+    }
+
+    /// Nothing but this device, whatever it is like.
+    pub(super) fn pin(&mut self, device: DeviceId) {
+        *self = Self::Only { selector: self.text().to_owned(), device };
     }
 
     fn set(&mut self, id: DeviceId, is_match: impl FnOnce(&DeviceSelector) -> bool) {

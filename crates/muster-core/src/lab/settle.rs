@@ -416,6 +416,7 @@ impl Lab {
         for (id, phase, event) in over {
             self.run_mut(id).set_phase(phase.clone());
             self.save(Change::RunState { run: id, phase });
+            self.check_ended(now, id);
             self.tell(now, id, event);
         }
     }

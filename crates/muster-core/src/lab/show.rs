@@ -31,7 +31,7 @@ impl Lab {
         LabView { devices, runs: runs.collect() }
     }
 
-    fn view_device(&self, now: Time, id: DeviceId) -> DeviceView {
+    pub(super) fn view_device(&self, now: Time, id: DeviceId) -> DeviceView {
         let device = &self.devices[&id];
         let agent = &self.agents[&device.agent];
         let state = match agent.presence {
@@ -49,6 +49,8 @@ impl Lab {
             running: first.map(|unit| self.name_of(*unit)),
             queued: device.units.len().saturating_sub(1) as u32,
             hold: device.hold.clone(),
+            health: self.view_health(device),
+            trouble: agent.trouble.clone(),
             id,
         }
     }

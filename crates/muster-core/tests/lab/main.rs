@@ -13,6 +13,7 @@ mod discovery;
 mod exchange;
 mod expectations;
 mod gates;
+mod health;
 mod hold;
 mod hostile;
 mod order;

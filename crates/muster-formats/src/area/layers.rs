@@ -129,15 +129,36 @@ fn flag(file: &File, complaints: &mut Complaints) {
 
 /// Parses one text; `None` where it could not be understood at all.
 fn parse(sources: &mut Sources, layer: &Layer<'_>, complaints: &mut Complaints) -> Option<File> {
-    if layer.text.len() > TEXT_BYTES_MAX {
-        let source = sources.add(layer.name, "")?;
+    parse_text(sources, layer.name, layer.text, complaints, |node, cx| {
+        if layer.kind != LayerKind::User {
+            return File::decode(node, cx);
+        }
+        let mut file = File::default();
+        let table = node.get_ref().as_table().into_iter().flat_map(|t| t.iter());
+        for (key, value) in table.filter(|(k, _)| matches!(k.get_ref().as_ref(), "limits" | "defaults")) {
+            file.accept(key.get_ref(), value, cx);
+        }
+        Some(file)
+    })
+}
+
+/// Parses a text and reads its tree; `None` where it could not be understood at all.
+pub(super) fn parse_text<T>(
+    sources: &mut Sources,
+    name: &str,
+    text: &str,
+    complaints: &mut Complaints,
+    read: impl FnOnce(&Node<'_>, &mut Cx<'_>) -> Option<T>,
+) -> Option<T> {
+    if text.len() > TEXT_BYTES_MAX {
+        let source = sources.add(name, "")?;
         complaints.error(Pos { source, start: 0, end: 0 }, "the file is too large");
         return None;
     }
     // An editor's line ends are not part of what is written: a shell would take `\r` for a character.
-    let text = &*layer.text.replace("\r\n", "\n");
-    let Some(source) = sources.add(layer.name, text) else {
-        complaints.error(Pos::default(), format!("`{}` is one file too many", printable(layer.name)));
+    let text = &*text.replace("\r\n", "\n");
+    let Some(source) = sources.add(name, text) else {
+        complaints.error(Pos::default(), format!("`{}` is one file too many", printable(name)));
         return None;
     };
     // A byte order mark is no part of the text, but places count it.
@@ -153,18 +174,7 @@ fn parse(sources: &mut Sources, layer: &Layer<'_>, complaints: &mut Complaints) 
         return None;
     }
     let mut cx = Cx { source, complaints, table: String::new() };
-    let table = tree.into_inner();
-    if layer.kind == LayerKind::User {
-        let mut file = File::default();
-        for (key, value) in
-            table.iter().filter(|(k, _)| matches!(k.get_ref().as_ref(), "limits" | "defaults"))
-        {
-            file.accept(key.get_ref(), value, &mut cx);
-        }
-        return Some(file);
-    }
-    let end = text.len();
-    File::decode(&Spanned::new(0..end, DeValue::Table(table)), &mut cx)
+    read(&Spanned::new(0..text.len(), DeValue::Table(tree.into_inner())), &mut cx)
 }
 
 fn toml_hint(message: &str) -> Option<String> {

@@ -18,6 +18,7 @@ mod error;
 mod expectations;
 mod file;
 mod items;
+pub mod kinds;
 mod layers;
 mod limits;
 mod names;

@@ -123,15 +123,20 @@ pub(super) async fn hold(
     Json(asked): Json<HoldDevice>,
 ) -> Result<StatusCode, Refusal> {
     let HoldDevice { by, reason, seconds } = asked;
-    for (what, text) in [("reason", &reason), ("by", &by)] {
-        if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
-            let said = format!("`{what}` is a text of 1 to {TEXT_BYTES_MAX} bytes");
-            return Err(Problem::new(422, "bad-hold", said).next("say who takes the device, and why").into());
-        }
-    }
+    text("reason", &reason)?;
+    text("by", &by)?;
     let since = now();
     let until = seconds.map(|s| since + Duration::from_secs(s.into()));
     set(&state, device, Some(Hold { by, reason, since, until })).await
+}
+
+/// A text about a device that others read.
+pub(super) fn text(what: &str, text: &str) -> Result<(), Refusal> {
+    if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
+        let said = format!("`{what}` is a text of 1 to {TEXT_BYTES_MAX} bytes");
+        return Err(Problem::new(422, "bad-hold", said).next("say who takes the device, and why").into());
+    }
+    Ok(())
 }
 
 /// Gives a device back that was held

@@ -6,6 +6,7 @@ mod blobs;
 mod codes;
 mod devices;
 mod events;
+mod health;
 mod logs;
 mod openapi;
 mod page;
@@ -104,6 +105,10 @@ fn paths() -> OpenApiRouter<State> {
         .route("/runs/{run}/watch", get(watching::watch))
         .route("/runs/{run}/outputs/{*place}", put(runs::put_output))
         .route("/lab", get(lab))
+        .route("/lab/devices/{device}", get(health::device))
+        .route("/lab/devices/{device}/check", post(health::check))
+        .route("/lab/devices/{device}/quarantine", put(health::quarantine))
+        .route("/lab/devices/{device}/quarantine/release", post(health::release))
         .route("/records", post(records::ask));
     OpenApiRouter::new().nest(PREFIX, api.merge(own))
 }

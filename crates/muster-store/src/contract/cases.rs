@@ -7,6 +7,7 @@ use crate::store::Store;
 use crate::types::{ItemFilter, LabKey, RunFilter, RunName};
 use muster_core::attempt::Output;
 use muster_core::change::{Change, Hold, ItemRecord, RunPhase, SentUnit, Snapshot};
+use muster_core::health::{DeviceHealth, Entry, Evidence, Health};
 use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, UnitId};
 use muster_core::outcome::{Outcome, Verdict};
 use muster_core::plan::History as _;
@@ -254,9 +255,24 @@ fn ids_are_never_used_again(records: &dyn Records) {
     let Snapshot { used, agents, .. } = store.load_snapshot().unwrap();
     assert_eq!((used.device, used.lease, used.unit), (DeviceId(4), LeaseId(6), UnitId(8)));
     assert_eq!(agents[0].devices, devices[1..]);
+    let bad = |what: &str| {
+        let evidence = Evidence { what: what.to_owned(), address: "lab-health/3".to_owned() };
+        let (at, address) = (Time(7), String::new());
+        let entry = Entry { at, health: "suspect".to_owned(), what: what.to_owned(), address };
+        let health = Health::Suspect { since: Time(7), evidence };
+        DeviceHealth { health, history: vec![entry], ..DeviceHealth::default() }
+    };
+    let health = |device, health: Option<DeviceHealth>| Change::DeviceHealth {
+        device: DeviceId(device),
+        health: health.map(Box::new),
+    };
+    commit(&mut *store, &[health(4, Some(bad("hot"))), health(2, Some(bad("slow")))]);
+    commit(&mut *store, &[health(4, Some(bad("cold"))), health(2, None)]);
+    store = records.open(LAB);
+    assert_eq!(store.load_snapshot().unwrap().health, [(DeviceId(4), bad("cold"))]);
     store.delete_lab().unwrap();
-    let Snapshot { used, agents, leases, holds, runs } = store.load_snapshot().unwrap();
-    assert_eq!((used, agents, leases, holds), Default::default());
+    let Snapshot { used, agents, leases, holds, health, runs } = store.load_snapshot().unwrap();
+    assert_eq!((used, agents, leases, holds, health), Default::default());
     assert_eq!(runs.len(), 1, "its runs stay");
 }
 

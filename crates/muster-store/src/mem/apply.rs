@@ -117,6 +117,12 @@ impl State {
             Change::DeviceHeld { device, hold: None } => {
                 self.lab(key).holds.remove(device);
             }
+            Change::DeviceHealth { device, health: Some(health) } => {
+                self.lab(key).health.insert(*device, (**health).clone());
+            }
+            Change::DeviceHealth { device, health: None } => {
+                self.lab(key).health.remove(device);
+            }
             Change::LeaseGranted { lease, device } => {
                 let lab = self.lab(key);
                 lab.used.lease = lab.used.lease.max(*lease);

@@ -122,6 +122,17 @@ impl Writer<'_> {
                 "DELETE FROM holds WHERE lab = ?1 AND device = ?2",
                 params![self.lab.0.cast_signed(), device.0],
             ),
+            Change::DeviceHealth { device, health: Some(health) } => {
+                encode_named(self.buf, "a device's health", health)?;
+                self.execute(
+                    "INSERT OR REPLACE INTO health (lab, device, body) VALUES (?1, ?2, ?3)",
+                    params![self.lab.0.cast_signed(), device.0, &*self.buf],
+                )
+            }
+            Change::DeviceHealth { device, health: None } => self.execute(
+                "DELETE FROM health WHERE lab = ?1 AND device = ?2",
+                params![self.lab.0.cast_signed(), device.0],
+            ),
             Change::LeaseGranted { lease, device } => {
                 self.use_ids(|used| used.lease = used.lease.max(*lease))?;
                 self.execute(

@@ -17,6 +17,7 @@ use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, Ses
 use muster_core::plan::PlannedItem;
 use muster_core::view::{AttemptView, RunView};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::de::DeserializeOwned;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -276,22 +277,33 @@ impl Reader<'_> {
         }
         leases.sort_unstable_by_key(|l| l.lease);
 
-        let mut holds = Vec::new();
-        let mut found = self
-            .conn
-            .prepare_cached("SELECT device, body FROM holds WHERE lab = ?1 ORDER BY device")
-            .map_err(&get)?;
-        let mut list = found.query([key]).map_err(&get)?;
-        while let Some(row) = list.next().map_err(&get)? {
-            let device = DeviceId(row.get(0).map_err(&get)?);
-            holds.push((device, decode_named(self.db, "a hold", self.blob(row, 1)?)?));
-        }
+        let holds = self.of_devices(lab, "holds", "a hold")?;
+        let health = self.of_devices(lab, "health", "a device's health")?;
 
         let mut runs = Vec::new();
         for run in self.run_ids("WHERE lab = ?1 AND state = 0 ORDER BY id", params![key])? {
             runs.push(self.snapshot_of(self.run(run)?)?);
         }
-        Ok(Snapshot { used: load_used(self.conn, self.db, lab)?, agents, leases, holds, runs })
+        Ok(Snapshot { used: load_used(self.conn, self.db, lab)?, agents, leases, holds, health, runs })
+    }
+
+    /// A table that has one body for each device, by device.
+    fn of_devices<T: DeserializeOwned>(
+        &self,
+        lab: LabKey,
+        table: &str,
+        what: &'static str,
+    ) -> Result<Vec<(DeviceId, T)>, StoreError> {
+        let get = reading(self.db);
+        let sql = format!("SELECT device, body FROM {table} WHERE lab = ?1 ORDER BY device");
+        let mut found = self.conn.prepare_cached(&sql).map_err(&get)?;
+        let mut list = found.query([lab.0.cast_signed()]).map_err(&get)?;
+        let mut all = Vec::new();
+        while let Some(row) = list.next().map_err(&get)? {
+            let device = DeviceId(row.get(0).map_err(&get)?);
+            all.push((device, decode_named(self.db, what, self.blob(row, 1)?)?));
+        }
+        Ok(all)
     }
 
     /// Ids of some runs.

@@ -57,7 +57,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Prints a log.
 pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let records = Records::open(context)?;
+    let records = Records::open_for(context, &args.address)?;
     let address = records.address(&args.address)?;
     let found = records.find_item(&address)?;
     let wanted = args.attempt.or(found.attempt);

@@ -42,7 +42,8 @@ pub(crate) struct ResultsArgs {
 
 /// Prints results.
 pub(crate) fn run(args: &ResultsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let records = Records::open(context)?;
+    let typed = if let RunRef::Name(name) = &args.run { name.as_str() } else { "" };
+    let records = Records::open_for(context, typed)?;
     let head = records.find_run(&args.run)?;
     let filter = match &args.test {
         Some(test) => ItemFilter::Test(test),

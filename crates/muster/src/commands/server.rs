@@ -3,11 +3,12 @@
 use super::typed::duration;
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::local::area::tell;
 use crate::local::signals::Signals;
 use crate::settings::state_dir;
 use clap::Args;
 use muster_core::outcome::ExitCode;
-use muster_server::{Server, ServerConfig, ServerError};
+use muster_server::{ChecksError, Server, ServerConfig, ServerError};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -49,8 +50,8 @@ pub(crate) fn run(args: ServerArgs, context: &Context) -> Result<ExitCode, anyho
         None => state_dir("server")?,
     };
     let mut signals = Signals::any()?;
-    let server =
-        Server::start(ServerConfig { listen, data_dir: data_dir.clone(), lease }).map_err(complain)?;
+    let server = Server::start(ServerConfig { listen, data_dir: data_dir.clone(), lease })
+        .map_err(|e| complain(e, context))?;
     let address = server.address();
     // Whoever started it may have gone away.
     drop(writeln!(
@@ -66,7 +67,7 @@ pub(crate) fn run(args: ServerArgs, context: &Context) -> Result<ExitCode, anyho
 /// Shorter leases would end between two words of an agent that is well.
 const LEASE_MIN: Duration = Duration::from_secs(5);
 
-fn complain(error: ServerError) -> anyhow::Error {
+fn complain(error: ServerError, context: &Context) -> anyhow::Error {
     match &error {
         ServerError::NotLoopback(_) => Complaint::usage(error.to_string())
             .hint("listen on 127.0.0.1, and reach it from elsewhere by a tunnel: `ssh -L`")
@@ -79,6 +80,13 @@ fn complain(error: ServerError) -> anyhow::Error {
         }
         ServerError::Dir { .. } => {
             Complaint::lab(error.to_string()).hint("choose another directory with `--data DIR`").into()
+        }
+        ServerError::Checks(ChecksError::Kinds { errors, .. }) => {
+            tell(context, errors);
+            Complaint::said(ExitCode::Usage).into()
+        }
+        ServerError::Checks(ChecksError::Io { .. } | ChecksError::Blob(_)) => {
+            Complaint::lab(error.to_string()).into()
         }
         ServerError::Lab(_) | ServerError::Store(_) | ServerError::Blobs(_) | ServerError::Start(_) => {
             Complaint::lab("the server cannot be started").because(error).into()

@@ -41,7 +41,7 @@ pub(crate) struct WhyArgs {
 
 /// Explains.
 pub(crate) fn run(args: &WhyArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let records = Records::open(context)?;
+    let records = Records::open_for(context, &args.address)?;
     let address = records.address(&args.address)?;
     let mut out = context.stdout();
     if address.test.is_none() {

@@ -95,7 +95,8 @@ fn read_text(path: &Path) -> io::Result<String> {
     })
 }
 
-fn tell(context: &Context, errors: &[ConfigError]) {
+/// What is wrong with a configuration, for people.
+pub(crate) fn tell(context: &Context, errors: &[ConfigError]) {
     let mut err = context.stderr();
     for error in errors {
         // Nobody is left to tell if standard error is closed; the exit code still says it.

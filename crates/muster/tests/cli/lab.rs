@@ -25,11 +25,11 @@ impl<'a> Lab<'a> {
         lab
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.listen)
     }
 
-    fn start_server(&mut self) {
+    pub(crate) fn start_server(&mut self) {
         let data = self.env.home().join("server").display().to_string();
         let args = ["server", "--listen", &self.listen, "--data", &data, "--lease", "5s"];
         let mut server = self.env.command(&args).stderr(Stdio::piped()).spawn().unwrap();
@@ -49,13 +49,13 @@ impl<'a> Lab<'a> {
         id
     }
 
-    fn kill_server(&mut self) {
+    pub(crate) fn kill_server(&mut self) {
         let mut server = self.server.take().unwrap();
         server.kill().unwrap();
         server.wait().unwrap();
     }
 
-    fn kill_agent(&mut self, id: u32) {
+    pub(crate) fn kill_agent(&mut self, id: u32) {
         let agent = self.agents.iter_mut().find(|a| a.id() == id).unwrap();
         agent.kill().unwrap();
         agent.wait().unwrap();
@@ -87,7 +87,7 @@ impl Drop for Lab<'_> {
 }
 
 /// Reads what a child says until it has said this, and goes on reading so that it is never held up.
-fn says(child: &mut Child, wanted: &str) {
+pub(crate) fn says(child: &mut Child, wanted: &str) {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut said = String::new();
     loop {

@@ -6,6 +6,7 @@
 mod device;
 mod env;
 mod general;
+mod health;
 mod lab;
 mod live;
 mod on_device;

@@ -25,6 +25,7 @@ pub(crate) struct Agent {
     spool: Vec<Finished>,
     spooled: u64,
     pub(crate) gauges: Gauges,
+    pub(crate) trouble: Vec<String>,
     pub(crate) silent: bool,
     /// It has something to say.
     pub(crate) dirty: bool,
@@ -59,6 +60,7 @@ impl Agent {
             spool: Vec::new(),
             spooled: 0,
             gauges: Gauges { load_per_core: 0.0, disk_free_bytes: 1_000 },
+            trouble: Vec::new(),
             silent: false,
             dirty: true,
             said: Time::default(),
@@ -90,6 +92,7 @@ impl Agent {
             holding: Vec::new(),
             finished: Vec::new(),
             gauges: self.gauges,
+            trouble: self.trouble.clone(),
         }
     }
 
@@ -164,12 +167,21 @@ impl Agent {
     }
 
     /// Ends what has ended by now.
-    pub(crate) fn advance(&mut self, now: Time, behaviour: &Behaviour) {
+    pub(crate) fn advance(
+        &mut self,
+        now: Time,
+        behaviour: &Behaviour,
+        broken: &BTreeMap<String, Vec<String>>,
+    ) {
         for at in 0..self.devices.len() {
+            let name = self.devices[at].offer.name.clone();
             while let Some(r) = self.devices[at].running.as_mut().filter(|r| r.ends <= now) {
                 self.dirty = true;
                 let test = &*self.tests[&r.unit.test].def.name;
                 let took = behaviour.takes(test);
+                let fails = broken.get(&name).map_or(&[][..], Vec::as_slice);
+                let lab_error = fails.iter().any(|f| *f == format!("{test}!"));
+                let fails = fails.iter().any(|f| f == test);
                 let unit_attempt = &r.unit.attempts[r.at];
                 let attempt = unit_attempt.attempt;
                 let end = if r.unit.discovery {
@@ -177,7 +189,13 @@ impl Agent {
                     AttemptEnd::Found(result, found)
                 } else {
                     let path = &unit_attempt.path;
-                    AttemptEnd::Ran(behaviour.result(test, path, attempt.attempt, r.ends - took, took))
+                    if lab_error {
+                        AttemptEnd::Ran(crate::build::lab_error(r.ends - took, took))
+                    } else if fails {
+                        AttemptEnd::Ran(crate::build::result(Outcome::Fail, r.ends - took, took))
+                    } else {
+                        AttemptEnd::Ran(behaviour.result(test, path, attempt.attempt, r.ends - took, took))
+                    }
                 };
                 let crashed = matches!(&end, AttemptEnd::Ran(r) if r.outcome == Outcome::Crash);
                 r.at += 1;

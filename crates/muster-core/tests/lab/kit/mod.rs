@@ -13,9 +13,11 @@ use muster_core::change::{Change, Hold, Placement, RunRecord};
 use muster_core::event::Told;
 use muster_core::exchange::{AttemptEnd, DeviceOffer, Exchange, Finished, Held, HeldPhase, Orders};
 use muster_core::id::{AgentId, ItemIx, RunId};
+use muster_core::kind::DeviceKind;
 use muster_core::lab::{Effect, Explanation, Gone, Input, Lab, Policy, Rejected};
 use muster_core::outcome::Outcome;
 use muster_core::time::Time;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +44,12 @@ pub(crate) struct World {
     /// Everything that was saved.
     pub(crate) saved: Vec<Change>,
     pub(crate) story: String,
+    /// What devices are checked and mended with.
+    pub(crate) kinds: Arc<[DeviceKind]>,
+    /// Checks that were made.
+    pub(crate) checks: u32,
+    /// What tests come to on devices that are not well: those that fail there, by device.
+    pub(crate) broken: BTreeMap<String, Vec<String>>,
 }
 
 impl World {
@@ -75,6 +83,9 @@ impl World {
             scenario,
             saved: Vec::new(),
             story: String::new(),
+            kinds: Arc::from([]),
+            checks: 0,
+            broken: BTreeMap::new(),
         }
     }
 
@@ -118,8 +129,35 @@ impl World {
         Ok(orders)
     }
 
+    /// The kinds of devices from now on.
+    pub(crate) fn set_kinds(&mut self, kinds: Vec<DeviceKind>) {
+        self.kinds = kinds.into();
+        self.apply(Input::Kinds(Arc::clone(&self.kinds))).expect("always taken");
+    }
+
+    /// Makes the checks that the lab wants.
+    fn make_checks(&mut self) {
+        for wanted in self.lab.checks_wanted() {
+            self.checks += 1;
+            let mut spec = build::spec(&wanted.area, muster_core::select::Selection::default());
+            spec.placement = Placement { selector: wanted.selector, ..Placement::default() };
+            let number = 1_000 + self.checks;
+            let record = build::run_record(&wanted.area, number, self.now, spec, &()).expect("a plan");
+            let (device, record, history) = (wanted.device, Arc::new(record), Arc::new(()));
+            self.apply(Input::Check { device, record, history }).expect("it is wanted");
+        }
+    }
+
     /// Lets the lab decide, and the agents hear of it.
     pub(crate) fn tick(&mut self) {
+        self.decide();
+        while !self.lab.checks_wanted().is_empty() {
+            self.make_checks();
+            self.decide();
+        }
+    }
+
+    fn decide(&mut self) {
         for (agent, orders) in self.apply(Input::Tick).expect("a tick is always taken") {
             let now = self.now;
             let behaviour = self.scenario.behaviour.clone();
@@ -147,6 +185,19 @@ impl World {
     }
 
     pub(crate) fn go_on_until(&mut self, end: Time) {
+        self.step_until(end, true);
+    }
+
+    /// Time passes, whether the run is over or not.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.step_until(end, false);
+        self.now = end;
+        self.tick();
+        self.talk();
+    }
+
+    fn step_until(&mut self, end: Time, run_only: bool) {
         for step in 0.. {
             assert!(step < 10_000, "it never ends:\n{}", self.story);
             while self.scenario.happenings.first().is_some_and(|(at, _)| *at <= self.now) {
@@ -155,7 +206,7 @@ impl World {
                 self.tick();
             }
             self.talk();
-            if self.lab.is_over(self.run()) && self.scenario.happenings.is_empty() {
+            if run_only && self.lab.is_over(self.run()) && self.scenario.happenings.is_empty() {
                 return;
             }
             let happens = self.scenario.happenings.first().map(|(at, _)| *at);
@@ -167,7 +218,7 @@ impl World {
             self.now = self.now.max(next);
             let (now, behaviour) = (self.now, self.scenario.behaviour.clone());
             for agent in &mut self.agents {
-                agent.advance(now, &behaviour);
+                agent.advance(now, &behaviour, &self.broken);
             }
             self.tick();
         }
@@ -245,6 +296,7 @@ impl World {
         let snapshot = self.lab.snapshot();
         self.lab = Lab::restore(self.policy, self.now, snapshot, &|_| Arc::new(behaviour.clone()))
             .expect("a snapshot can be restored");
+        self.lab.apply(self.now, Input::Kinds(Arc::clone(&self.kinds))).expect("always taken");
         for agent in &mut self.agents {
             agent.dirty = true;
         }
@@ -268,6 +320,9 @@ impl World {
         let mut items = std::collections::BTreeMap::new();
         for change in &self.saved {
             match change {
+                // Checks of devices are other runs.
+                Change::AttemptEnded { attempt, .. } if attempt.run != self.run() => {}
+                Change::ItemSet { run, .. } | Change::RunState { run, .. } if *run != self.run() => {}
                 Change::Expanded(expansion) => snapshot.expansions.push(expansion.clone()),
                 Change::FoundAgain(again) => {
                     snapshot.found_again.retain(|f| f.test != again.test);
@@ -286,6 +341,7 @@ impl World {
                 | Change::Sent { .. }
                 | Change::Returned { .. }
                 | Change::DeviceHeld { .. }
+                | Change::DeviceHealth { .. }
                 | Change::LateEvidence { .. } => {}
             }
         }

@@ -26,6 +26,10 @@ pub struct Device {
     pub queued: u32,
     /// Who has taken it out of scheduling; `null` where nobody has.
     pub hold: Option<Hold>,
+    /// What it is worth: `unknown`, `good`, `suspect`, `checking`, `failing`, `repairing` or `quarantined`.
+    pub health: String,
+    /// Why it gets no ordinary work for that; `null` where it does.
+    pub unfit: Option<String>,
 }
 
 impl From<&core::DeviceView> for Device {
@@ -39,6 +43,8 @@ impl From<&core::DeviceView> for Device {
             running: view.running.clone(),
             queued: view.queued,
             hold: view.hold.as_ref().map(Hold::from),
+            health: view.health.word.clone(),
+            unfit: view.health.unfit.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::error::Complaint;
 use crate::remote::{client, complain, lab_view, need_server, whoever};
 use clap::Args;
-use muster_api::HoldDevice;
+use muster_api::{By, HoldDevice};
 use muster_core::outcome::ExitCode;
 use muster_core::view::DeviceView;
 use std::io::Write as _;
@@ -61,16 +61,62 @@ pub(super) fn hold(args: &HoldArgs, context: &Context) -> Result<ExitCode, anyho
     Ok(ExitCode::Passed)
 }
 
-/// Gives it back.
+/// Gives it back: from the person who holds it, and from quarantine.
 pub(super) fn release(args: &ReleaseArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let device = find("device release", &args.which, context)?;
-    client(need_server("device release", context)?)?.hold(device.id, None).map_err(complain)?;
-    let what = if device.hold.is_some() { "is back" } else { "was not held" };
-    writeln!(context.stdout(), "{} on {} {what}", device.name, device.host)?;
+    let client = client(need_server("device release", context)?)?;
+    client.hold(device.id, None).map_err(complain)?;
+    let quarantined = device.health.word == "quarantined";
+    if quarantined {
+        client.end_quarantine(device.id, &By { by: whoever() }).map_err(complain)?;
+    }
+    let what = match (device.hold.is_some(), quarantined) {
+        (true, _) => "is back",
+        (false, true) => "is out of quarantine",
+        (false, false) => "was not held",
+    };
+    let mut out = context.stdout();
+    writeln!(out, "{} on {} {what}", device.name, device.host)?;
+    if let Some(unfit) = client.device(device.id).map_err(complain)?.device.health.unfit {
+        writeln!(out, "it gets no work yet: {unfit}")?;
+    }
     Ok(ExitCode::Passed)
 }
 
-fn find(command: &str, which: &WhichArgs, context: &Context) -> Result<DeviceView, anyhow::Error> {
+/// Arguments of `muster device quarantine`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+What runs on the device goes on; it gets nothing but checks of its health until it is released or the time is
+over. A hold says that somebody works with a device, a quarantine that it is not to be trusted.
+
+  muster device quarantine board-1 --reason 'its numbers are off by a third'
+  muster device release board-1")]
+pub(crate) struct QuarantineArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Why, for those who wait for it
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// It ends by itself after this long, with a check
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    long: Option<Duration>,
+}
+
+/// Puts a device in quarantine.
+pub(super) fn quarantine(args: &QuarantineArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let device = find("device quarantine", &args.which, context)?;
+    let seconds = args.long.map(|l| u32::try_from(l.as_secs().max(1)).unwrap_or(u32::MAX));
+    let why = HoldDevice { by: whoever(), reason: args.reason.clone(), seconds };
+    client(need_server("device quarantine", context)?)?.quarantine(device.id, &why).map_err(complain)?;
+    let mut out = context.stdout();
+    writeln!(out, "{} on {} is in quarantine", device.name, device.host)?;
+    if let Some(running) = &device.running {
+        writeln!(out, "{running} still runs there")?;
+    }
+    Ok(ExitCode::Passed)
+}
+
+pub(super) fn find(command: &str, which: &WhichArgs, context: &Context) -> Result<DeviceView, anyhow::Error> {
     let WhichArgs { name, host } = which;
     let devices = lab_view(command, context)?.devices;
     let mut found: Vec<DeviceView> = devices

@@ -8,7 +8,7 @@ use crate::terminal::text::add;
 use anstyle::Style;
 use clap::Args;
 use muster_core::outcome::{ExitCode, Verdict};
-use muster_core::view::{DeviceState, DeviceView};
+use muster_core::view::{DeviceState, DeviceView, HealthView};
 use std::io::Write as _;
 
 /// Arguments of `muster device list`.
@@ -17,12 +17,16 @@ pub(crate) struct ListArgs {
     /// Only devices in this state
     #[arg(long, value_name = "STATE", value_parser = ["idle", "busy", "suspect", "away"])]
     state: Option<String>,
+    /// Only devices that get no work for their health
+    #[arg(long)]
+    unfit: bool,
 }
 
 /// Lists them.
 pub(super) fn run(args: &ListArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let mut devices = lab_view("device list", context)?.devices;
     devices.retain(|d| args.state.as_ref().is_none_or(|s| s == d.state.word()));
+    devices.retain(|d| !args.unfit || d.health.unfit.is_some());
     let mut out = context.stdout();
     match context.output {
         OutputMode::Json => {
@@ -48,12 +52,13 @@ fn table(devices: &[DeviceView]) -> Table {
         ("device", Column::Left),
         ("host", Column::Left),
         ("state", Column::Left),
+        ("health", Column::Left),
         ("held by", Column::Shrink),
         ("runs", Column::Shrink),
         ("labels", Column::Cut),
     ]);
     for device in devices {
-        let DeviceView { name, host, labels, state, running, queued, hold, id: _ } = device;
+        let DeviceView { name, host, labels, state, running, queued, hold, health, trouble, id: _ } = device;
         let mut runs = running.clone().unwrap_or_default();
         if *queued > 0 {
             add!(runs, " and {queued} more");
@@ -64,12 +69,26 @@ fn table(devices: &[DeviceView]) -> Table {
             name.as_str().into(),
             Cell::new(host.as_str(), DIM),
             Cell::new(state.word(), style_of(*state)),
+            health_cell(health, trouble),
             Cell::new(hold.as_ref().map(|h| format!("{}: {}", h.by, h.reason)).unwrap_or_default(), WARN),
             runs.into(),
             labels.join(" ").into(),
         ]);
     }
     table
+}
+
+/// What it is worth, if anything is known, and why it gets no work.
+fn health_cell(health: &HealthView, trouble: &[String]) -> Cell {
+    if let Some(trouble) = trouble.first() {
+        return Cell::new(format!("self-check: {trouble}"), style::of(Verdict::Error));
+    }
+    match (health.word.as_str(), &health.unfit) {
+        (word, Some(_)) => Cell::new(word, style::of(Verdict::Fail)),
+        ("unknown", None) => "".into(),
+        ("good", None) => Cell::new("good", style::of(Verdict::Pass)),
+        (word, None) => Cell::new(word, style::of(Verdict::Warn)),
+    }
 }
 
 fn style_of(state: DeviceState) -> Style {

@@ -4,6 +4,7 @@
 //! Each command is one call of one capability. What goes wrong on the way is told apart from what the
 //! device answers: see [`told`].
 
+mod check;
 mod exec;
 mod hold;
 mod info;
@@ -19,6 +20,7 @@ mod reboot;
 mod rm;
 mod screenshot;
 mod shell;
+mod show;
 mod stat;
 mod uninstall;
 mod wait;
@@ -97,10 +99,20 @@ enum DeviceCommand {
     Wait(wait::WaitArgs),
     /// Take a device of a lab out of scheduling (with --server)
     Hold(hold::HoldArgs),
-    /// Give a held device back (with --server)
+    /// Give a held device back, or let it out of quarantine (with --server)
     Release(hold::ReleaseArgs),
-    /// List the devices of a lab, and what they do (with --server)
+    /// List the devices of a lab, what they do and what they are worth (with --server)
     List(list::ListArgs),
+    /// Show all that is known of a device of a lab (with --server)
+    Show(show::ShowArgs),
+    /// Say why a device of a lab gets no work, or that it does (with --server)
+    Explain(show::ShowArgs),
+    /// Say what has happened to a device of a lab (with --server)
+    History(show::ShowArgs),
+    /// Have a device of a lab checked now (with --server)
+    Check(check::CheckArgs),
+    /// Let a device of a lab get nothing but checks (with --server)
+    Quarantine(hold::QuarantineArgs),
 }
 
 /// Which device, and how long.
@@ -139,6 +151,11 @@ pub(crate) fn run(args: DeviceArgs, context: &Context) -> Result<ExitCode, anyho
         DeviceCommand::Hold(args) => hold::hold(&args, context),
         DeviceCommand::Release(args) => hold::release(&args, context),
         DeviceCommand::List(args) => list::run(&args, context),
+        DeviceCommand::Show(args) => show::run(&args, context),
+        DeviceCommand::Explain(args) => show::explain(&args, context),
+        DeviceCommand::History(args) => show::history(&args, context),
+        DeviceCommand::Check(args) => check::run(&args, context),
+        DeviceCommand::Quarantine(args) => hold::quarantine(&args, context),
     }
 }
 
