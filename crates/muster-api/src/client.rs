@@ -7,6 +7,7 @@ use crate::{
 use muster_core::digest::Digest;
 use muster_core::exchange::{Exchange, Orders};
 use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId};
+use muster_core::time::Time;
 use muster_core::view::{DeviceDetail, LabView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -201,6 +202,15 @@ impl Client {
             None => self.http.delete(url).config().timeout_global(Some(ANSWER_MAX)).build().call(),
         };
         self.heard(sent).map(drop)
+    }
+
+    /// The server's clock.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn clock(&self) -> Result<Time, ClientError> {
+        let sent = self.http.get(self.url("/clock")).config().timeout_global(Some(ANSWER_MAX)).build().call();
+        self.read_json(self.heard(sent)?)
     }
 
     /// All that is known of a device.

@@ -13,6 +13,7 @@
 
 mod bring;
 mod relay;
+mod self_check;
 mod sender;
 mod source;
 
@@ -25,6 +26,7 @@ use muster_core::id::{AgentId, RunId, SessionId};
 use relay::Relay;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
+pub use self_check::SelfCheck;
 use sender::{Senders, Sent};
 use std::ffi::OsString;
 use std::fs::File;
@@ -52,6 +54,8 @@ pub struct RemoteConfig {
     pub devices: Vec<DeviceOffer>,
     /// Where it keeps what it fetches. It is this agent's alone.
     pub state_dir: PathBuf,
+    /// What it minds of its host.
+    pub self_check: SelfCheck,
     /// The program that calls [`keep`](crate::process::keep) with the directory that is given to it behind
     /// these arguments.
     pub keeper: (PathBuf, Vec<OsString>),
@@ -84,6 +88,8 @@ pub enum Notice {
     Left,
     /// A run's area was unpacked, or why it could not be.
     Fetched(RunId, Result<(), String>),
+    /// What is wrong with this host; nothing new is taken until that is nothing.
+    Trouble(Vec<String>),
 }
 
 /// Why an agent ended.
@@ -119,6 +125,8 @@ enum Done {
     /// An output is with the server, or will never be.
     Brought(RunId, String),
     Fetched(RunId, Result<(), String>),
+    /// The host was looked at, and this is wrong with it.
+    Looked(Vec<String>),
 }
 
 /// Tells the main thread.
@@ -129,11 +137,12 @@ struct Mail {
 }
 
 impl Mail {
-    fn send(&self, done: Done) {
-        // Nobody listens only when the agent ends.
-        let _ended = self.done.send(done);
+    /// Whether somebody listens: nobody does only when the agent has ended.
+    fn send(&self, done: Done) -> bool {
+        let listens = self.done.send(done).is_ok();
         // Fails only where the counter is full, and then it is awake.
         let _rung = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        listens
     }
 }
 
@@ -171,8 +180,18 @@ pub fn run(
     config.state(|| std::fs::create_dir_all(&runs))?;
     let bring = bring::start(client.clone(), mail.clone())?;
     ask_who_is_there(client, &mail)?;
-    let mut agent =
-        Agent { client, stops, relay: Relay::new(runs), bring, mail, inbox, connected: None, tell };
+    self_check::watch(config.self_check, config.state_dir.clone(), client.clone(), mail.clone())?;
+    let mut agent = Agent {
+        client,
+        stops,
+        relay: Relay::new(runs),
+        bring,
+        mail,
+        inbox,
+        connected: None,
+        trouble: Vec::new(),
+        tell,
+    };
     let mut kept = found;
     loop {
         let born = Instant::now();
@@ -243,7 +262,7 @@ fn find(config: &RemoteConfig, tell: &mut dyn FnMut(Notice)) -> Result<Option<(K
 
 /// Starts a keeper, under a new session.
 fn start(config: &RemoteConfig) -> Result<(Keeper, SessionId), RemoteError> {
-    let RemoteConfig { agent, host, devices, state_dir, keeper: (program, args) } = config;
+    let RemoteConfig { agent, host, devices, state_dir, self_check: _, keeper: (program, args) } = config;
     let mut session = SessionId(0);
     config.state(|| {
         session = next_session(state_dir)?;
@@ -298,6 +317,8 @@ struct Agent<'a> {
     inbox: Receiver<Done>,
     /// Whether the server answers; `None` before that is known.
     connected: Option<bool>,
+    /// What is wrong with the host.
+    trouble: Vec<String>,
     tell: &'a mut dyn FnMut(Notice),
 }
 
@@ -336,7 +357,8 @@ impl Agent<'_> {
                 if is_idle && replace && exchange.heard >= passed {
                     return Ok(Over::Drained);
                 }
-                let (exchange, files) = self.relay.outward(exchange);
+                let (mut exchange, files) = self.relay.outward(exchange);
+                exchange.trouble.clone_from(&self.trouble);
                 for file in files {
                     // The thread lives as long as this end of the channel.
                     let _given = self.bring.send(file);
@@ -369,6 +391,11 @@ impl Agent<'_> {
                     Done::Fetched(run, result) => {
                         (self.tell)(Notice::Fetched(run, result.clone()));
                         self.relay.fetched(run, result);
+                        ask = true;
+                    }
+                    Done::Looked(trouble) => {
+                        (self.tell)(Notice::Trouble(trouble.clone()));
+                        self.trouble = trouble;
                         ask = true;
                     }
                     Done::Brought(run, place) => {

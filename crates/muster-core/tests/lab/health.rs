@@ -22,7 +22,7 @@ fn boards() -> DeviceKind {
     };
     DeviceKind {
         name: "board".to_owned(),
-        matches: DeviceSelector::parse("name.startsWith('d')").unwrap(),
+        matches: DeviceSelector::parse("name.startsWith('d')").expect("a selector"),
         check_every: None,
         after_lab_error: true,
         failures_max: Some(3),
@@ -57,7 +57,7 @@ fn world(scenario: &str, kind: DeviceKind) -> World {
 
 /// Device `d1` by default; what has happened to it, a line each.
 fn history(world: &World, device: u32) -> String {
-    let detail = world.lab.device(world.now, DeviceId(device)).unwrap();
+    let detail = world.lab.device(world.now, DeviceId(device)).expect("it is there");
     let line = |e: &muster_core::health::Entry| {
         format!("{}s {}: {} [{}]\n", e.at.0 / 1_000_000, e.health, e.what, e.address)
     };
@@ -69,7 +69,7 @@ fn check(world: &World, device: u32, expected: Expect) {
 }
 
 fn word(world: &World, device: u32) -> String {
-    world.lab.device(world.now, DeviceId(device)).unwrap().device.health.word
+    world.lab.device(world.now, DeviceId(device)).expect("it is there").device.health.word
 }
 
 fn breaks(world: &mut World, device: &str, tests: &[&str]) {

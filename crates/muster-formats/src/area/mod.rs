@@ -12,6 +12,7 @@
 //! What each key means is in `docs/reference/muster-toml.md`, whose examples a test loads.
 
 mod after;
+pub mod agent_file;
 mod conditions;
 mod decode;
 mod error;

@@ -17,7 +17,7 @@ mod runs;
 mod watching;
 
 use crate::blobs::Blobs;
-use crate::desk::{Desk, down};
+use crate::desk::{Desk, down, now};
 use crate::hub::Hub;
 use answer::{Cbor, Refusal};
 use axum::extract::{self, DefaultBodyLimit, Request};
@@ -105,6 +105,7 @@ fn paths() -> OpenApiRouter<State> {
         .route("/runs/{run}/watch", get(watching::watch))
         .route("/runs/{run}/outputs/{*place}", put(runs::put_output))
         .route("/lab", get(lab))
+        .route("/clock", get(|| async { Json(now()) }))
         .route("/lab/devices/{device}", get(health::device))
         .route("/lab/devices/{device}/check", post(health::check))
         .route("/lab/devices/{device}/quarantine", put(health::quarantine))

@@ -1,5 +1,7 @@
 //! `muster agent`: an agent of a lab.
 
+mod agent_file;
+
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::agent::AGENT_COMMAND;
@@ -9,7 +11,7 @@ use crate::remote::client;
 use crate::settings::state_dir;
 use clap::Args;
 use muster_agent::process::{Found, Keeper};
-use muster_agent::remote::{Notice, RemoteConfig, RemoteError, Stops};
+use muster_agent::remote::{Notice, RemoteConfig, RemoteError, SelfCheck, Stops};
 use muster_api::Client;
 use muster_core::exchange::{DeviceOffer, Labels};
 use muster_core::id::AgentId;
@@ -50,54 +52,62 @@ pub(crate) struct AgentArgs {
     /// Where it keeps what it fetches, and its identity; one agent each [default: $XDG_STATE_HOME/muster/agent]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Its devices and all else that the flags say, which win over it [default: $XDG_CONFIG_HOME/muster/agent.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// End the agent of this --state with everything it runs, or what one that was killed left running
     #[arg(long, conflicts_with_all = ["slots", "devices", "labels"])]
     stop: bool,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    match text.split_once('=') {
-        Some((key, value))
-            if !key.is_empty() && key.chars().all(good) && !value.contains(char::is_control) =>
-        {
-            Ok((key.to_owned(), value.to_owned()))
-        }
-        Some(_) | None => Err(format!("`{text}` is not `KEY=VALUE` with a key of letters, digits and `_`")),
-    }
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not `KEY=VALUE`"))?;
+    muster_formats::area::agent_file::label(key, value)?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn device(text: &str) -> Result<DeviceOffer, String> {
     let (name, labels) = text.split_once(':').unwrap_or((text, ""));
-    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(format!("`{text}` does not begin with the name of a device"));
-    }
+    muster_formats::area::agent_file::device_name(name)?;
     let labels = labels.split(',').filter(|l| !l.is_empty()).map(label).collect::<Result<Labels, _>>()?;
     Ok(DeviceOffer { name: name.to_owned(), labels })
 }
 
 /// Runs until it is told to end.
 pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let AgentArgs { slots, devices, labels, state, stop } = args;
-    let state_dir = match state {
+    let AgentArgs { slots, devices, labels, state, config, stop } = args;
+    let file = agent_file::read(config, context)?;
+    let state_dir = match state.or(file.state.map(PathBuf::from)) {
         Some(dir) => context.dir.join(dir),
         None => state_dir("agent")?,
     };
-    let server = context.server.as_ref().map(|s| Ok::<_, anyhow::Error>((s, client(s)?))).transpose()?;
+    let named = context.server.clone().or(file.server);
+    let server = named.as_ref().map(|s| Ok::<_, anyhow::Error>((s, client(s)?))).transpose()?;
     if stop {
         return end(&state_dir, server.map(|(_, client)| client), context);
     }
     let Some((server, client)) = server else {
         return Err(Complaint::usage("an agent needs a server")
-            .hint("name it with `--server http://HOST:PORT`; `muster server` starts one")
+            .hint("name it with `--server http://HOST:PORT` or in `agent.toml`; `muster server` starts one")
             .into());
     };
     let (agent, lock) = identity(&state_dir)?;
+    let (devices, slots) = match (devices.is_empty(), slots) {
+        (false, _) | (true, Some(_)) => (devices, slots),
+        (true, None) => (file.devices, file.slots.and_then(NonZeroU32::new)),
+    };
+    let labels: Vec<_> = file.labels.into_iter().chain(labels).collect();
     let devices = offers(devices, slots, &labels)?;
+    let minds = SelfCheck::default();
+    let self_check = SelfCheck {
+        disk_free_bytes_min: file.self_check.disk_free_bytes_min.unwrap_or(minds.disk_free_bytes_min),
+        load_max: file.self_check.load_max.unwrap_or(minds.load_max),
+        clock_max: file.self_check.clock_max.unwrap_or(minds.clock_max),
+    };
     let exe = std::env::current_exe()
         .map_err(|e| Complaint::lab("cannot find this program's own file to start the agent").because(e))?;
     let keeper = (exe, vec![AGENT_COMMAND.into()]);
-    let config = RemoteConfig { agent, host: hostname(), devices, state_dir, keeper };
+    let config = RemoteConfig { agent, host: hostname(), devices, state_dir, self_check, keeper };
     let signals = Signals::catch()?;
     let [end, leave] = signals.streams().map(|s| s.as_fd());
     let mut say = |notice: Notice| {
@@ -119,6 +129,10 @@ pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow
                 context.program(),
                 config.state_dir.display()
             ),
+            Notice::Trouble(what) if what.is_empty() => {
+                "this host is well again, and takes new work".to_owned()
+            }
+            Notice::Trouble(what) => format!("nothing new is taken: {}", what.join("; ")),
             Notice::Fetched(_, Ok(())) => return,
             Notice::Fetched(_, Err(why)) => format!("an area cannot be had: {why}"),
         };

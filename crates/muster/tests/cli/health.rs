@@ -139,3 +139,40 @@ fn a_server_does_not_start_with_kinds_that_are_wrong_and_says_where() {
     );
     assert!(said.contains("--- exit 2"), "{said}");
 }
+
+#[test]
+fn an_agent_has_its_devices_from_a_file_and_says_what_is_wrong_with_that_and_with_its_host() {
+    let env = TestEnv::new();
+    env.write("muster.toml", "[area]\nname = \"demo\"\n[test.works]\nrun = \"true\"\n");
+    let mut lab = Lab::start(&env);
+    let url = lab.url();
+    let text = |disk: &str| {
+        format!(
+            "server = \"{}\"\nlabels = {{ room = \"east\" }}\n[self-check]\ndisk-free = \"{disk}\"\nload = 1000.0\n\
+             [[device]]\nname = \"b1\"\nlabels = {{ kind = \"board\" }}\naddress = \"local:\"\n",
+            url
+        )
+    };
+    let config = env.home().join("agent.toml");
+    let path = config.display().to_string();
+    std::fs::write(&config, "sever = 'x'\n").unwrap();
+    let said = env.run(&["agent", "--config", &path]);
+    assert!(said.contains("unknown key `sever`") && said.contains("agent.toml:1:1"), "{said}");
+    assert!(said.contains("did you mean `server`?") && said.contains("--- exit 2"), "{said}");
+
+    // More than any disk has.
+    std::fs::write(&config, text("1000000TiB")).unwrap();
+    let id = lab.start_agent("one", &["--config", &path]);
+    let list = until(&lab, &env, &["device", "list"], "self-check: ");
+    assert!(list.contains("b1"), "{list}");
+    let shown = ask(&lab, &env, &["device", "show", "b1"]);
+    assert!(shown.contains("kind=board") && shown.contains("room=east"), "{shown}");
+    ask(&lab, &env, &["run", "--detach"]);
+    let why = until(&lab, &env, &["why", "works"], "self-check of");
+    assert!(why.contains("MiB are free on the agent's disk"), "{why}");
+    assert!(ask(&lab, &env, &["device", "explain", "b1"]).contains("self-check of its host"));
+    lab.kill_agent(id);
+    std::fs::write(&config, text("1MiB")).unwrap();
+    lab.start_agent("one", &["--config", &path]);
+    until(&lab, &env, &["results"], "1 passed");
+}
