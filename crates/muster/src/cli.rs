@@ -64,6 +64,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Write a `muster.toml` for what is found in this directory
     Init(commands::init::InitArgs),
+    /// Show a whole lab at work on this host, with simulated devices
+    Demo(commands::demo::DemoArgs),
     /// Run tests of this area and record what they come to
     Run(Box<commands::run::RunArgs>),
     /// Print what `run` would do, in which order and why, and run nothing
@@ -124,6 +126,7 @@ pub(crate) fn main() -> Result<ExitCode, anyhow::Error> {
 fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Error> {
     match command {
         Command::Init(args) => commands::init::run(&args, context),
+        Command::Demo(args) => commands::demo::run(&args, context),
         Command::Run(args) => commands::run::run(*args, context),
         Command::Plan(args) => commands::plan::run(args, context),
         Command::Resume(args) => commands::resume::run(args, context),
