@@ -2,10 +2,11 @@
 
 use crate::records::Question;
 use crate::{
-    About, Accepted, By, CBOR, HoldDevice, PREFIX, Problem, Seen, Stop, Submit, Why, from_cbor, to_cbor,
+    About, Accepted, Adopt, Announce, By, CBOR, HoldDevice, PREFIX, Problem, Seen, Stop, Submit, Why,
+    from_cbor, to_cbor,
 };
 use muster_core::digest::Digest;
-use muster_core::exchange::{Exchange, Orders};
+use muster_core::exchange::{DeviceOffer, Exchange, Orders};
 use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId};
 use muster_core::time::Time;
 use muster_core::view::{DeviceDetail, LabView};
@@ -246,6 +247,48 @@ impl Client {
     /// [`ClientError`].
     pub fn end_quarantine(&self, device: DeviceId, by: &By) -> Result<(), ClientError> {
         self.tell(self.http.post(self.url(&format!("/lab/devices/{}/quarantine/release", device.0))), by)
+    }
+
+    /// Says that a device is there: a proposal until somebody adopts it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn announce(&self, device: &Announce) -> Result<(), ClientError> {
+        self.tell(self.http.post(self.url("/devices/announce")), device)
+    }
+
+    /// Adds a device to a host's devices.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn add_device(&self, device: &Announce) -> Result<(), ClientError> {
+        self.tell(self.http.post(self.url("/lab/added")), device)
+    }
+
+    /// Has a proposed device used.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn adopt(&self, device: &Adopt) -> Result<(), ClientError> {
+        self.tell(self.http.post(self.url("/lab/adopted")), device)
+    }
+
+    /// Forgets a device that was added or proposed.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn remove_device(&self, device: &Adopt) -> Result<(), ClientError> {
+        self.tell(self.http.post(self.url("/lab/removed")), device)
+    }
+
+    /// The devices that the agent of a host is to have beside its own.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn added_to(&self, host: &str) -> Result<Vec<DeviceOffer>, ClientError> {
+        let request = self.http.get(self.url("/lab/added")).query("host", host);
+        let sent = request.config().timeout_global(Some(ANSWER_MAX)).build().call();
+        self.read_json(self.heard(sent)?)
     }
 
     /// Sends JSON whose answer is that it was taken.

@@ -1,5 +1,6 @@
 //! Taking a device out of scheduling, and having it checked.
 
+use muster_core::exchange::Labels;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,5 +22,37 @@ pub struct HoldDevice {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct By {
     /// Who.
+    pub by: String,
+}
+
+/// A device is added to a host's devices, or announces itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announce {
+    /// The device's name.
+    pub name: String,
+    /// Where its driver finds it.
+    pub address: String,
+    /// The host whose agent is to have it; without, it is said when the device is adopted.
+    #[serde(default)]
+    pub host: String,
+    /// What selectors look at.
+    #[serde(default)]
+    pub labels: Labels,
+    /// Who says so.
+    #[serde(default)]
+    pub by: String,
+}
+
+/// A proposed device is to be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopt {
+    /// The host it was proposed for; empty where it was for none.
+    #[serde(default)]
+    pub host: String,
+    /// Its name.
+    pub name: String,
+    /// The host whose agent is to have it.
+    pub to: String,
+    /// Who wants that.
     pub by: String,
 }

@@ -14,7 +14,7 @@ mod run;
 
 pub use about::About;
 pub use client::{Client, ClientError, Watch};
-pub use device::{By, HoldDevice};
+pub use device::{Adopt, Announce, By, HoldDevice};
 pub use problem::Problem;
 pub use run::{Accepted, Outlook, Seen, SeenWhat, Stop, Submit, Why};
 

@@ -3,7 +3,7 @@
 
 use crate::attempt::AttemptResult;
 use crate::digest::Digest;
-use crate::exchange::Group;
+use crate::exchange::{Group, Labels};
 use crate::health::DeviceHealth;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
 use crate::outcome::Verdict;
@@ -79,6 +79,15 @@ pub enum Change {
         device: DeviceId,
         /// All about its health from now on.
         health: Option<Box<DeviceHealth>>,
+    },
+    /// A device was added to a host's devices, or proposed, or is no longer (`None`).
+    Registered {
+        /// The host whose agent is to have it; empty while nobody has said.
+        host: String,
+        /// Its name.
+        name: String,
+        /// All about it.
+        registration: Option<Box<Registration>>,
     },
     /// A device was given away.
     LeaseGranted {
@@ -266,6 +275,8 @@ pub struct Snapshot {
     pub holds: Vec<(DeviceId, Hold)>,
     /// Devices of whose health something is known.
     pub health: Vec<(DeviceId, DeviceHealth)>,
+    /// Devices that were added or proposed, by host and name.
+    pub registered: Vec<Registration>,
     /// Runs that are active. Others are read from the store when they are asked for.
     pub runs: Vec<RunSnapshot>,
 }
@@ -281,6 +292,25 @@ pub struct Hold {
     pub since: Time,
     /// When it ends by itself; `None`: when it is released.
     pub until: Option<Time>,
+}
+
+/// A device that a person has added to a host's devices, or that has announced itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// The host whose agent is to have it; empty while nobody has said.
+    pub host: String,
+    /// Its name.
+    pub name: String,
+    /// Where its driver finds it.
+    pub address: String,
+    /// What selectors look at, beside the address.
+    pub labels: Labels,
+    /// Who added it, or how it was found.
+    pub by: String,
+    /// Since when.
+    pub since: Time,
+    /// Who wants it to be used; `None`: it is a proposal.
+    pub adopted: Option<String>,
 }
 
 /// The highest ids used.

@@ -26,6 +26,7 @@ mod lost;
 mod orders;
 mod reach;
 mod ready;
+mod register;
 mod rejected;
 mod run;
 mod settle;
@@ -35,11 +36,13 @@ mod stop;
 pub use explain::{Explanation, Gate, Outlook};
 pub use health::{THE_LAB, WantedCheck};
 pub use reach::DeviceSelector;
+pub use register::Registering;
 pub use rejected::Rejected;
 pub use stop::RUN_TIME_LIMIT;
 
 use crate::change::{
-    AgentRecord, Change, Hold, LeaseRecord, RunPhase, RunRecord, RunSnapshot, SentUnit, Snapshot, Used,
+    AgentRecord, Change, Hold, LeaseRecord, Registration, RunPhase, RunRecord, RunSnapshot, SentUnit,
+    Snapshot, Used,
 };
 use crate::event::{Event, Told};
 use crate::exchange::{Exchange, Gauges, Labels, Orders};
@@ -191,6 +194,8 @@ pub enum Input {
         /// Why, and until when; `None`: it is let out.
         put: Option<(String, Option<Time>)>,
     },
+    /// A device is to be the lab's, or no longer.
+    Register(Registering),
     /// Proof that a session of an agent is over: its connection ended, its process was reaped.
     AgentGone {
         /// The agent.
@@ -234,6 +239,8 @@ pub struct Lab {
     used: Used,
     /// What devices are checked and mended with. Configuration, not recorded.
     kinds: Arc<[DeviceKind]>,
+    /// Devices that were added or proposed, by host and name. Durable.
+    registered: BTreeMap<(String, String), Registration>,
     /// What this `apply` has decided so far.
     out: Vec<Effect>,
 }
@@ -365,6 +372,7 @@ impl Lab {
             in_use: InUse::default(),
             used: Used::default(),
             kinds: Arc::from([]),
+            registered: BTreeMap::new(),
             out: Vec::new(),
         }
     }
@@ -390,6 +398,8 @@ impl Lab {
                 device.hold = Some(hold);
             }
         }
+        let by_name = |r: Registration| ((r.host.clone(), r.name.clone()), r);
+        lab.registered = snapshot.registered.into_iter().map(by_name).collect();
         for (device, health) in snapshot.health {
             if let Some(device) = lab.devices.get_mut(&device) {
                 device.health = health;
@@ -484,6 +494,7 @@ impl Lab {
                 .filter(|(_, d)| d.health != DeviceHealth::default())
                 .map(|(id, d)| (*id, d.health.clone()))
                 .collect(),
+            registered: self.registered.values().cloned().collect(),
             runs: self.runs.values().filter(|r| r.phase() == &RunPhase::Active).map(Run::snapshot).collect(),
         }
     }
@@ -513,6 +524,7 @@ impl Lab {
             Input::Exchange(exchange) => self.receive_exchange(now, *exchange)?,
             Input::Hold { device, hold } => self.hold(device, hold)?,
             Input::Kinds(kinds) => self.set_kinds(kinds),
+            Input::Register(what) => self.register(what)?,
             Input::Check { device, record, history } => self.begin_check(now, device, record, history)?,
             Input::CheckNow { device, by } => self.ask_for_check(device, &by)?,
             Input::Quarantine { device, by, put } => self.quarantine(now, device, &by, put)?,

@@ -1,7 +1,7 @@
 //! What people and programs are shown: the one shape behind the terminal, the reports, JSON and pages.
 
 use crate::attempt::AttemptResult;
-use crate::change::Hold;
+use crate::change::{Hold, Registration};
 use crate::definition::UnexpectedPass;
 use crate::exchange::Labels;
 use crate::health::DeviceHealth;
@@ -160,6 +160,9 @@ pub struct LabView {
     pub devices: Vec<DeviceView>,
     /// Runs that are under way, the oldest first.
     pub runs: Vec<QueuedRun>,
+    /// Devices that were added or proposed, by host and name.
+    #[serde(default)]
+    pub registered: Vec<Registration>,
 }
 
 /// A device as it stands.

@@ -11,9 +11,9 @@ use crate::hub::Hub;
 use crate::shell::{Shell, ShellError, Turn};
 use muster_api::{Accepted, Outlook, Problem, Stop, Submit};
 use muster_core::change::{Hold, RunPhase, RunRecord};
-use muster_core::exchange::{Exchange, Orders};
+use muster_core::exchange::{DeviceOffer, Exchange, Orders};
 use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId};
-use muster_core::lab::{Gone, Input, Policy, Rejected};
+use muster_core::lab::{Gone, Input, Policy, Registering, Rejected};
 use muster_core::plan::{History, Plan, PlannedItems};
 use muster_core::time::Time;
 use muster_core::view::{DeviceDetail, LabView};
@@ -55,6 +55,10 @@ pub(crate) enum Ask {
     Check(DeviceId, String, Answer<()>),
     /// A person puts a device in quarantine (why, until when), or lets it out.
     Quarantine(DeviceId, String, Option<(String, Option<Time>)>, Answer<()>),
+    /// Devices are added, adopted, forgotten.
+    Register(Registering, Answer<()>),
+    /// What the agent of a host is to have beside its own devices.
+    AddedTo(String, Answer<Vec<DeviceOffer>>),
     /// All that is known of a device.
     Device(DeviceId, Answer<Box<DeviceDetail>>),
     /// Why an item is not running.
@@ -241,6 +245,14 @@ impl LabThread {
                     owed.insert(place, Owed::Plain(answer));
                     inputs.push(Input::Quarantine { device, by, put });
                 }
+                Ask::Register(what, answer) => {
+                    owed.insert(place, Owed::Plain(answer));
+                    inputs.push(Input::Register(what));
+                }
+                Ask::AddedTo(host, answer) => {
+                    let shell = self.shell.as_ref().expect("the caller has looked");
+                    drop(answer.send(Ok(shell.lab().added_to(&host))));
+                }
                 Ask::Device(device, answer) => {
                     let shell = self.shell.as_ref().expect("the caller has looked");
                     let detail = shell.lab().device(at, device).map(Box::new);
@@ -403,12 +415,14 @@ impl Ask {
             Self::Exchange(_, answer) => drop(answer.send(Err(problem.clone()))),
             Self::Submit(.., answer) => drop(answer.send(Err(problem.clone()))),
             Self::Why(.., answer) => drop(answer.send(Err(problem.clone()))),
+            Self::AddedTo(_, answer) => drop(answer.send(Err(problem.clone()))),
             Self::Device(.., answer) => drop(answer.send(Err(problem.clone()))),
             Self::View(answer) => drop(answer.send(Err(problem.clone()))),
             Self::Goodbye(.., answer)
             | Self::Stop(.., answer)
             | Self::Hold(.., answer)
             | Self::Check(.., answer)
+            | Self::Register(_, answer)
             | Self::Quarantine(.., answer) => {
                 drop(answer.send(Err(problem.clone())));
             }
@@ -445,6 +459,8 @@ fn problem_of(rejected: &Rejected) -> Problem {
             (409, "wait for it, or talk to whoever has it; `muster device release` takes it away")
         }
         Rejected::NoCheckDue(_) => (409, ""),
+        Rejected::NotRegistered { .. } => (404, "`muster device list --proposed` lists them"),
+        Rejected::TooManyProposals(_) => (429, "adopt or remove some: `muster device list --proposed`"),
         Rejected::NoVerifier(_) => {
             (409, "write `[kind.NAME]` with a verifier into `kinds.toml` in the server's directory")
         }

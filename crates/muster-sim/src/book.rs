@@ -110,6 +110,7 @@ impl Book {
                 Change::AgentSeen { .. }
                 | Change::DeviceHeld { .. }
                 | Change::DeviceHealth { .. }
+                | Change::Registered { .. }
                 | Change::LateEvidence { .. } => {}
                 Change::LeaseGranted { lease, device } => {
                     assert!(*lease > self.last_lease, "{lease} is newer than all before");

@@ -16,8 +16,8 @@ use crate::types::{
 };
 use muster_core::attempt::Output;
 use muster_core::change::{
-    AgentRecord, Change, Expansion, FoundAgain, Hold, ItemRecord, LeaseRecord, RunPhase, RunRecord,
-    RunSnapshot, Snapshot, Used,
+    AgentRecord, Change, Expansion, FoundAgain, Hold, ItemRecord, LeaseRecord, Registration, RunPhase,
+    RunRecord, RunSnapshot, Snapshot, Used,
 };
 use muster_core::health::DeviceHealth;
 use muster_core::id::{AgentId, DeviceId, ItemIx, LeaseId, RunId, TestIx};
@@ -47,6 +47,7 @@ struct Lab {
     leases: BTreeMap<LeaseId, LeaseRecord>,
     holds: BTreeMap<DeviceId, Hold>,
     health: BTreeMap<DeviceId, DeviceHealth>,
+    registered: BTreeMap<(String, String), Registration>,
 }
 
 struct Run {
@@ -128,7 +129,7 @@ impl Store for Mem {
 
     fn load_snapshot(&mut self) -> Result<Snapshot, StoreError> {
         let state = self.state();
-        let Lab { used, agents, leases, holds, health } =
+        let Lab { used, agents, leases, holds, health, registered } =
             state.labs.get(&self.lab).cloned().unwrap_or_default();
         Ok(Snapshot {
             used,
@@ -136,6 +137,7 @@ impl Store for Mem {
             leases: leases.into_values().collect(),
             holds: holds.into_iter().collect(),
             health: health.into_iter().collect(),
+            registered: registered.into_values().collect(),
             runs: state
                 .runs
                 .values()

@@ -11,6 +11,7 @@
 //! keeper, which repeats them, and stops everything when the lease is about to end unheard. A keeper that
 //! dies is replaced, under a new session, which is the server's proof that what it ran is gone.
 
+mod added;
 mod bring;
 mod relay;
 mod self_check;
@@ -21,7 +22,7 @@ use crate::Clock;
 use crate::process::{ChildError, Found, Keeper, Life, Setup};
 use bring::OutputFile;
 use muster_api::{Client, ClientError};
-use muster_core::exchange::DeviceOffer;
+use muster_core::exchange::{DeviceOffer, Labels};
 use muster_core::id::{AgentId, RunId, SessionId};
 use relay::Relay;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -40,6 +41,8 @@ use thiserror::Error;
 
 /// A keeper that lived shorter than this is not replaced before it would have been this old.
 const LIFE_MIN: Duration = Duration::from_secs(1);
+/// Why nothing new is taken while devices are added or removed.
+const CHANGING: &str = "its devices are about to change";
 /// How often the server is told that the agent is there while results wait for their outputs.
 const STILL_THERE: Duration = Duration::from_secs(2);
 
@@ -54,6 +57,8 @@ pub struct RemoteConfig {
     pub devices: Vec<DeviceOffer>,
     /// Where it keeps what it fetches. It is this agent's alone.
     pub state_dir: PathBuf,
+    /// Labels of devices that the server adds to these.
+    pub labels: Labels,
     /// What it minds of its host.
     pub self_check: SelfCheck,
     /// The program that calls [`keep`](crate::process::keep) with the directory that is given to it behind
@@ -88,6 +93,8 @@ pub enum Notice {
     Left,
     /// A run's area was unpacked, or why it could not be.
     Fetched(RunId, Result<(), String>),
+    /// Its devices are others from now on, as many as this.
+    Devices(usize),
     /// What is wrong with this host; nothing new is taken until that is nothing.
     Trouble(Vec<String>),
 }
@@ -127,6 +134,8 @@ enum Done {
     Fetched(RunId, Result<(), String>),
     /// The host was looked at, and this is wrong with it.
     Looked(Vec<String>),
+    /// The devices that were added to this host at the server.
+    Added(Vec<DeviceOffer>),
 }
 
 /// Tells the main thread.
@@ -172,7 +181,10 @@ pub fn run(
     let (done, inbox) = channel();
     let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
     let mail = Mail { done, bell: Arc::new(bell) };
-    let found = find(config, tell)?;
+    let mut config = config.clone();
+    let own = std::mem::take(&mut config.devices);
+    config.devices = config.with_added(&own, added::remembered(&config.state_dir));
+    let found = find(&config, tell)?;
     if found.is_none() {
         // What an earlier life left is of no use: its units were given to others.
         config.state(|| if runs.exists() { std::fs::remove_dir_all(&runs) } else { Ok(()) })?;
@@ -180,7 +192,7 @@ pub fn run(
     config.state(|| std::fs::create_dir_all(&runs))?;
     let bring = bring::start(client.clone(), mail.clone())?;
     ask_who_is_there(client, &mail)?;
-    self_check::watch(config.self_check, config.state_dir.clone(), client.clone(), mail.clone())?;
+    self_check::watch(&config, client.clone(), mail.clone())?;
     let mut agent = Agent {
         client,
         stops,
@@ -190,6 +202,8 @@ pub fn run(
         inbox,
         connected: None,
         trouble: Vec::new(),
+        own,
+        others: None,
         tell,
     };
     let mut kept = found;
@@ -204,12 +218,16 @@ pub fn run(
                 (keeper, life.session, drains, outdated)
             }
             None => {
-                let (keeper, session) = start(config)?;
+                let (keeper, session) = start(&config)?;
                 agent.relay.begin(&[], false);
                 (keeper, session, false, false)
             }
         };
-        let over = agent.speak(&mut keeper, session, drains || outdated);
+        let over = agent.speak(&config, &mut keeper, session, drains || outdated);
+        if let Some(devices) = agent.others.take() {
+            (agent.tell)(Notice::Devices(devices.len()));
+            config.devices = devices;
+        }
         // Nothing it was given runs any more, so the lab need not wait for the lease to end.
         let goodbye = || drop(client.say_goodbye(config.agent, session));
         match over {
@@ -262,7 +280,8 @@ fn find(config: &RemoteConfig, tell: &mut dyn FnMut(Notice)) -> Result<Option<(K
 
 /// Starts a keeper, under a new session.
 fn start(config: &RemoteConfig) -> Result<(Keeper, SessionId), RemoteError> {
-    let RemoteConfig { agent, host, devices, state_dir, self_check: _, keeper: (program, args) } = config;
+    let RemoteConfig { agent, host, devices, labels: _, state_dir, self_check: _, keeper: (program, args) } =
+        config;
     let mut session = SessionId(0);
     config.state(|| {
         session = next_session(state_dir)?;
@@ -301,6 +320,20 @@ fn ask_who_is_there(client: &Client, mail: &Mail) -> io::Result<()> {
 }
 
 impl RemoteConfig {
+    /// These devices of its own, and those that were added at the server, which have the labels of all.
+    fn with_added(&self, own: &[DeviceOffer], added: Vec<DeviceOffer>) -> Vec<DeviceOffer> {
+        let mut all = own.to_vec();
+        for DeviceOffer { name, labels } in added {
+            // What is said on the host itself is nearer to the truth.
+            if !all.iter().any(|o| o.name == name) {
+                let mut with = self.labels.clone();
+                with.extend(labels);
+                all.push(DeviceOffer { name, labels: with });
+            }
+        }
+        all
+    }
+
     /// Does something with the agent's directory.
     fn state(&self, doing: impl FnOnce() -> io::Result<()>) -> Result<(), RemoteError> {
         doing().map_err(|source| RemoteError::State { dir: self.state_dir.clone(), source })
@@ -319,13 +352,23 @@ struct Agent<'a> {
     connected: Option<bool>,
     /// What is wrong with the host.
     trouble: Vec<String>,
+    /// The devices it was set up with.
+    own: Vec<DeviceOffer>,
+    /// The devices it is to have in place of those it has, as soon as nothing runs.
+    others: Option<Vec<DeviceOffer>>,
     tell: &'a mut dyn FnMut(Notice),
 }
 
 impl Agent<'_> {
     /// Between a keeper and the server, until that is over. `replace`: another keeper is to take its place as
     /// soon as it has nothing.
-    fn speak(&mut self, keeper: &mut Keeper, session: SessionId, replace: bool) -> Result<Over, RemoteError> {
+    fn speak(
+        &mut self,
+        config: &RemoteConfig,
+        keeper: &mut Keeper,
+        session: SessionId,
+        mut replace: bool,
+    ) -> Result<Over, RemoteError> {
         let mut senders = Senders::new(self.client.clone(), self.mail.clone());
         // The keeper ends what it runs before the lease does; one that hangs cannot, so it is ended.
         let (mut heard, mut asked, mut silence_max) = (Instant::now(), false, None::<Duration>);
@@ -359,6 +402,7 @@ impl Agent<'_> {
                 }
                 let (mut exchange, files) = self.relay.outward(exchange);
                 exchange.trouble.clone_from(&self.trouble);
+                exchange.trouble.extend(self.others.as_ref().map(|_| CHANGING.to_owned()));
                 for file in files {
                     // The thread lives as long as this end of the channel.
                     let _given = self.bring.send(file);
@@ -392,6 +436,14 @@ impl Agent<'_> {
                         (self.tell)(Notice::Fetched(run, result.clone()));
                         self.relay.fetched(run, result);
                         ask = true;
+                    }
+                    Done::Added(added) => {
+                        let devices = config.with_added(&self.own, added);
+                        if devices != config.devices {
+                            self.others = Some(devices);
+                            replace = true;
+                            ask = true;
+                        }
                     }
                     Done::Looked(trouble) => {
                         (self.tell)(Notice::Trouble(trouble.clone()));

@@ -1,15 +1,17 @@
 //! What an agent finds wrong with its host: full disk, overload, a clock that is off. The server gives its
 //! devices nothing new meanwhile; what runs goes on, and it is looked at again by itself.
+//!
+//! The same thread asks the server which devices were added to this host.
 
-use super::{Done, Mail};
+use super::{Done, Mail, RemoteConfig, added};
 use muster_api::Client;
 use muster_core::time::Time;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// Between two looks.
-const EVERY: Duration = Duration::from_secs(10);
+const EVERY: Duration = Duration::from_secs(5);
 
 /// What an agent minds of its host.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,10 +74,22 @@ impl SelfCheck {
 }
 
 /// Looks again and again, on a thread of its own, for as long as somebody listens; tells what has changed.
-pub(super) fn watch(check: SelfCheck, dir: PathBuf, client: Client, mail: Mail) -> std::io::Result<()> {
+pub(super) fn watch(config: &RemoteConfig, client: Client, mail: Mail) -> std::io::Result<()> {
+    let (check, dir, host) = (config.self_check, config.state_dir.clone(), config.host.clone());
     let work = move || {
         let mut last = Vec::new();
+        let mut last_added = added::remembered(&dir);
         loop {
+            // A server that is away, or of before there was this, changes nothing.
+            if let Ok(now) = client.added_to(&host)
+                && now != last_added
+                && added::remember(&dir, &now).is_ok()
+            {
+                last_added.clone_from(&now);
+                if !mail.send(Done::Added(now)) {
+                    return;
+                }
+            }
             let found = check.look(&dir, &client);
             if found != last {
                 last.clone_from(&found);

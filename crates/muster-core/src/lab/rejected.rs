@@ -32,6 +32,17 @@ pub enum Rejected {
     /// The check is not wanted (any more).
     #[error("no check of `{0}` is due")]
     NoCheckDue(String),
+    /// No such device was added or proposed.
+    #[error("no device `{name}` was added to or proposed for `{host}`")]
+    NotRegistered {
+        /// The host.
+        host: String,
+        /// The name.
+        name: String,
+    },
+    /// More devices were proposed than are kept.
+    #[error("{0} devices are proposed already")]
+    TooManyProposals(usize),
     /// Nobody has said how to check it.
     #[error("`{0}` is of no kind that has a verifier")]
     NoVerifier(String),
@@ -70,6 +81,8 @@ impl Rejected {
             Self::Held { .. } => "held",
             Self::NoCheckDue(_) => "no-check-due",
             Self::NoVerifier(_) => "no-verifier",
+            Self::NotRegistered { .. } => "not-registered",
+            Self::TooManyProposals(_) => "too-many-proposals",
             Self::Selector { .. } => "bad-selector",
             Self::Replaced { .. } => "agent-replaced",
             Self::Stale { .. } => "stale-exchange",

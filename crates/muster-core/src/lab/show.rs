@@ -28,7 +28,7 @@ impl Lab {
                 waits,
             }
         });
-        LabView { devices, runs: runs.collect() }
+        LabView { devices, runs: runs.collect(), registered: self.registered.values().cloned().collect() }
     }
 
     pub(super) fn view_device(&self, now: Time, id: DeviceId) -> DeviceView {

@@ -19,6 +19,7 @@ mod hostile;
 mod order;
 mod prerequisites;
 mod reach;
+mod register;
 mod rerun;
 mod retries;
 mod stop;

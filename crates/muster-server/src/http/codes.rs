@@ -8,6 +8,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 pub(super) const CODES: &[(&str, &[u16], &str)] = &[
     ("agent-replaced", &[409], "another life of this agent has spoken"),
     ("bad-body", &[400, 415, 422], "the body is not what the path takes"),
+    ("bad-device", &[422], "a device needs a name and an address, and labels that can be printed"),
     ("bad-digest", &[400], "the name of a blob is 64 hexadecimal digits"),
     ("bad-hold", &[422], "a hold needs a person and a reason"),
     ("bad-id", &[400], "the path names no run, item, attempt or device"),
@@ -30,6 +31,7 @@ pub(super) const CODES: &[(&str, &[u16], &str)] = &[
     ("no-such-run", &[404], "there is no such run, or, where it is to be stopped, it is over"),
     ("no-verifier", &[409], "nobody has said how devices of this kind are checked"),
     ("not-from-here", &[403], "the server answers only those who ask it by a loopback address"),
+    ("not-registered", &[404], "no such device was added or proposed"),
     ("not-understood", &[400], "the body is not the message that the path takes"),
     ("range-not-satisfiable", &[416], "the range begins behind the end"),
     ("record-unavailable", &[503], "the records cannot be used just now; nothing was done"),
@@ -38,6 +40,7 @@ pub(super) const CODES: &[(&str, &[u16], &str)] = &[
     ("shutting-down", &[503], "the server is ending"),
     ("stale-exchange", &[409], "the exchange was heard before"),
     ("too-long", &[413], "the body is longer than is taken"),
+    ("too-many-proposals", &[429], "more devices announce themselves than are kept"),
     ("wrong-digest", &[422], "what was sent is not what its name says"),
 ];
 

@@ -12,6 +12,7 @@ mod openapi;
 mod page;
 mod range;
 mod records;
+mod register;
 mod results;
 mod runs;
 mod watching;
@@ -105,6 +106,10 @@ fn paths() -> OpenApiRouter<State> {
         .route("/runs/{run}/watch", get(watching::watch))
         .route("/runs/{run}/outputs/{*place}", put(runs::put_output))
         .route("/lab", get(lab))
+        .route("/devices/announce", post(register::announce).layer(small()))
+        .route("/lab/added", get(register::added).post(register::add).layer(small()))
+        .route("/lab/adopted", post(register::adopt).layer(small()))
+        .route("/lab/removed", post(register::remove).layer(small()))
         .route("/clock", get(|| async { Json(now()) }))
         .route("/lab/devices/{device}", get(health::device))
         .route("/lab/devices/{device}/check", post(health::check))

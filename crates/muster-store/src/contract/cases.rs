@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::store::Store;
 use crate::types::{ItemFilter, LabKey, RunFilter, RunName};
 use muster_core::attempt::Output;
-use muster_core::change::{Change, Hold, ItemRecord, RunPhase, SentUnit, Snapshot};
+use muster_core::change::{Change, Hold, ItemRecord, Registration, RunPhase, SentUnit, Snapshot};
 use muster_core::health::{DeviceHealth, Entry, Evidence, Health};
 use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, UnitId};
 use muster_core::outcome::{Outcome, Verdict};
@@ -270,9 +270,31 @@ fn ids_are_never_used_again(records: &dyn Records) {
     commit(&mut *store, &[health(4, Some(bad("cold"))), health(2, None)]);
     store = records.open(LAB);
     assert_eq!(store.load_snapshot().unwrap().health, [(DeviceId(4), bad("cold"))]);
+    let registration = |host: &str, name: &str, address: &str| Registration {
+        host: host.to_owned(),
+        name: name.to_owned(),
+        address: address.to_owned(),
+        labels: [("kind".to_owned(), "board".to_owned())].into(),
+        by: "ana".to_owned(),
+        since: Time(3),
+        adopted: None,
+    };
+    let registered = |r: Registration| Change::Registered {
+        host: r.host.clone(),
+        name: r.name.clone(),
+        registration: Some(Box::new(r)),
+    };
+    commit(
+        &mut *store,
+        &[registered(registration("h", "b", "sut://1")), registered(registration("", "a", "x"))],
+    );
+    let gone = Change::Registered { host: String::new(), name: "a".to_owned(), registration: None };
+    commit(&mut *store, &[registered(registration("h", "b", "sut://2")), gone]);
+    store = records.open(LAB);
+    assert_eq!(store.load_snapshot().unwrap().registered, [registration("h", "b", "sut://2")]);
     store.delete_lab().unwrap();
-    let Snapshot { used, agents, leases, holds, health, runs } = store.load_snapshot().unwrap();
-    assert_eq!((used, agents, leases, holds, health), Default::default());
+    let Snapshot { used, agents, leases, holds, health, registered, runs } = store.load_snapshot().unwrap();
+    assert_eq!((used, agents, leases, holds, health, registered), Default::default());
     assert_eq!(runs.len(), 1, "its runs stay");
 }
 

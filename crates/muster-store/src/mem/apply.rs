@@ -117,6 +117,12 @@ impl State {
             Change::DeviceHeld { device, hold: None } => {
                 self.lab(key).holds.remove(device);
             }
+            Change::Registered { host, name, registration: Some(new) } => {
+                self.lab(key).registered.insert((host.clone(), name.clone()), (**new).clone());
+            }
+            Change::Registered { host, name, registration: None } => {
+                self.lab(key).registered.remove(&(host.clone(), name.clone()));
+            }
             Change::DeviceHealth { device, health: Some(health) } => {
                 self.lab(key).health.insert(*device, (**health).clone());
             }

@@ -122,6 +122,17 @@ impl Writer<'_> {
                 "DELETE FROM holds WHERE lab = ?1 AND device = ?2",
                 params![self.lab.0.cast_signed(), device.0],
             ),
+            Change::Registered { host, name, registration: Some(new) } => {
+                encode_named(self.buf, "a registration", new)?;
+                self.execute(
+                    "INSERT OR REPLACE INTO registered (lab, host, name, body) VALUES (?1, ?2, ?3, ?4)",
+                    params![self.lab.0.cast_signed(), host, name, &*self.buf],
+                )
+            }
+            Change::Registered { host, name, registration: None } => self.execute(
+                "DELETE FROM registered WHERE lab = ?1 AND host = ?2 AND name = ?3",
+                params![self.lab.0.cast_signed(), host, name],
+            ),
             Change::DeviceHealth { device, health: Some(health) } => {
                 encode_named(self.buf, "a device's health", health)?;
                 self.execute(

@@ -279,12 +279,29 @@ impl Reader<'_> {
 
         let holds = self.of_devices(lab, "holds", "a hold")?;
         let health = self.of_devices(lab, "health", "a device's health")?;
+        let mut registered = Vec::new();
+        let mut found = self
+            .conn
+            .prepare_cached("SELECT body FROM registered WHERE lab = ?1 ORDER BY host, name")
+            .map_err(&get)?;
+        let mut list = found.query([key]).map_err(&get)?;
+        while let Some(row) = list.next().map_err(&get)? {
+            registered.push(decode_named(self.db, "a registration", self.blob(row, 0)?)?);
+        }
 
         let mut runs = Vec::new();
         for run in self.run_ids("WHERE lab = ?1 AND state = 0 ORDER BY id", params![key])? {
             runs.push(self.snapshot_of(self.run(run)?)?);
         }
-        Ok(Snapshot { used: load_used(self.conn, self.db, lab)?, agents, leases, holds, health, runs })
+        Ok(Snapshot {
+            used: load_used(self.conn, self.db, lab)?,
+            agents,
+            leases,
+            holds,
+            health,
+            registered,
+            runs,
+        })
     }
 
     /// A table that has one body for each device, by device.

@@ -1,6 +1,7 @@
 //! `muster agent`: an agent of a lab.
 
 mod agent_file;
+mod announced;
 
 use crate::context::Context;
 use crate::error::Complaint;
@@ -20,6 +21,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
@@ -55,6 +57,12 @@ pub(crate) struct AgentArgs {
     /// Its devices and all else that the flags say, which win over it [default: $XDG_CONFIG_HOME/muster/agent.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Listen here for devices that announce themselves by the SUT protocol, and propose them to the lab
+    #[arg(long, value_name = "IP:PORT")]
+    announce: Option<SocketAddr>,
+    /// Use devices that announce themselves without asking a person
+    #[arg(long, requires = "announce")]
+    adopt: bool,
     /// End the agent of this --state with everything it runs, or what one that was killed left running
     #[arg(long, conflicts_with_all = ["slots", "devices", "labels"])]
     stop: bool,
@@ -75,7 +83,7 @@ fn device(text: &str) -> Result<DeviceOffer, String> {
 
 /// Runs until it is told to end.
 pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let AgentArgs { slots, devices, labels, state, config, stop } = args;
+    let AgentArgs { slots, devices, labels, state, config, announce, adopt, stop } = args;
     let file = agent_file::read(config, context)?;
     let state_dir = match state.or(file.state.map(PathBuf::from)) {
         Some(dir) => context.dir.join(dir),
@@ -97,6 +105,7 @@ pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow
         (true, None) => (file.devices, file.slots.and_then(NonZeroU32::new)),
     };
     let labels: Vec<_> = file.labels.into_iter().chain(labels).collect();
+    let labels = common_labels(&labels);
     let devices = offers(devices, slots, &labels)?;
     let minds = SelfCheck::default();
     let self_check = SelfCheck {
@@ -107,7 +116,10 @@ pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow
     let exe = std::env::current_exe()
         .map_err(|e| Complaint::lab("cannot find this program's own file to start the agent").because(e))?;
     let keeper = (exe, vec![AGENT_COMMAND.into()]);
-    let config = RemoteConfig { agent, host: hostname(), devices, state_dir, self_check, keeper };
+    let config = RemoteConfig { agent, host: hostname(), devices, labels, state_dir, self_check, keeper };
+    if let Some(address) = announce {
+        announced::listen(address, client.clone(), adopt, context)?;
+    }
     let signals = Signals::catch()?;
     let [end, leave] = signals.streams().map(|s| s.as_fd());
     let mut say = |notice: Notice| {
@@ -129,6 +141,7 @@ pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow
                 context.program(),
                 config.state_dir.display()
             ),
+            Notice::Devices(n) => format!("has {} now", counted(n)),
             Notice::Trouble(what) if what.is_empty() => {
                 "this host is well again, and takes new work".to_owned()
             }
@@ -224,11 +237,22 @@ fn identity(dir: &Path) -> Result<(AgentId, File), anyhow::Error> {
     Ok((AgentId(id), file))
 }
 
+/// The labels of all devices: those of the host, and what was said.
+fn common_labels(labels: &[(String, String)]) -> Labels {
+    let own = [
+        ("os", std::env::consts::OS.to_owned()),
+        ("arch", std::env::consts::ARCH.to_owned()),
+        ("host", hostname()),
+        ("cores", cores().to_string()),
+    ];
+    own.into_iter().map(|(k, v)| (k.to_owned(), v)).chain(labels.iter().cloned()).collect()
+}
+
 /// The devices with all their labels.
 fn offers(
     devices: Vec<DeviceOffer>,
     slots: Option<NonZeroU32>,
-    labels: &[(String, String)],
+    common: &Labels,
 ) -> Result<Vec<DeviceOffer>, anyhow::Error> {
     let cores = cores();
     let mut offers = devices;
@@ -241,14 +265,6 @@ fn offers(
             return Err(Complaint::usage(format!("two devices are called `{}`", offer.name)).into());
         }
     }
-    let own = [
-        ("os", std::env::consts::OS.to_owned()),
-        ("arch", std::env::consts::ARCH.to_owned()),
-        ("host", hostname()),
-        ("cores", cores.to_string()),
-    ];
-    let common: Labels =
-        own.into_iter().map(|(k, v)| (k.to_owned(), v)).chain(labels.iter().cloned()).collect();
     for offer in &mut offers {
         let mut all = common.clone();
         all.append(&mut offer.labels);
@@ -275,7 +291,7 @@ mod tests {
     #[test]
     fn a_device_s_own_label_wins_over_the_agent_s_and_the_host_s() {
         let named = vec![device("a:os=android,kind=phone").unwrap(), device("b").unwrap()];
-        let offers = offers(named, None, &[("kind".into(), "board".into())]).unwrap();
+        let offers = offers(named, None, &common_labels(&[("kind".into(), "board".into())])).unwrap();
         assert_eq!(
             (offers[0].labels["os"].as_str(), offers[0].labels["kind"].as_str()),
             ("android", "phone")
@@ -283,6 +299,6 @@ mod tests {
         assert_eq!(offers[1].labels["kind"], "board");
         assert_eq!(offers[1].labels["os"], std::env::consts::OS);
         let twice = vec![device("a").unwrap(), device("a").unwrap()];
-        assert!(super::offers(twice, None, &[]).is_err());
+        assert!(super::offers(twice, None, &Labels::new()).is_err());
     }
 }

@@ -176,3 +176,51 @@ fn an_agent_has_its_devices_from_a_file_and_says_what_is_wrong_with_that_and_wit
     lab.start_agent("one", &["--config", &path]);
     until(&lab, &env, &["results"], "1 passed");
 }
+
+#[test]
+fn a_device_that_announces_itself_is_proposed_adopted_and_used_and_one_that_is_added_too() {
+    let env = TestEnv::new();
+    env.write(
+        "muster.toml",
+        &format!("[area]\nname = \"demo\"\n[test.asks]\nrun = \"{MUSTER} device info os\"\n"),
+    );
+    let mut lab = Lab::start(&env);
+    let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    lab.start_agent("one", &["--slots", "1", "--announce", &listen]);
+    until(&lab, &env, &["device", "list"], "slot-1");
+    let root = env.home().join("device");
+    std::fs::create_dir_all(&root).unwrap();
+    let root = root.display().to_string();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let args = ["sut-agent", "--port", &port, "--data-port", "0", "--test-root", &root, "--id", "phone"];
+    let args = [&args[..], &["--register", &listen, "--pool", "floor"]].concat();
+    lab.agents.push(env.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let proposed = until(&lab, &env, &["device", "list", "--proposed"], "phone");
+    assert!(
+        proposed.contains("proposed") && proposed.contains(&format!("sut://127.0.0.1:{port}")),
+        "{proposed}"
+    );
+    assert!(!ask(&lab, &env, &["device", "list"]).contains("phone"), "nobody has adopted it");
+    let said = ask(&lab, &env, &["device", "adopt", "phone"]);
+    assert!(said.contains("phone is a device of "), "{said}");
+    until(&lab, &env, &["device", "list"], "phone");
+    let said = ask(&lab, &env, &["run", "--on", "labels.pool == 'floor'"]);
+    assert!(said.contains("1 passed") && said.contains("--- exit 0"), "{said}");
+
+    let url = lab.url();
+    let probed = env.run(&["--server", &url, "device", "probe", "--sut", &format!("127.0.0.1:{port}")]);
+    assert!(probed.contains("phone") && probed.contains("device add phone --address sut://"), "{probed}");
+    let said = ask(&lab, &env, &["device", "add", "spare", "--address", "local:", "--label", "kind=spare"]);
+    assert!(said.contains("spare is a device of "), "{said}");
+    until(&lab, &env, &["device", "list"], "spare");
+    lab.kill_server();
+    lab.start_server();
+    assert!(ask(&lab, &env, &["device", "list", "--proposed"]).contains("spare"), "it is recorded");
+    assert!(ask(&lab, &env, &["device", "remove", "spare"]).contains("spare is forgotten"));
+    while ask(&lab, &env, &["device", "list"]).contains("spare") {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(
+        ask(&lab, &env, &["device", "remove", "spare"]).contains("no device `spare` was added or proposed")
+    );
+}

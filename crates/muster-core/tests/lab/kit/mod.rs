@@ -342,6 +342,7 @@ impl World {
                 | Change::Returned { .. }
                 | Change::DeviceHeld { .. }
                 | Change::DeviceHealth { .. }
+                | Change::Registered { .. }
                 | Change::LateEvidence { .. } => {}
             }
         }

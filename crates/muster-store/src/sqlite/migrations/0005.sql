@@ -5,3 +5,12 @@ CREATE TABLE health (
     body    BLOB NOT NULL,
     PRIMARY KEY (lab, device)
 ) WITHOUT ROWID;
+
+-- Devices that were added to hosts, or proposed.
+CREATE TABLE registered (
+    lab     INTEGER NOT NULL,
+    host    TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    body    BLOB NOT NULL,
+    PRIMARY KEY (lab, host, name)
+) WITHOUT ROWID;

@@ -7,6 +7,7 @@ use crate::terminal::table::{Cell, Column, Table};
 use crate::terminal::text::add;
 use anstyle::Style;
 use clap::Args;
+use muster_core::change::Registration;
 use muster_core::outcome::{ExitCode, Verdict};
 use muster_core::view::{DeviceState, DeviceView, HealthView};
 use std::io::Write as _;
@@ -20,11 +21,18 @@ pub(crate) struct ListArgs {
     /// Only devices that get no work for their health
     #[arg(long)]
     unfit: bool,
+    /// What was added or has announced itself, in place of what agents have
+    #[arg(long, conflicts_with_all = ["state", "unfit"])]
+    proposed: bool,
 }
 
 /// Lists them.
 pub(super) fn run(args: &ListArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let mut devices = lab_view("device list", context)?.devices;
+    let view = lab_view("device list", context)?;
+    if args.proposed {
+        return proposed(&view.registered, context);
+    }
+    let mut devices = view.devices;
     devices.retain(|d| args.state.as_ref().is_none_or(|s| s == d.state.word()));
     devices.retain(|d| !args.unfit || d.health.unfit.is_some());
     let mut out = context.stdout();
@@ -40,6 +48,47 @@ pub(super) fn run(args: &ListArgs, context: &Context) -> Result<ExitCode, anyhow
         }
         OutputMode::Human => {
             for line in table(&devices).lines(context.stdout_width()) {
+                writeln!(out, "{line}")?;
+            }
+        }
+    }
+    Ok(ExitCode::Passed)
+}
+
+/// What was added or has announced itself.
+fn proposed(registered: &[Registration], context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let mut out = context.stdout();
+    match context.output {
+        OutputMode::Json => {
+            serde_json::to_writer(&mut out, registered)?;
+            writeln!(out)?;
+        }
+        OutputMode::Quiet => {
+            for device in registered {
+                writeln!(out, "{}", device.name)?;
+            }
+        }
+        OutputMode::Human => {
+            let mut table = Table::new(&[
+                ("device", Column::Left),
+                ("host", Column::Left),
+                ("address", Column::Left),
+                ("used", Column::Left),
+                ("from", Column::Shrink),
+                ("labels", Column::Cut),
+            ]);
+            for Registration { host, name, address, labels, by, since: _, adopted } in registered {
+                let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                table.row(vec![
+                    name.as_str().into(),
+                    Cell::new(host.as_str(), DIM),
+                    address.as_str().into(),
+                    if adopted.is_some() { "yes".into() } else { Cell::new("proposed", WARN) },
+                    by.as_str().into(),
+                    labels.join(" ").into(),
+                ]);
+            }
+            for line in table.lines(context.stdout_width()) {
                 writeln!(out, "{line}")?;
             }
         }

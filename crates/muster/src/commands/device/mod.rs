@@ -4,6 +4,7 @@
 //! Each command is one call of one capability. What goes wrong on the way is told apart from what the
 //! device answers: see [`told`].
 
+mod add;
 mod check;
 mod exec;
 mod hold;
@@ -13,6 +14,7 @@ mod kill;
 mod list;
 mod ls;
 mod mkdir;
+mod probe;
 mod ps;
 mod pull;
 mod push;
@@ -103,6 +105,14 @@ enum DeviceCommand {
     Release(hold::ReleaseArgs),
     /// List the devices of a lab, what they do and what they are worth (with --server)
     List(list::ListArgs),
+    /// Add a device to the devices of a host of a lab (with --server)
+    Add(add::AddArgs),
+    /// Have a proposed device used (with --server)
+    Adopt(add::AdoptArgs),
+    /// Forget a device that was added or proposed (with --server)
+    Remove(add::RemoveArgs),
+    /// Look for devices of this host, and say how to add them
+    Probe(probe::ProbeArgs),
     /// Show all that is known of a device of a lab (with --server)
     Show(show::ShowArgs),
     /// Say why a device of a lab gets no work, or that it does (with --server)
@@ -151,6 +161,10 @@ pub(crate) fn run(args: DeviceArgs, context: &Context) -> Result<ExitCode, anyho
         DeviceCommand::Hold(args) => hold::hold(&args, context),
         DeviceCommand::Release(args) => hold::release(&args, context),
         DeviceCommand::List(args) => list::run(&args, context),
+        DeviceCommand::Add(args) => add::add(args, context),
+        DeviceCommand::Adopt(args) => add::adopt(args, context),
+        DeviceCommand::Remove(args) => add::remove(args, context),
+        DeviceCommand::Probe(args) => probe::run(&args, context),
         DeviceCommand::Show(args) => show::run(&args, context),
         DeviceCommand::Explain(args) => show::explain(&args, context),
         DeviceCommand::History(args) => show::history(&args, context),
