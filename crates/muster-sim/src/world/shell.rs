@@ -97,6 +97,10 @@ impl World {
                 Rejected::Plan(_)
                 | Rejected::Selector { .. }
                 | Rejected::NoSuchDevice(_)
+                | Rejected::NoCheckDue(_)
+                | Rejected::NoVerifier(_)
+                | Rejected::NotRegistered { .. }
+                | Rejected::TooManyProposals(_)
                 | Rejected::Held { .. } => {
                     panic!("input {place} was made well, but {rejected}")
                 }
