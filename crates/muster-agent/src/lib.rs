@@ -6,5 +6,6 @@ pub mod ledger;
 pub mod process;
 pub mod remote;
 pub mod tasks;
+pub mod unpack;
 
 pub use clock::Clock;

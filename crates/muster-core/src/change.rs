@@ -6,6 +6,7 @@ use crate::digest::Digest;
 use crate::exchange::{Group, Labels};
 use crate::health::DeviceHealth;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
+use crate::inputs::Inputs;
 use crate::outcome::Verdict;
 use crate::plan::{Plan, PlannedItem};
 use crate::time::Time;
@@ -171,6 +172,9 @@ pub struct RunSpec {
     /// Where it may run.
     #[serde(default)]
     pub placement: Placement,
+    /// What it is given from outside.
+    #[serde(default)]
+    pub inputs: Inputs,
 }
 
 /// Where a run may run, where its area is found there, and for whom.

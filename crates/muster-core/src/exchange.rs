@@ -14,6 +14,7 @@ use crate::attempt::AttemptResult;
 use crate::definition::TestDef;
 use crate::digest::Digest;
 use crate::id::{AgentId, AttemptRef, LeaseId, RunId, SessionId, TestIx, UnitId};
+use crate::inputs::Inputs;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -257,6 +258,9 @@ pub struct RunContext {
     pub run_dir: String,
     /// The packed area to unpack before anything of the run starts; `None` where `area_dir` is there already.
     pub source: Option<Digest>,
+    /// What the run is given from outside. Its build is to be in `run_dir` before anything starts: where
+    /// `source` is given it is fetched with that, else it is there already.
+    pub inputs: Inputs,
     /// Area environment and target keys.
     pub env: Vec<(String, String)>,
     /// `TRACEPARENT`'s trace id: 32 hexadecimal digits.

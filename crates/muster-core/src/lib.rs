@@ -17,6 +17,7 @@ pub mod expr;
 pub mod forecast;
 pub mod health;
 pub mod id;
+pub mod inputs;
 pub mod judge;
 pub mod kind;
 pub mod lab;

@@ -6,6 +6,7 @@ use crate::definition::UnexpectedPass;
 use crate::exchange::Labels;
 use crate::health::DeviceHealth;
 use crate::id::{DeviceId, RunId};
+use crate::inputs::Inputs;
 use crate::outcome::{Counts, Verdict};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct RunView {
     pub target: Vec<(String, String)>,
     /// Where it ran.
     pub host: String,
+    /// What it was given from outside.
+    #[serde(default)]
+    pub inputs: Inputs,
     /// Where it stands.
     pub state: RunState,
     /// When it was started.

@@ -54,6 +54,7 @@ pub fn spec(area: &AreaDef, selection: Selection) -> RunSpec {
         failures_max: None,
         trace_id: "0".repeat(32),
         placement: Placement::default(),
+        inputs: muster_core::inputs::Inputs::default(),
     }
 }
 

@@ -170,19 +170,18 @@ impl Context {
                 .into()
         })
     }
+}
 
-    /// The area's configuration file.
-    ///
-    /// # Errors
-    /// There is none.
-    pub(crate) fn area_file(&self) -> Result<PathBuf, anyhow::Error> {
-        let dir = self.area_dir()?;
-        [FILE, OTHER_FILE].iter().map(|f| dir.join(f)).find(|f| f.is_file()).ok_or_else(|| {
-            Complaint::new(ExitCode::Usage, format!("`{}` has records but no `{FILE}`", dir.display()))
-                .hint(format!("bring `{FILE}` back, or name another directory with `-C DIR`"))
-                .into()
-        })
-    }
+/// The configuration file of the area in this directory.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn area_file(dir: &Path) -> Result<PathBuf, anyhow::Error> {
+    [FILE, OTHER_FILE].iter().map(|f| dir.join(f)).find(|f| f.is_file()).ok_or_else(|| {
+        Complaint::new(ExitCode::Usage, format!("`{}` has records but no `{FILE}`", dir.display()))
+            .hint(format!("bring `{FILE}` back, or name another directory with `-C DIR`"))
+            .into()
+    })
 }
 
 /// The file that makes a directory an area.

@@ -44,6 +44,7 @@ fn run_context() -> Arc<RunContext> {
         run_dir: "/".into(),
         env: vec![],
         trace_id: "0".repeat(32),
+        inputs: muster_core::inputs::Inputs::default(),
         source: None,
         unusable: None,
     })

@@ -472,9 +472,9 @@ impl Agent<'_> {
                         };
                         silence_max = (!orders.lease.is_zero()).then(|| orders.lease * 9 / 10);
                         let (orders, wanted) = self.relay.inward(orders);
-                        for (run, source) in wanted {
-                            let dir = self.relay.area_dir(run);
-                            source::fetch(self.client.clone(), run, source, dir, self.mail.clone());
+                        for (run, wanted) in wanted {
+                            let dir = self.relay.run_dir(run);
+                            source::fetch(self.client.clone(), run, wanted, dir, self.mail.clone());
                         }
                         passed = orders.seq;
                         if let Err(e) = keeper.link.send(orders) {

@@ -10,8 +10,8 @@
 //! A value: fetching is somebody else's.
 
 use super::bring::OutputFile;
+use super::source::Wanted;
 use muster_core::attempt::Output;
-use muster_core::digest::Digest;
 use muster_core::exchange::{AttemptEnd, Exchange, Finished, Held, HeldPhase, Orders, RunContext};
 use muster_core::id::{LeaseId, RunId, UnitId};
 use muster_core::time::Time;
@@ -99,11 +99,12 @@ impl Relay {
     }
 
     /// Where a run's area is unpacked.
-    pub(super) fn area_dir(&self, run: RunId) -> PathBuf {
+    fn area_dir(&self, run: RunId) -> PathBuf {
         self.run_dir(run).join("area")
     }
 
-    fn run_dir(&self, run: RunId) -> PathBuf {
+    /// What is this host's of a run.
+    pub(super) fn run_dir(&self, run: RunId) -> PathBuf {
         run_dir(&self.root, run)
     }
 
@@ -157,14 +158,14 @@ impl Relay {
     }
 
     /// From the server to the keeper; with the areas that are to be fetched.
-    pub(super) fn inward(&mut self, mut orders: Orders) -> (Orders, Vec<(RunId, Digest)>) {
+    pub(super) fn inward(&mut self, mut orders: Orders) -> (Orders, Vec<(RunId, Wanted)>) {
         self.clock += 1;
         let mut wanted = Vec::new();
         for context in &mut orders.runs {
             let Some(source) = context.source else { continue };
             let clock = self.clock;
             let area = self.runs.entry(context.run).or_insert_with(|| {
-                wanted.push((context.run, source));
+                wanted.push((context.run, Wanted { area: source, build: context.inputs.build.clone() }));
                 Area { state: State::Fetching, used: clock }
             });
             area.used = clock;
@@ -268,7 +269,8 @@ fn still_running(finished: &Finished) -> Held {
 mod tests {
     use super::*;
     use muster_core::attempt::{AttemptResult, Cause};
-    use muster_core::exchange::{Finished, Gauges, TestContext, Unit, Wanted};
+    use muster_core::digest::Digest;
+    use muster_core::exchange::{Finished, Gauges, TestContext, Unit};
     use muster_core::id::{AgentId, AttemptRef, ItemIx, SessionId, TestIx};
     use muster_core::outcome::Outcome;
 
@@ -281,6 +283,7 @@ mod tests {
             number: 1,
             area_dir: "/there".into(),
             run_dir: "/there/.muster/runs/1".into(),
+            inputs: muster_core::inputs::Inputs::default(),
             source,
             env: Vec::new(),
             trace_id: String::new(),
@@ -289,7 +292,12 @@ mod tests {
     }
 
     fn orders(units: &[u64], new: &[u64], source: Option<Digest>) -> Orders {
-        let wanted = |u: &u64| Wanted { unit: UnitId(*u), lease: LeaseId(1), device: 0, give_back: false };
+        let wanted = |u: &u64| muster_core::exchange::Wanted {
+            unit: UnitId(*u),
+            lease: LeaseId(1),
+            device: 0,
+            give_back: false,
+        };
         let unit =
             |u: &u64| Unit { id: UnitId(*u), test: TestIx(0), run: RUN, discovery: false, attempts: vec![] };
         Orders {

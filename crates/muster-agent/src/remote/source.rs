@@ -1,54 +1,52 @@
-//! Fetches a packed area and unpacks it. Hostile until proven otherwise: nothing of it gets outside its
-//! directory, and it is what its name says or it is not used.
+//! Fetches a packed area and unpacks it, and the build that goes with it. Hostile until proven otherwise:
+//! nothing of it gets outside its directory, and it is what its name says or it is not used.
 
 use super::{Done, Mail};
+use crate::unpack::{self, Tree, UnpackError};
 use muster_api::{Client, ClientError};
 use muster_core::digest::Digest;
 use muster_core::id::RunId;
-use std::fs;
+use muster_core::inputs::Package;
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tar::{Archive, EntryType};
 use thiserror::Error;
 
 /// Tries at fetching, a second apart.
 const TRIES: u32 = 5;
-/// Most bytes an area may unpack to.
-// Limit: a few kilobytes can unpack to any number.
-const UNPACKED_BYTES_MAX: u64 = 64 << 30;
-
 #[derive(Debug, Error)]
 enum SourceError {
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("the packed area cannot be unpacked: {}", with_causes(.0))]
+    #[error("what is packed {0}")]
+    Unpack(#[from] UnpackError),
+    #[error("what is packed {}", UnpackError::from_io(.0))]
     Io(#[from] io::Error),
-    #[error("the packed area holds `{0}`, which is not allowed")]
-    Member(String),
-    #[error("the packed area arrived damaged: it should be {wanted} and is {got}")]
+    #[error("the build has a name that is none: {0:?}")]
+    Name(String),
+    #[error("what is packed arrived damaged: it should be {wanted} and is {got}")]
     Digest { wanted: Digest, got: Digest },
-    #[error("the packed area unpacks to more than {UNPACKED_BYTES_MAX} bytes")]
-    TooLarge,
 }
 
 /// Fetches on a thread of its own, and tells when it is done.
-pub(super) fn fetch(client: Client, run: RunId, source: Digest, dir: PathBuf, mail: Mail) {
+pub(super) fn fetch(client: Client, run: RunId, wanted: Wanted, dir: PathBuf, mail: Mail) {
     let failed = mail.clone();
     let work = move || {
-        let mut result = unpack_from(&client, source, &dir);
+        let mut result = fetch_all(&client, &wanted, &dir);
         for _ in 1..TRIES {
             let passes = match &result {
                 Ok(()) => false,
                 Err(SourceError::Client(e)) => e.may_pass(),
                 Err(SourceError::Digest { .. } | SourceError::Io(_)) => true,
-                Err(SourceError::Member(_) | SourceError::TooLarge) => false,
+                Err(SourceError::Unpack(e)) => e.may_pass(),
+                Err(SourceError::Name(_)) => false,
             };
             if !passes {
                 break;
             }
             std::thread::sleep(Duration::from_secs(1));
-            result = unpack_from(&client, source, &dir);
+            result = fetch_all(&client, &wanted, &dir);
         }
         mail.send(Done::Fetched(run, result.map_err(|e| e.to_string())));
     };
@@ -58,9 +56,39 @@ pub(super) fn fetch(client: Client, run: RunId, source: Digest, dir: PathBuf, ma
     }
 }
 
-fn unpack_from(client: &Client, source: Digest, dir: &Path) -> Result<(), SourceError> {
-    let body = client.get_blob(source)?;
-    unpack(Hashing { inner: body, hash: blake3::Hasher::new() }, source, dir)
+/// What a run needs before anything of it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// The packed area.
+    pub(super) area: Digest,
+    /// What is tested.
+    pub(super) build: Option<Package>,
+}
+
+fn fetch_all(client: &Client, wanted: &Wanted, run_dir: &Path) -> Result<(), SourceError> {
+    if let Some(build) = &wanted.build {
+        fetch_build(client, build, run_dir)?;
+    }
+    let body = client.get_blob(wanted.area)?;
+    unpack(Hashing { inner: body, hash: blake3::Hasher::new() }, wanted.area, &run_dir.join("area"))
+}
+
+/// Puts the build where the run's tests are told it is.
+fn fetch_build(client: &Client, build: &Package, run_dir: &Path) -> Result<(), SourceError> {
+    if !Package::is_name(&build.name) {
+        return Err(SourceError::Name(build.name.clone()));
+    }
+    let file = run_dir.join(build.file());
+    if file.exists() {
+        // Of an earlier try: it has its name only when it is whole.
+        return Ok(());
+    }
+    unpack::begin_build(run_dir)?;
+    let partial = run_dir.join("build.partial");
+    let mut body = Hashing { inner: client.get_blob(build.digest)?, hash: blake3::Hasher::new() };
+    io::copy(&mut body, &mut File::create(&partial)?)?;
+    body.must_be(build.digest)?;
+    Ok(unpack::place_build(&partial, build, run_dir)?)
 }
 
 /// Unpacks into a directory beside, which takes the name when it is whole and what it should be.
@@ -86,71 +114,26 @@ fn unpack_beside<R: Read>(
         }
     }
     fs::create_dir_all(partial)?;
-    let mut archive = Archive::new(zstd::Decoder::new(&mut body)?);
-    archive.set_preserve_mtime(true);
-    archive.set_preserve_permissions(true);
-    let mut left = UNPACKED_BYTES_MAX;
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        let path = entry.path()?.into_owned();
-        let refuse = || SourceError::Member(path.display().to_string());
-        if !path.components().all(|c| matches!(c, Component::Normal(_))) {
-            return Err(refuse());
-        }
-        match entry.header().entry_type() {
-            EntryType::Regular | EntryType::Directory => {}
-            EntryType::Symlink => {
-                let to = entry.link_name()?.ok_or_else(refuse)?;
-                if !stays_inside(&path, &to) {
-                    return Err(refuse());
-                }
-            }
-            _ => return Err(refuse()),
-        }
-        left = left.checked_sub(entry.size()).ok_or(SourceError::TooLarge)?;
-        if !entry.unpack_in(partial)? {
-            return Err(refuse());
-        }
-    }
-    drop(archive);
+    let mut tree = Tree::new(partial);
+    tree.add_tar(zstd::Decoder::new(&mut body)?)?;
     // What comes behind the archive's end belongs to the digest too.
     io::copy(&mut body, &mut io::sink())?;
-    let got = Digest(*body.hash.finalize().as_bytes());
-    if got != source {
-        return Err(SourceError::Digest { wanted: source, got });
-    }
+    body.must_be(source)?;
     Ok(fs::rename(partial, dir)?)
-}
-
-/// What happened, down to what the system said: it is that which people can mend.
-fn with_causes(error: &io::Error) -> String {
-    let mut said = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        said = format!("{said}: {error}");
-        cause = error.source();
-    }
-    said
-}
-
-/// Whether a link at `path` leads to a place in the same tree.
-fn stays_inside(path: &Path, to: &Path) -> bool {
-    let mut depth = path.components().count().saturating_sub(1);
-    for component in to.components() {
-        match component {
-            Component::Normal(_) => depth += 1,
-            Component::CurDir => {}
-            Component::ParentDir if depth > 0 => depth -= 1,
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return false,
-        }
-    }
-    true
 }
 
 /// Passes bytes on and keeps their digest.
 struct Hashing<R> {
     inner: R,
     hash: blake3::Hasher,
+}
+
+impl<R> Hashing<R> {
+    /// What was read is what it should be.
+    fn must_be(&self, wanted: Digest) -> Result<(), SourceError> {
+        let got = Digest(*self.hash.finalize().as_bytes());
+        if got == wanted { Ok(()) } else { Err(SourceError::Digest { wanted, got }) }
+    }
 }
 
 impl<R: Read> Read for Hashing<R> {
@@ -164,7 +147,7 @@ impl<R: Read> Read for Hashing<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tar::Header;
+    use tar::{EntryType, Header};
 
     /// A packed tree: type, path, content or target.
     fn packed(members: &[(EntryType, &str, &str)]) -> Vec<u8> {
@@ -230,7 +213,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let bytes = packed(&[(EntryType::Regular, "good", "x"), (kind, path, content)]);
             let done = unpack_here(&bytes, digest(&bytes), &dir.path().join("area"));
-            assert!(matches!(done, Err(SourceError::Member(_))), "{path}: {done:?}");
+            assert!(matches!(done, Err(SourceError::Unpack(UnpackError::Member(_)))), "{path}: {done:?}");
             assert!(!dir.path().join("area").exists(), "{path}");
             assert!(!dir.path().join("area.partial").exists(), "{path}: the disk is given back");
             assert!(!dir.path().join("out").exists(), "{path}");

@@ -118,6 +118,7 @@ impl Contract<'_> {
         if let Some(address) = device.and_then(|d| d.labels.get(ADDRESS)) {
             env.set("MUSTER_DEVICE_ADDRESS", address.as_str());
         }
+        self.given(env);
         env.set("MUSTER_WORK_DIR", *work_dir);
         match alone {
             Some(one) => {
@@ -143,6 +144,30 @@ impl Contract<'_> {
             env.set("TRACEPARENT", format!("00-{}-{:016x}-01", run.trace_id, span(&address)));
         }
         env.set("MUSTER_ADDRESS", address);
+    }
+}
+
+impl Contract<'_> {
+    /// What the run was given from outside.
+    fn given(&self, env: &mut Env) {
+        let RunContext { inputs, run_dir, .. } = self.run;
+        match &inputs.build {
+            Some(build) => {
+                env.set("MUSTER_BUILD", format!("{run_dir}/{}", build.file()));
+                env.set("MUSTER_BUILD_DIR", format!("{run_dir}/{}", build.dir()));
+                env.set("MUSTER_BUILD_URL", build.url.as_str());
+                env.set("MUSTER_BUILD_DIGEST", build.digest.to_string());
+            }
+            None => {
+                for name in ["MUSTER_BUILD", "MUSTER_BUILD_DIR", "MUSTER_BUILD_URL", "MUSTER_BUILD_DIGEST"] {
+                    env.unset(name);
+                }
+            }
+        }
+        match inputs.changeset.as_str() {
+            "" => env.unset("MUSTER_CHANGESET"),
+            changeset => env.set("MUSTER_CHANGESET", changeset),
+        }
     }
 }
 

@@ -111,6 +111,7 @@ impl Lab {
             run_dir: self.run_dir().to_str().unwrap().into(),
             env: vec![("AREA_VAR".into(), "from the area".into())],
             trace_id: "0123456789abcdef0123456789abcdef".into(),
+            inputs: muster_core::inputs::Inputs::default(),
             source: None,
             unusable: None,
         })

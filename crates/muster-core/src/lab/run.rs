@@ -187,12 +187,18 @@ impl Run {
         let reach = Reach::new(&spec.placement.selector)?;
         let mut env = spec.env.clone();
         env.extend(spec.target.iter().map(|(k, v)| (k.clone(), v.clone())));
+        let run_dir = format!("{}/.muster/runs/{}", spec.area_dir, record.number);
         let context = Arc::new(RunContext {
             run: record.id,
             address: format!("{}/{}", spec.area, record.number),
             number: record.number,
-            area_dir: spec.area_dir.clone(),
-            run_dir: format!("{}/.muster/runs/{}", spec.area_dir, record.number),
+            area_dir: match (spec.inputs.area_dir(), spec.placement.source) {
+                // It was fetched to this host; on a lab it is packed and sent as any other.
+                (Some(place), None) => format!("{run_dir}/{place}"),
+                (Some(_), Some(_)) | (None, _) => spec.area_dir.clone(),
+            },
+            run_dir,
+            inputs: spec.inputs.clone(),
             env,
             trace_id: spec.trace_id.clone(),
             source: spec.placement.source,

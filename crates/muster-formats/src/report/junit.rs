@@ -148,6 +148,18 @@ impl<W: Write> Page<'_, W> {
             ("description", test.description.clone()),
             ("origin", test.origin.clone()),
         ];
+        let inputs = &run.inputs;
+        if !inputs.changeset.is_empty() {
+            properties.push(("changeset", inputs.changeset.clone()));
+        }
+        if let Some(build) = &inputs.build {
+            properties.push(("build", build.url.clone()));
+            properties.push(("build-digest", build.digest.to_string()));
+        }
+        if let Some(tests) = &inputs.tests {
+            properties.push(("tests", tests.url.clone()));
+            properties.push(("tests-digest", tests.digest.to_string()));
+        }
         let target: Vec<(String, String)> =
             run.target.iter().map(|(k, v)| (format!("target.{k}"), v.clone())).collect();
         properties.extend(target.iter().map(|(k, v)| (k.as_str(), v.clone())));

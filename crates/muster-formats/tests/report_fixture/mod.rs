@@ -136,6 +136,7 @@ pub(crate) fn run_of(tests: Vec<TestView>) -> RunView {
         name: "before release".into(),
         target: vec![("os".into(), "linux".into()), ("arch".into(), "arm64".into())],
         host: "rack3".into(),
+        inputs: muster_core::inputs::Inputs::default(),
         state: RunState::Ended,
         started: BEGIN,
         ended: Some(BEGIN + Duration::from_secs(90)),

@@ -45,12 +45,15 @@ pub(super) async fn submit(
 ) -> Result<Cbor<Accepted>, Refusal> {
     let run = run_id(&run)?;
     let submit: Submit = read("a run", &body)?;
-    if let Some(source) = submit.spec.placement.source
-        && state.blobs.find(source).map_err(|e| down(&e))?.is_none()
+    let build = submit.spec.inputs.build.as_ref().map(|build| ("build", build.digest));
+    for (what, blob) in
+        submit.spec.placement.source.map(|area| ("packed area", area)).into_iter().chain(build)
     {
-        return Err(Problem::new(409, "no-such-blob", format!("the packed area {source} is not here"))
-            .next("put the blob first, then ask again with the same id")
-            .into());
+        if state.blobs.find(blob).map_err(|e| down(&e))?.is_none() {
+            return Err(Problem::new(409, "no-such-blob", format!("the {what} {blob} is not here"))
+                .next("put the blob first, then ask again with the same id")
+                .into());
+        }
     }
     let accepted = state.desk.ask(|answer| Ask::Submit(run, Box::new(submit), answer)).await;
     Ok(Cbor(accepted.unwrap_or_else(|| Err(gone()))?))

@@ -8,12 +8,29 @@ use muster_core::definition::{
 use muster_core::digest::Digest;
 use muster_core::exchange::Group;
 use muster_core::id::{AttemptRef, ItemIx, RunId, TestIx, UnitId};
+use muster_core::inputs::{Inputs, Package};
 use muster_core::outcome::{Outcome, Verdict};
 use muster_core::plan::{Expected, Plan, PlannedItem, PlannedItems, PlannedTest, Wanted, Why};
 use muster_core::select::Selection;
 use muster_core::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What a run may be given.
+fn inputs() -> Inputs {
+    let package = |name: &str, root: &str| Package {
+        url: format!("http://build/{name}"),
+        name: name.to_owned(),
+        digest: Digest([8; 32]),
+        bytes: 9,
+        root: root.to_owned(),
+    };
+    Inputs {
+        build: Some(package("app.apk", "")),
+        tests: Some(package("tests.tar.gz", "tests-1.2")),
+        changeset: "1d2c3b".to_owned(),
+    }
+}
 
 /// A run of three tests: `build` (record 0), `unit` with the items `a`, `b/1` and `c` (records 1 to 3), and
 /// the suite `suite`, whose items are still to be found (record 4 is the question).
@@ -35,6 +52,7 @@ pub fn record(id: u128, area: &str, number: u32) -> Arc<RunRecord> {
             selector: "labels.os == \"linux\"".to_owned(),
             source: Some(Digest([7; 32])),
         },
+        inputs: inputs(),
     };
     let plan = Plan {
         tests: vec![

@@ -34,6 +34,7 @@ impl Run {
             name: spec.name.clone(),
             target: spec.target.clone(),
             host: spec.host.clone(),
+            inputs: spec.inputs.clone(),
             state,
             started: *created,
             ended,

@@ -14,6 +14,7 @@ use muster_core::change::{
     Change, Expansion, FoundAgain, ItemRecord, RunPhase, RunRecord, RunSpec, SentUnit, Used,
 };
 use muster_core::id::{AttemptRef, ItemIx, LeaseId, RunId};
+use muster_core::inputs::Inputs;
 use muster_core::plan::Plan;
 use rusqlite::{CachedStatement, ErrorCode, Transaction, TransactionBehavior, params};
 use std::collections::hash_map::Entry;
@@ -238,13 +239,14 @@ impl Writer<'_> {
         let mut live = Live::new(0, *number, &outline);
         encode(self.buf, "a target", &spec.target)?;
         let target = self.buf.clone();
+        let inputs = self.inputs(spec)?;
         encode_counts(self.buf, &live.counts)?;
         let inserted = self
             .tx
             .prepare_cached(
                 "INSERT INTO runs (id, lab, area, number, name, target, host, created, state,
-                                   unexpected_pass, items, counts)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11)",
+                                   unexpected_pass, items, counts, inputs)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12)",
             )
             .and_then(|mut s| {
                 s.insert(params![
@@ -258,7 +260,8 @@ impl Writer<'_> {
                     created.0.cast_signed(),
                     rows::unexpected_code(spec.unexpected_pass),
                     live.items,
-                    &*self.buf
+                    &*self.buf,
+                    inputs
                 ])
             });
         live.rid = inserted.map_err(|e| match e.sqlite_error_code() {
@@ -314,13 +317,30 @@ impl Writer<'_> {
         if !is_same_run(&former, record) {
             return Err(contradiction(*id, "it was planned again with other items"));
         }
+        let inputs = self.inputs(spec)?;
         encode(self.buf, "a target", &spec.target)?;
         self.execute(
-            "UPDATE runs SET name = ?2, target = ?3, host = ?4, unexpected_pass = ?5 WHERE rid = ?1",
-            params![rid, spec.name, &*self.buf, spec.host, rows::unexpected_code(spec.unexpected_pass)],
+            "UPDATE runs SET name = ?2, target = ?3, host = ?4, unexpected_pass = ?5, inputs = ?6 WHERE rid = ?1",
+            params![
+                rid,
+                spec.name,
+                &*self.buf,
+                spec.host,
+                rows::unexpected_code(spec.unexpected_pass),
+                inputs
+            ],
         )?;
         let sql = "UPDATE plans SET spec = ?2, plan = ?3, outline = ?4, items = ?5 WHERE rid = ?1";
         self.plan(sql, rid, spec, plan, &outline(record, &[]))
+    }
+
+    /// What a run was given; nothing is kept of nothing.
+    fn inputs(&mut self, spec: &RunSpec) -> Result<Option<Vec<u8>>, StoreError> {
+        if spec.inputs == Inputs::default() {
+            return Ok(None);
+        }
+        encode_named(self.buf, "a run's inputs", &spec.inputs)?;
+        Ok(Some(std::mem::take(self.buf)))
     }
 
     fn plan(

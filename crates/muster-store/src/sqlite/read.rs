@@ -14,6 +14,7 @@ use muster_core::change::{
 };
 use muster_core::exchange::Group;
 use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx};
+use muster_core::inputs::Inputs;
 use muster_core::plan::PlannedItem;
 use muster_core::view::{AttemptView, RunView};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -104,7 +105,7 @@ impl KeptOutline {
 }
 
 const HEAD: &str =
-    "id, area, number, name, target, host, state, created, ended, counts, items, unexpected_pass";
+    "id, area, number, name, target, host, state, created, ended, counts, items, unexpected_pass, inputs";
 
 impl Reader<'_> {
     pub(super) fn run(&self, run: RunId) -> Result<Loaded, StoreError> {
@@ -351,6 +352,10 @@ impl Reader<'_> {
         let mut list = found.query(params).map_err(&get)?;
         let mut heads = Vec::new();
         while let Some(row) = list.next().map_err(&get)? {
+            let mut inputs = Inputs::default();
+            if row.get_ref(12).map_err(&get)? != rusqlite::types::ValueRef::Null {
+                inputs = decode_named(self.db, "a run's inputs", self.blob(row, 12)?)?;
+            }
             heads.push(RunView {
                 id: rows::run_id(self.db, self.blob(row, 0)?)?,
                 area: row.get(1).map_err(&get)?,
@@ -358,6 +363,7 @@ impl Reader<'_> {
                 name: row.get(3).map_err(&get)?,
                 target: decode(self.db, "a target", self.blob(row, 4)?)?,
                 host: row.get(5).map_err(&get)?,
+                inputs,
                 state: rows::run_state(self.db, row.get(6).map_err(&get)?)?,
                 started: rows::time(row.get(7).map_err(&get)?),
                 ended: row.get::<_, Option<i64>>(8).map_err(&get)?.map(rows::time),

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ConfigArgs, context: &Context) -> Result<ExitCode, anyh
     let mut out = context.stdout();
     match &args.command {
         ConfigCommand::Check { target } => {
-            let area = load(context, target.target.as_deref(), &[])?;
+            let area = load(context, None, target.target.as_deref(), &[])?;
             let def = &area.loaded.area;
             if context.output == OutputMode::Human {
                 let tests = text::plural(def.tests.len() as u64, "test", "tests");
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &ConfigArgs, context: &Context) -> Result<ExitCode, anyh
             }
         }
         ConfigCommand::Show { target, origin, path } => {
-            let area = load(context, target.target.as_deref(), &[])?;
+            let area = load(context, None, target.target.as_deref(), &[])?;
             let mut shown = area.loaded.show();
             if let Some(path) = path {
                 shown.retain(|s| is_below(&s.path, path));

@@ -23,7 +23,10 @@ pub(crate) struct DoctorArgs {
 /// Looks, and tells.
 pub(crate) fn run(args: &DoctorArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     // Without an area the machine can be looked at all the same.
-    let area = context.area_file().is_ok().then(|| load(context, args.target.target.as_deref(), &[]));
+    let area = context
+        .area_dir()
+        .is_ok_and(|dir| crate::context::area_file(&dir).is_ok())
+        .then(|| load(context, None, args.target.target.as_deref(), &[]));
     let broken = matches!(area, Some(Err(_)));
     let area = area.and_then(Result::ok);
     let def = area.as_ref().map(|a| &a.loaded.area);

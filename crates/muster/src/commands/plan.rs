@@ -31,7 +31,7 @@ pub(crate) struct PlanArgs {
 /// Prints the plan.
 pub(crate) fn run(args: PlanArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let PlanArgs { select, target, discover } = args;
-    let area = area::load(context, target.target.as_deref(), &[])?;
+    let area = area::load(context, None, target.target.as_deref(), &[])?;
     let def = &area.loaded.area;
     let mut store = plan_store(context, &area)?;
     let durations = Arc::new(store.list_durations(&def.name, &def.target)?);

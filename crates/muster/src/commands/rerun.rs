@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::agent::Agent;
 use crate::local::session::Request;
-use crate::local::{again, area, request, session};
+use crate::local::{again, area, given, request, session};
 use clap::Args;
 use muster_core::address::RunRef;
 use muster_core::change::RunPhase;
@@ -50,7 +50,10 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
     let snapshot = store.load_run_snapshot(view.id)?;
     let target: Vec<&str> = snapshot.record.spec.target.iter().map(|(_, v)| v.as_str()).collect();
     let target = (!target.is_empty()).then(|| target.join("/"));
-    let area = area::load(context, target.as_deref(), &request::flags(&exec))?;
+    let run_dir = store.run_dir(view.number).expect("the records of an area are in a directory");
+    given::must_be_there(&snapshot.record.spec.inputs, &run_dir, view.number)?;
+    let fetched = snapshot.record.spec.inputs.area_dir().map(|place| run_dir.join(place));
+    let area = area::load(context, fetched, target.as_deref(), &request::flags(&exec))?;
     let changed = request::changed_definitions(&snapshot.record, &area);
     let choice = again::Choice {
         patterns,

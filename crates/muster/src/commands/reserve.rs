@@ -103,12 +103,10 @@ fn take(
     let all = fitting.len();
     fitting.retain(|d| selector.matches(&d.name, &d.host, &d.labels));
     if fitting.is_empty() {
-        return Err(Complaint::usage(format!(
-            "none of the {all} devices of the lab matches `{}`",
-            args.selector
-        ))
-        .hint(format!("`{} device list` shows them and their labels", context.program()))
-        .into());
+        let said = format!("none of the {all} devices of the lab matches `{}`", args.selector);
+        return Err(Complaint::new(ExitCode::Never, said)
+            .hint(format!("`{} device list` shows them and their labels", context.program()))
+            .into());
     }
     let (by, seconds) = (whoever(), u32::try_from(args.long.as_secs().max(1)).unwrap_or(u32::MAX));
     let hold = HoldDevice { by: by.clone(), reason: args.reason.clone(), seconds: Some(seconds) };

@@ -99,6 +99,7 @@ fn head_line(run: &RunView, word: &str, style: anstyle::Style) -> String {
     if !target.is_empty() {
         add!(line, " for {}", text::visible(&target));
     }
+    add!(line, "{}", text::inputs(&run.inputs));
     add!(line, ", started {}", text::moment(run.started));
     if let Some(ended) = run.ended {
         add!(line, ", took {}", words::duration(ended.since(run.started)));

@@ -4,6 +4,7 @@ use super::typed::{ExecArgs, SelectArgs, TargetArgs};
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::agent::Agent;
+use crate::local::given::{Given, beside_records};
 use crate::local::session::Request;
 use crate::local::{area, request, session};
 use crate::remote;
@@ -34,7 +35,24 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) exec: ExecArgs,
     #[command(flatten)]
+    pub(crate) inputs: InputArgs,
+    #[command(flatten)]
     pub(crate) lab: LabArgs,
+}
+
+/// What a run is given from outside, as CI does.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "What to test")]
+pub(crate) struct InputArgs {
+    /// Fetch this build; tests find it at MUSTER_BUILD, and unpacked in MUSTER_BUILD_DIR
+    #[arg(long, value_name = "URL")]
+    pub(crate) build: Option<String>,
+    /// Fetch packed tests with their `muster.toml`, and run them in place of the area at hand
+    #[arg(long, value_name = "URL", conflicts_with = "changed_since")]
+    pub(crate) tests: Option<String>,
+    /// The change that is tested, for the record; tests find it in MUSTER_CHANGESET
+    #[arg(long, value_name = "ID")]
+    pub(crate) changeset: Option<String>,
 }
 
 /// What only a lab can do.
@@ -47,6 +65,12 @@ pub(crate) struct LabArgs {
     /// Ask for the run and do not wait for it
     #[arg(long)]
     pub(crate) detach: bool,
+    /// Wait for the run to end, as is done without this
+    #[arg(long, conflicts_with = "detach")]
+    pub(crate) wait: bool,
+    /// The id of the run, a UUID: asking again with the same id joins the run there is
+    #[arg(long, value_name = "UUID")]
+    pub(crate) id: Option<uuid::Uuid>,
 }
 
 /// A name must not look like another way to point at a run.
@@ -65,14 +89,16 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     if let Some(server) = &context.server {
         return remote::run(args, server, context);
     }
-    let RunArgs { select, target, name, exec, lab } = args;
-    if lab.on.is_some() || lab.detach {
-        let flag = if lab.detach { "--detach" } else { "--on" };
+    let RunArgs { select, target, name, exec, inputs, lab } = args;
+    let of_labs = [("--on", lab.on.is_some()), ("--detach", lab.detach), ("--id", lab.id.is_some())];
+    if let Some((flag, _)) = of_labs.into_iter().find(|(_, is_given)| *is_given) {
         return Err(Complaint::usage(format!("`{flag}` is for a lab"))
             .hint("name its server with `--server http://HOST:PORT`, or in MUSTER_SERVER")
             .into());
     }
-    let area = area::load(context, target.target.as_deref(), &request::flags(&exec))?;
+    let here = if inputs.tests.is_some() { context.dir.clone() } else { context.area_dir()? };
+    let given = Given::fetch(&inputs, &beside_records(&here))?;
+    let area = area::load(context, given.area(), target.target.as_deref(), &request::flags(&exec))?;
     let def = &area.loaded.area;
     // The agent makes itself ready while the records are opened and the plan is made.
     let agent = Agent::start(&area.dir, request::jobs(def, context))?;
@@ -89,6 +115,8 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     }
     let number = store.reserve_number(&def.name)?;
     let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
-    let record = request::run_record(&area, selection, plan, name, failures_max, number, session::now());
+    let mut record = request::run_record(&area, selection, plan, name, failures_max, number, session::now());
+    Arc::make_mut(&mut record.spec).inputs = given.inputs.clone();
+    given.place(&store.run_dir(number).expect("the records of an area are in a directory"))?;
     session::execute(Request::New(Arc::new(record)), store, agent, durations, &exec, context)
 }

@@ -1,6 +1,6 @@
 //! Finds and loads the area at hand, for one target, with the flags of the command line as a layer.
 
-use crate::context::Context;
+use crate::context::{Context, area_file};
 use crate::error::Complaint;
 use crate::settings::Settings;
 use muster_core::expr::Facts;
@@ -31,13 +31,22 @@ pub(crate) struct Flag {
     pub(crate) toml: String,
 }
 
-/// Loads the area of the current directory. Warnings are told at once.
+/// Loads the area of the current directory; with `fetched`, that of this directory, whose records are in the
+/// current one. Warnings are told at once.
 ///
 /// # Errors
 /// There is none, or its configuration is wrong; what is wrong has been told then.
-pub(crate) fn load(context: &Context, target: Option<&str>, flags: &[Flag]) -> Result<Area, anyhow::Error> {
-    let file = context.area_file()?;
-    let dir = context.area_dir()?;
+pub(crate) fn load(
+    context: &Context,
+    fetched: Option<PathBuf>,
+    target: Option<&str>,
+    flags: &[Flag],
+) -> Result<Area, anyhow::Error> {
+    let (from, dir) = match fetched {
+        None => (context.area_dir()?, context.area_dir()?),
+        Some(from) => (from, context.dir.clone()),
+    };
+    let file = area_file(&from)?;
     let read = |path: &Path| {
         read_text(path).map_err(|e| Complaint::usage(format!("cannot read `{}`", path.display())).because(e))
     };
@@ -46,7 +55,7 @@ pub(crate) fn load(context: &Context, target: Option<&str>, flags: &[Flag]) -> R
         (Some(path), Some(_)) => Some((path.display().to_string(), read(path)?)),
         _ => None,
     };
-    let name = file.strip_prefix(&dir).unwrap_or(&file).display().to_string();
+    let name = file.strip_prefix(&from).unwrap_or(&file).display().to_string();
     let mut layers = Vec::new();
     if let Some((name, text)) = &user {
         layers.push(Layer { name, text, kind: LayerKind::User });
@@ -60,7 +69,7 @@ pub(crate) fn load(context: &Context, target: Option<&str>, flags: &[Flag]) -> R
     let included = RefCell::new(Vec::new());
     let files = |path: &str| {
         included.borrow_mut().push(path.to_owned());
-        read_text(&dir.join(path))
+        read_text(&from.join(path))
     };
     let area_name = dir.file_name().map_or_else(|| "area".to_owned(), |n| n.to_string_lossy().into_owned());
     let load_context = LoadContext {

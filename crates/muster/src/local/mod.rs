@@ -17,6 +17,8 @@ pub(crate) mod agent;
 pub(crate) mod area;
 mod changed;
 pub(crate) mod discovery;
+pub(crate) mod fetch;
+pub(crate) mod given;
 pub(crate) mod propose;
 pub(crate) mod reports;
 pub(crate) mod request;

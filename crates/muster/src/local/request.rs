@@ -9,6 +9,7 @@ use muster_core::change::{Placement, RunRecord, RunSpec};
 use muster_core::definition::AreaDef;
 use muster_core::expr::{Expr, ExprError, Facts};
 use muster_core::id::RunId;
+use muster_core::inputs::Inputs;
 use muster_core::plan::{History, Plan, PlanError, plan};
 use muster_core::select::Selection;
 use muster_core::time::Time;
@@ -160,6 +161,7 @@ pub(crate) fn run_record(
             failures_max,
             trace_id: uuid::Uuid::now_v7().simple().to_string(),
             placement: Placement::default(),
+            inputs: Inputs::default(),
         }),
         plan: Arc::new(plan),
     }

@@ -8,14 +8,19 @@ mod session;
 use crate::commands::run::{LabArgs, RunArgs};
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::local::given::Given;
 use crate::local::{area, request};
-use muster_api::{Client, ClientError, Outlook, Submit};
+use muster_api::{Client, ClientError, Outlook, Stop, Submit};
 use muster_core::change::{Placement, RunRecord, RunSpec};
+use muster_core::id::RunId;
+use muster_core::inputs::Package;
 use muster_core::outcome::ExitCode;
 use muster_core::view::LabView;
 use records::ServerRecords;
 use session::Session;
+use std::fs::File;
 use std::io::Write as _;
+use std::path::Path;
 
 /// The client of this server.
 ///
@@ -30,9 +35,11 @@ pub(crate) fn client(server: &str) -> Result<Client, anyhow::Error> {
 /// # Errors
 /// The area cannot be used, or the server does not answer.
 pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let RunArgs { select, target, name, exec, lab: LabArgs { on, detach } } = args;
+    let RunArgs { select, target, name, exec, inputs, lab } = args;
+    let LabArgs { on, detach, wait: _, id } = lab;
     let client = client(server)?;
-    let area = area::load(context, target.target.as_deref(), &request::flags(&exec))?;
+    let given = Given::fetch(&inputs, &std::env::temp_dir())?;
+    let area = area::load(context, given.area(), target.target.as_deref(), &request::flags(&exec))?;
     let selection = request::selection(&select, &area, &mut ServerRecords::new(client.clone()))?;
     let plan =
         request::make_plan(&area.loaded.area, &area.loaded.facts, &selection, &(), &context.program())?;
@@ -40,22 +47,40 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
         let said = Complaint::new(ExitCode::NothingRan, "nothing to run: no test is selected");
         return Err(said.hint(format!("`{} plan` lists the tests", context.program())).into());
     }
-    let source = pack::send(&client, &area.dir)?;
+    let source = pack::send(&client, &given.area().unwrap_or_else(|| area.dir.clone()))?;
+    if let (Some(file), Some(build)) = (given.build(), &given.inputs.build) {
+        send_build(&client, file, build)?;
+    }
     let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
     let record =
         request::run_record(&area, selection, plan, name, failures_max, 0, crate::local::session::now());
-    let RunRecord { id, number: _, created: _, spec, plan } = record;
+    let RunRecord { id: own, number: _, created: _, spec, plan } = record;
+    let id = id.map_or(own, |id| RunId(id.as_u128()));
+    // What is asked for under one id is the same each time, its trace too.
+    let trace_id = format!("{:032x}", id.0);
     // What cannot be written is told before anything is asked for.
     let session = if detach { None } else { Some(Session::new(client.clone(), id, &exec, context)?) };
     let placement = Placement { user: os_user(), selector: on.unwrap_or_default(), source: Some(source) };
-    let submit = Submit { spec: RunSpec { placement, ..(*spec).clone() }, plan: (*plan).clone() };
+    let spec = RunSpec { placement, inputs: given.inputs, trace_id, ..(*spec).clone() };
+    let submit = Submit { spec, plan: (*plan).clone() };
     let accepted = client.submit(id, &submit).map_err(complain)?;
     let address = format!("{}/{}", submit.spec.area, accepted.number);
     match &accepted.outlook {
         Outlook::Now => {}
         Outlook::Later(why) => drop(writeln!(context.stderr(), "{address} waits: {why}")),
-        Outlook::Never(why) => {
+        Outlook::Never(why) if detach => {
             drop(writeln!(context.stderr(), "{address} cannot start as the lab is: {why}"));
+        }
+        Outlook::Never(why) => {
+            let reason = format!("withdrawn, since it could not start: {why}");
+            client.stop(id, &Stop { reason, kill: false }).map_err(complain)?;
+            let said = format!("{address} cannot start as the lab is: {why}");
+            return Err(Complaint::new(ExitCode::Never, said)
+                .hint(format!(
+                    "`{} device list` shows what is there; with `--detach` the run waits for a device",
+                    context.program()
+                ))
+                .into());
         }
     }
     let Some(session) = session else {
@@ -63,6 +88,15 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
         return Ok(ExitCode::Passed);
     };
     session.run()
+}
+
+/// Brings a build to the server, unless it has it.
+fn send_build(client: &Client, file: &Path, build: &Package) -> Result<(), anyhow::Error> {
+    if !client.has_blob(build.digest).map_err(complain)? {
+        let file = File::open(file).map_err(|e| Complaint::lab("the build cannot be read").because(e))?;
+        client.put_blob(build.digest, &file, build.bytes).map_err(complain)?;
+    }
+    Ok(())
 }
 
 /// The lab of the server that is meant.

@@ -108,6 +108,7 @@ pub(crate) fn run_of(number: u32, tests: Vec<TestView>) -> RunView {
         name: String::new(),
         target: vec![("os".to_owned(), "linux".to_owned())],
         host: "box".to_owned(),
+        inputs: muster_core::inputs::Inputs::default(),
         state: RunState::Ended,
         started: START,
         ended: Some(START + Duration::from_millis(12_400)),

@@ -166,6 +166,7 @@ impl Looks {
         if !target.is_empty() {
             add!(line, " for {}", visible(&target));
         }
+        add!(line, "{}", text::inputs(&run.inputs));
         let undone = run.items.saturating_sub(run.counts.total());
         let mut counts =
             if run.counts.total() > 0 { lines::counts(&run.counts) } else { "nothing was run".to_owned() };

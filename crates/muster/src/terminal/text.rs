@@ -2,6 +2,7 @@
 //! made to do harm.
 
 use jiff::tz::TimeZone;
+use muster_core::inputs::Inputs;
 use muster_core::time::Time;
 use std::borrow::Cow;
 use unicode_width::UnicodeWidthChar as _;
@@ -121,6 +122,21 @@ pub(crate) fn moment(time: Time) -> String {
     let micros = i64::try_from(time.0).unwrap_or(i64::MAX);
     let at = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
     at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// What a run was given, behind its name: ` of 1d2c3b, build app.apk`.
+pub(crate) fn inputs(inputs: &Inputs) -> String {
+    let Inputs { build, tests, changeset } = inputs;
+    let mut line = String::new();
+    if !changeset.is_empty() {
+        add!(line, " of {}", visible(changeset));
+    }
+    for (what, package) in [("build", build), ("tests", tests)] {
+        if let Some(package) = package {
+            add!(line, ", {what} {}", visible(&package.name));
+        }
+    }
+    line
 }
 
 /// Target values as they are typed: `linux/release`.

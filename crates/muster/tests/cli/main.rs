@@ -7,6 +7,7 @@ mod demo;
 mod device;
 mod env;
 mod general;
+mod given;
 mod health;
 mod lab;
 mod live;

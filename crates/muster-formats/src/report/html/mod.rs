@@ -153,6 +153,9 @@ fn overview(run: &RunView, notable: &card::Notable<'_>) -> Markup {
             p.meta {
                 @for (key, value) in &run.target { span { (clean(key)) "=" b { (clean(value)) } } }
                 @if !run.host.is_empty() { span { "on " b { (clean(&run.host)) } } }
+                @if let Some(build) = &run.inputs.build { span { "build " b title=(build.digest) { (clean(&build.name)) } } }
+                @if let Some(tests) = &run.inputs.tests { span { "tests " b title=(tests.digest) { (clean(&tests.name)) } } }
+                @if !run.inputs.changeset.is_empty() { span { "of " b { (clean(&run.inputs.changeset)) } } }
                 span { time { (words::timestamp(run.started)) } }
                 @if let Some(ended) = run.ended { span { "took " b { (words::duration(ended.since(run.started))) } } }
                 span { b { (run.tests.len()) } " tests, " b { (run.items) } " items" }

@@ -3,6 +3,7 @@
 use super::{Attempt, Counts, TargetValue, Texts, Verdict};
 use crate::report::words;
 use muster_core::definition::UnexpectedPass as CoreUnexpectedPass;
+use muster_core::inputs as core_inputs;
 use muster_core::view as core;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
@@ -29,6 +30,8 @@ pub struct Run<'a> {
     pub target: Vec<TargetValue<'a>>,
     /// Where it ran.
     pub host: &'a str,
+    /// What it was given from outside; `null` where nothing was.
+    pub inputs: Option<Inputs<'a>>,
     /// Where it stands.
     pub state: RunState,
     /// When it was started, RFC 3339.
@@ -74,6 +77,7 @@ impl<'a> Run<'a> {
             counts,
             items,
             unexpected_pass,
+            inputs,
             tests,
         } = run;
         Self {
@@ -85,6 +89,7 @@ impl<'a> Run<'a> {
             name,
             target: TargetValue::list(target),
             host,
+            inputs: Inputs::of(inputs),
             state: (*state).into(),
             started: words::timestamp(*started),
             ended: ended.map(words::timestamp),
@@ -95,6 +100,48 @@ impl<'a> Run<'a> {
             unexpected_pass: (*unexpected_pass).into(),
             tests: Each { all: tests, texts, make: Test::new },
         }
+    }
+}
+
+/// What a run was given from outside.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Inputs<'a> {
+    /// What was tested.
+    pub build: Option<Package<'a>>,
+    /// The area, where it was fetched.
+    pub tests: Option<Package<'a>>,
+    /// The change they are of; may be empty.
+    pub changeset: &'a str,
+}
+
+impl<'a> Inputs<'a> {
+    fn of(inputs: &'a core_inputs::Inputs) -> Option<Self> {
+        let core_inputs::Inputs { build, tests, changeset } = inputs;
+        (*inputs != core_inputs::Inputs::default()).then(|| Self {
+            build: build.as_ref().map(Package::new),
+            tests: tests.as_ref().map(Package::new),
+            changeset,
+        })
+    }
+}
+
+/// Bytes that were fetched.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Package<'a> {
+    /// Where from, without what may be secret.
+    pub url: &'a str,
+    /// The file's name.
+    pub name: &'a str,
+    /// Its BLAKE3 digest, in hexadecimal.
+    pub digest: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl<'a> Package<'a> {
+    fn new(package: &'a core_inputs::Package) -> Self {
+        let core_inputs::Package { url, name, digest, bytes, root: _ } = package;
+        Self { url, name, digest: digest.to_string(), bytes: *bytes }
     }
 }
 

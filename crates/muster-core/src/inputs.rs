@@ -1,0 +1,133 @@
+//! What a run is given from outside: the build that is tested, the tests, the change they are of.
+//!
+//! Fetching is somebody else's: here is only what was fetched, by its digest, and where it lies on the host
+//! of a device. Packages with names and versions will be another way to say what a build is.
+
+use crate::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+/// What a run is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// What is tested.
+    pub build: Option<Package>,
+    /// The area, where it was fetched rather than found in a directory.
+    pub tests: Option<Package>,
+    /// The change that build and tests are of, as whoever asked calls it; empty where nobody said.
+    pub changeset: String,
+}
+
+/// Bytes that were fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    /// Where they came from, without what may be secret: user, password, query.
+    pub url: String,
+    /// The last part of that, a plain file name. What it ends with says how it is packed.
+    pub name: String,
+    /// What they are.
+    pub digest: Digest,
+    /// How many there are.
+    pub bytes: u64,
+    /// The directory in it that all of it is in, where that is not its own root; else empty.
+    #[serde(default)]
+    pub root: String,
+}
+
+/// How a package is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Not at all: it is what it is.
+    Plain,
+    /// tar.
+    Tar,
+    /// tar, compressed by gzip.
+    TarGz,
+    /// tar, compressed by Zstandard.
+    TarZst,
+    /// ZIP.
+    Zip,
+}
+
+impl Packing {
+    /// By the end of the name. What is packed in the same way and is meant to stay so (`.apk`, `.jar`,
+    /// `.whl`) has another.
+    pub fn of(name: &str) -> Self {
+        let name = name.to_ascii_lowercase();
+        let ends = |ends: &[&str]| ends.iter().any(|e| name.ends_with(e));
+        match () {
+            () if ends(&[".tar.gz", ".tgz"]) => Self::TarGz,
+            () if ends(&[".tar.zst", ".tzst"]) => Self::TarZst,
+            () if ends(&[".tar"]) => Self::Tar,
+            () if ends(&[".zip"]) => Self::Zip,
+            () => Self::Plain,
+        }
+    }
+}
+
+impl Package {
+    /// Longest name, in bytes.
+    // Limit: what file systems take, with room for what is put behind it.
+    pub const NAME_BYTES_MAX: usize = 200;
+
+    /// Whether this can be the name of a file and nothing else.
+    pub fn is_name(name: &str) -> bool {
+        !matches!(name, "" | "." | "..")
+            && name.len() <= Self::NAME_BYTES_MAX
+            && !name.starts_with('-')
+            && !name.contains(|c: char| c == '/' || c.is_control())
+    }
+
+    /// The file, in the directory of its run.
+    pub fn file(&self) -> String {
+        format!("build/{}", self.name)
+    }
+
+    /// The directory it is unpacked to, in the directory of its run; that of the file where it is not packed.
+    pub fn dir(&self) -> String {
+        match Packing::of(&self.name) {
+            Packing::Plain => "build".to_owned(),
+            Packing::Tar | Packing::TarGz | Packing::TarZst | Packing::Zip => join("build.d", &self.root),
+        }
+    }
+}
+
+impl Inputs {
+    /// Where an area that was fetched lies, in the directory of its run.
+    pub fn area_dir(&self) -> Option<String> {
+        self.tests.as_ref().map(|tests| join("tests", &tests.root))
+    }
+}
+
+fn join(dir: &str, root: &str) -> String {
+    if root.is_empty() { dir.to_owned() } else { format!("{dir}/{root}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_meant_to_stay_packed_does() {
+        for (name, packing) in [
+            ("fennec.apk", Packing::Plain),
+            ("vmlinux.gz", Packing::Plain),
+            ("build.tar", Packing::Tar),
+            ("build-1.2.TAR.GZ", Packing::TarGz),
+            ("b.tgz", Packing::TarGz),
+            ("b.tar.zst", Packing::TarZst),
+            ("tests.zip", Packing::Zip),
+        ] {
+            assert_eq!(Packing::of(name), packing, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_file_in_its_directory_and_nothing_else() {
+        for good in ["a", "fennec-4.0b2.apk", "a b", ".hidden", "ü.zip"] {
+            assert!(Package::is_name(good), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "/etc", "a\0", "a\nb", "-rf", &"x".repeat(201)] {
+            assert!(!Package::is_name(bad), "{bad:?}");
+        }
+    }
+}
