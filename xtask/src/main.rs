@@ -3,6 +3,7 @@
 //! CI calls nothing else, so what passes there passes here.
 
 mod bench;
+mod dist;
 mod setup;
 mod tidy;
 
@@ -41,6 +42,8 @@ enum Task {
     },
     /// Measure Muster beside the peers that are installed here, and print ratios
     Bench(bench::BenchArgs),
+    /// Make the Debian packages, in `target/dist`
+    Dist(dist::DistArgs),
     /// Write the generated references anew (schemas, the CLI reference)
     Generate,
 }
@@ -64,6 +67,7 @@ fn main() -> anyhow::Result<()> {
             cargo(&all)
         }
         Task::Bench(args) => bench::run(&args, &root),
+        Task::Dist(args) => dist::run(&args, &root),
         Task::Generate => {
             run(Command::new("cargo").args(["test", "--quiet", "--workspace"]).env("UPDATE_GENERATED", "1"))
         }

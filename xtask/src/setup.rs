@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use std::process::Command;
 
 /// Debian packages, each with a program or file that shows it is there.
-const DEBIAN: [(&str, &str); 16] = [
+const DEBIAN: [(&str, &str); 17] = [
     ("adb", "/usr/bin/adb"),
     ("bubblewrap", "/usr/bin/bwrap"),
     ("busybox-static", "/bin/busybox"),
@@ -19,6 +19,7 @@ const DEBIAN: [(&str, &str); 16] = [
     ("perl", "/usr/bin/perl"),
     ("podman", "/usr/bin/podman"),
     ("python3", "/usr/bin/python3"),
+    ("python3-venv", "/usr/share/doc/python3-venv"),
     ("runc", "/usr/sbin/runc"),
     ("zlib1g-dev", "/usr/include/zlib.h"),
 ];
@@ -38,6 +39,9 @@ const PYTHON: [(&str, &str); 8] = [
 /// Mozilla's client of the SUT protocol, in the last release that has it. It is for Python 2: a test
 /// translates it, so that here it is only put where it can be found, and nothing it asks for with it.
 const MOZDEVICE: &str = "0.48";
+
+/// Buildbot, in an environment of its own, since it brings sixty packages: in `target/buildbot`.
+const BUILDBOT: [&str; 3] = ["buildbot==4.3.0", "buildbot-worker==4.3.0", "buildbot-www==4.3.0"];
 
 pub(crate) fn install() -> anyhow::Result<()> {
     let missing: Vec<&str> = DEBIAN
@@ -83,7 +87,24 @@ pub(crate) fn install() -> anyhow::Result<()> {
             format!("install it by hand: {python} -m pip install --no-deps --no-compile {wanted}")
         })?;
     }
-    Ok(())
+    buildbot(&python)
+}
+
+fn buildbot(python: &str) -> anyhow::Result<()> {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), std::path::PathBuf::from);
+    let dir = target.join("buildbot");
+    let own = dir.join("bin/python");
+    let there = "import importlib.metadata as m, sys; \
+                 sys.exit(any(m.version(n) != v for n, v in (w.split('==') for w in sys.argv[1:])))";
+    if Command::new(&own).args(["-c", there]).args(BUILDBOT).output().is_ok_and(|o| o.status.success()) {
+        return Ok(());
+    }
+    super::run(Command::new(python).args(["-m", "venv", "--clear"]).arg(&dir))?;
+    let mut pip = Command::new(own);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(BUILDBOT);
+    super::run(&mut pip)
+        .with_context(|| format!("install these by hand in `{}`: {}", dir.display(), BUILDBOT.join(" ")))
 }
 
 fn apt(args: &[&str]) -> anyhow::Result<()> {

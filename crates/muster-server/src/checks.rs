@@ -107,6 +107,7 @@ impl Checks {
             failures_max: None,
             trace_id: format!("{:032x}", Uuid::now_v7().as_u128()),
             placement: Placement { user: THE_LAB.to_owned(), selector, source: Some(self.source) },
+            inputs: muster_core::inputs::Inputs::default(),
         };
         let (spec, plan) = (Arc::new(spec), Arc::new(plan));
         Ok(RunRecord { id: RunId(id.as_u128()), number, created: at, spec, plan })

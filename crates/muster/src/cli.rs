@@ -94,6 +94,8 @@ pub(crate) enum Command {
     Server(commands::server::ServerArgs),
     /// Run an agent of a lab: it runs on this host what the server gives it
     Agent(commands::agent::AgentArgs),
+    /// Run tests for what other programs announce
+    Bridge(commands::bridge::BridgeArgs),
     /// Use one device directly: run programs, move files, ask about it
     Device(commands::device::DeviceArgs),
     /// Serve this device to clients of the SUT agent protocol
@@ -141,6 +143,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Err
         Command::Reserve(args) => commands::reserve::run(&args, context),
         Command::Server(args) => commands::server::run(args, context),
         Command::Agent(args) => commands::agent::run(args, context),
+        Command::Bridge(args) => commands::bridge::run(args, context),
         Command::Device(args) => commands::device::run(args, context),
         Command::SutAgent(args) => commands::sut_agent::run(args, context),
         Command::Config(args) => commands::config::run(&args, context),

@@ -3,6 +3,7 @@
 //! Only this crate prints, reads the environment and reads configuration files. It decides nothing about
 //! tests: that is the lab's business, and what is shown here are the view types that everybody shows.
 
+mod bridge;
 mod cli;
 mod commands;
 mod context;
@@ -12,6 +13,7 @@ mod error;
 mod local;
 mod records;
 mod remote;
+mod service;
 mod settings;
 mod terminal;
 mod verdict;

@@ -121,6 +121,8 @@ pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow
         announced::listen(address, client.clone(), adopt, context)?;
     }
     let signals = Signals::catch()?;
+    // A server that is away is no reason to start it again, and what runs is looked after by its keeper.
+    crate::service::ready(|| true);
     let [end, leave] = signals.streams().map(|s| s.as_fd());
     let mut say = |notice: Notice| {
         let text = match notice {

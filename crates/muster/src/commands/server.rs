@@ -5,8 +5,10 @@ use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::area::tell;
 use crate::local::signals::Signals;
+use crate::service;
 use crate::settings::state_dir;
 use clap::Args;
+use muster_api::Client;
 use muster_core::outcome::ExitCode;
 use muster_server::{ChecksError, Server, ServerConfig, ServerError};
 use std::io::{Read as _, Write as _};
@@ -59,7 +61,11 @@ pub(crate) fn run(args: ServerArgs, context: &Context) -> Result<ExitCode, anyho
         "the lab is at http://{address}, its records in {}\n\n  agent muster agent --server http://{address}\n    run muster --server http://{address} run",
         data_dir.display()
     ));
+    // One that does not answer itself answers nobody.
+    let own = Client::new(&format!("http://{address}")).map_err(Complaint::usage)?;
+    service::ready(move || own.about().is_ok());
     drop(signals.read(&mut [0]));
+    service::stopping();
     server.end();
     Ok(ExitCode::Passed)
 }

@@ -15,3 +15,4 @@ mod on_device;
 mod reference;
 mod runs;
 mod seeded;
+mod service;
