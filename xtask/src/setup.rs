@@ -4,14 +4,16 @@ use anyhow::{Context as _, bail};
 use std::process::Command;
 
 /// Debian packages, each with a program or file that shows it is there.
-const DEBIAN: [(&str, &str); 17] = [
+const DEBIAN: [(&str, &str); 21] = [
     ("adb", "/usr/bin/adb"),
+    ("binutils", "/usr/bin/strip"),
     ("bubblewrap", "/usr/bin/bwrap"),
     ("busybox-static", "/bin/busybox"),
-    ("git", "/usr/bin/git"),
+    ("cmake", "/usr/bin/cmake"),
+    ("cpio", "/usr/bin/cpio"),
     ("gcc", "/usr/bin/gcc"),
     ("g++", "/usr/bin/g++"),
-    ("cmake", "/usr/bin/cmake"),
+    ("git", "/usr/bin/git"),
     ("libgtest-dev", "/usr/include/gtest/gtest.h"),
     ("libxml2-utils", "/usr/bin/xmllint"),
     ("openssh-client", "/usr/bin/ssh"),
@@ -20,6 +22,8 @@ const DEBIAN: [(&str, &str); 17] = [
     ("podman", "/usr/bin/podman"),
     ("python3", "/usr/bin/python3"),
     ("python3-venv", "/usr/share/doc/python3-venv"),
+    ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
+    ("qemu-utils", "/usr/bin/qemu-img"),
     ("runc", "/usr/sbin/runc"),
     ("zlib1g-dev", "/usr/include/zlib.h"),
 ];
@@ -55,6 +59,7 @@ pub(crate) fn install() -> anyhow::Result<()> {
         args.extend(&missing);
         apt(&args).with_context(|| format!("install these by hand: {}", missing.join(" ")))?;
     }
+    guest_kernel()?;
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let missing: Vec<&str> = PYTHON
         .iter()
@@ -105,6 +110,30 @@ fn buildbot(python: &str) -> anyhow::Result<()> {
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(BUILDBOT);
     super::run(&mut pip)
         .with_context(|| format!("install these by hand in `{}`: {}", dir.display(), BUILDBOT.join(" ")))
+}
+
+/// A kernel for guests, taken out of its package: installed, it would be this machine's.
+fn guest_kernel() -> anyhow::Result<()> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
+    let cache = match (cache, std::env::var_os("HOME")) {
+        (Some(cache), _) => cache,
+        (None, Some(home)) => std::path::PathBuf::from(home).join(".cache"),
+        (None, None) => bail!("HOME is not set"),
+    };
+    let dir = cache.join("muster-test/guest-kernel");
+    if dir.join("boot").is_dir() {
+        return Ok(());
+    }
+    let depends = Command::new("apt-cache").args(["depends", "linux-image-cloud-amd64"]).output()?;
+    let depends = String::from_utf8_lossy(&depends.stdout).into_owned();
+    let package = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
+    let package = package.context("apt knows no `linux-image-cloud-amd64`; apt-get update")?;
+    let partial = cache.join("muster-test/guest-kernel.part");
+    std::fs::create_dir_all(&partial)?;
+    let get =
+        format!("apt-get download -qq {package} && dpkg-deb -x {package}_*.deb . && rm {package}_*.deb");
+    super::run(Command::new("sh").args(["-c", &get]).current_dir(&partial))?;
+    std::fs::rename(&partial, &dir).with_context(|| format!("cannot make {}", dir.display()))
 }
 
 fn apt(args: &[&str]) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@
 //!
 //! Paths on a device are text with `/` between names. They are never interpreted by this host.
 
+use crate::console::ConsoleLine;
 use crate::error::DeviceError;
 use crate::until::Until;
 use muster_core::output::Stream;
@@ -62,6 +63,22 @@ pub trait Device: Send + Sync {
     /// The driver cannot.
     fn power(&self) -> Result<&dyn Power, DeviceError> {
         Err(self.lacks("reboot"))
+    }
+
+    /// Switches its supply, whatever runs on it.
+    ///
+    /// # Errors
+    /// The driver cannot.
+    fn supply(&self) -> Result<&dyn Supply, DeviceError> {
+        Err(self.lacks("switch its supply"))
+    }
+
+    /// Leads to its console.
+    ///
+    /// # Errors
+    /// The driver cannot.
+    fn console(&self) -> Result<&dyn Console, DeviceError> {
+        Err(self.lacks("lead to its console"))
     }
 
     /// Takes pictures of the screen.
@@ -338,6 +355,45 @@ pub trait Power {
     /// # Errors
     /// It could not be told to.
     fn reboot_only(&self, until: &Until) -> Result<(), DeviceError>;
+}
+
+/// Switches a device on and off from outside. What runs on it is not asked.
+pub trait Supply {
+    /// Switches it on. One that is on stays so.
+    ///
+    /// # Errors
+    /// The switch failed, or a device that can be waited for did not come up.
+    fn on(&self, until: &Until) -> Result<(), DeviceError>;
+
+    /// Switches it off. One that is off stays so.
+    ///
+    /// # Errors
+    /// The switch failed.
+    fn off(&self, until: &Until) -> Result<(), DeviceError>;
+
+    /// Switches it off and on again.
+    ///
+    /// # Errors
+    /// As those.
+    fn cycle(&self, until: &Until) -> Result<(), DeviceError> {
+        self.off(until)?;
+        self.on(until)
+    }
+
+    /// Whether it is on, as the switch has it.
+    ///
+    /// # Errors
+    /// The switch failed, or cannot tell.
+    fn is_on(&self, until: &Until) -> Result<bool, DeviceError>;
+}
+
+/// Leads to a device's console: what it says while it boots, and a login where it has one.
+pub trait Console {
+    /// A connection to it. Whether there can be several at a time is the console's business.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    fn connect(&self, until: &Until) -> Result<ConsoleLine, DeviceError>;
 }
 
 /// Takes pictures of the screen.

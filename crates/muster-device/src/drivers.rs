@@ -3,13 +3,21 @@
 //! A new driver is a module with a [`Driver`] of its own and a line here.
 
 use crate::device::Device;
-use crate::{adb, container, fake, local, ssh, sut};
+use crate::{adb, container, described, fake, local, qemu, ssh, sut};
 use std::fmt;
 use std::io;
 
 /// Every driver, in the order they are listed to people.
-pub static DRIVERS: &[Driver] =
-    &[local::DRIVER, container::DRIVER, adb::DRIVER, ssh::DRIVER, sut::DRIVER, fake::DRIVER];
+pub static DRIVERS: &[Driver] = &[
+    local::DRIVER,
+    container::DRIVER,
+    adb::DRIVER,
+    qemu::DRIVER,
+    ssh::DRIVER,
+    sut::DRIVER,
+    fake::DRIVER,
+    described::DRIVER,
+];
 
 /// A driver, as it is named in addresses.
 pub struct Driver {

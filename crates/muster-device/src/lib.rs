@@ -3,7 +3,9 @@
 //! ```text
 //! DeviceAddress ──open──► dyn Device ──exec(), files(), power() …──► a capability, or "this driver lacks it"
 //!                            │
+//!                            ├── file        one of these, with the power and console a file tells of
 //!                            ├── local       this host
+//!                            ├── qemu        a virtual machine on this host
 //!                            ├── adb         a phone, through an adb server
 //!                            ├── container   bubblewrap or podman on this host
 //!                            ├── ssh         a host that the system's `ssh` reaches
@@ -19,16 +21,19 @@
 
 mod adb;
 mod address;
+mod console;
 pub mod container;
 #[cfg(any(test, feature = "contract"))]
 #[expect(clippy::unwrap_used, reason = "checks panic")]
 pub mod contract;
+mod described;
 mod device;
 mod drivers;
 mod error;
 pub mod fake;
 mod host;
 mod local;
+mod qemu;
 pub mod ssh;
 mod stream;
 pub mod sut;
@@ -36,9 +41,10 @@ mod tree;
 mod until;
 
 pub use address::{AddressError, DeviceAddress};
+pub use console::{ConsoleLine, LineEnd};
 pub use device::{
-    Captured, Command, Device, Entry, Exec, Exit, Files, Info, Kind, Packages, Power, Process, Processes,
-    Screen, Sink, Stat,
+    Captured, Command, Console, Device, Entry, Exec, Exit, Files, Info, Kind, Packages, Power, Process,
+    Processes, Screen, Sink, Stat, Supply,
 };
 pub use drivers::{DRIVERS, Driver};
 pub use error::{DeviceError, Fault};

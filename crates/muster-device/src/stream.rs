@@ -145,6 +145,11 @@ impl Stream {
         !self.input().is_empty() || self.has_unread()
     }
 
+    /// The connection itself, of which nothing has been read.
+    pub(crate) fn into_tcp(self) -> TcpStream {
+        self.tcp
+    }
+
     /// The address of this side.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()

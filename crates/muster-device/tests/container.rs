@@ -39,6 +39,14 @@ fn rootfs() -> tempfile::TempDir {
         std::fs::create_dir(dir.path().join(name)).unwrap();
     }
     std::fs::copy(busybox, dir.path().join("bin/busybox")).unwrap();
+    // That of `busybox`, which some have instead, needs libraries.
+    let needed = std::process::Command::new("ldd").arg(busybox).output().unwrap();
+    for library in String::from_utf8(needed.stdout).unwrap().split_whitespace().filter(|w| w.starts_with('/'))
+    {
+        let to = dir.path().join(library.trim_start_matches('/'));
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(library, to).unwrap();
+    }
     let list = std::process::Command::new(busybox).arg("--list").output().unwrap();
     for name in String::from_utf8(list.stdout).unwrap().lines().filter(|n| *n != "busybox") {
         symlink("busybox", dir.path().join("bin").join(name)).unwrap();

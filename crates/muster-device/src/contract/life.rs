@@ -65,6 +65,8 @@ fn what_a_driver_lacks_is_said_with_its_name(device: &dyn Device) {
         device.processes().err(),
         device.info().err(),
         device.power().err(),
+        device.supply().err(),
+        device.console().err(),
         device.screen().err(),
         device.packages().err(),
     ];

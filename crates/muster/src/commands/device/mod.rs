@@ -6,6 +6,7 @@
 
 mod add;
 mod check;
+mod console;
 mod exec;
 mod hold;
 mod info;
@@ -14,6 +15,7 @@ mod kill;
 mod list;
 mod ls;
 mod mkdir;
+mod power;
 mod probe;
 mod ps;
 mod pull;
@@ -93,6 +95,10 @@ enum DeviceCommand {
     Screenshot(screenshot::ScreenshotArgs),
     /// Reboot, and wait until the device answers again
     Reboot(reboot::RebootArgs),
+    /// Switch its supply on or off, or say whether it is on
+    Power(power::PowerArgs),
+    /// Connect to its console
+    Console(console::ConsoleArgs),
     /// Install a package from this host
     Install(install::InstallArgs),
     /// Remove a package
@@ -155,6 +161,8 @@ pub(crate) fn run(args: DeviceArgs, context: &Context) -> Result<ExitCode, anyho
         DeviceCommand::Info(args) => info::run(&args, context),
         DeviceCommand::Screenshot(args) => screenshot::run(&args, context),
         DeviceCommand::Reboot(args) => reboot::run(&args, context),
+        DeviceCommand::Power(args) => power::run(&args, context),
+        DeviceCommand::Console(args) => console::run(&args, context),
         DeviceCommand::Install(args) => install::run(&args, context),
         DeviceCommand::Uninstall(args) => uninstall::run(&args, context),
         DeviceCommand::Wait(args) => wait::run(&args, context),
