@@ -227,7 +227,9 @@ mod tests {
             fs::write(at.join("idProduct"), "6860\n").unwrap();
             fs::write(at.join("bDeviceClass"), format!("{class}\n")).unwrap();
             fs::write(at.join("product"), "Galaxy\n").unwrap();
-            serial.map(|s| fs::write(at.join("serial"), s).unwrap());
+            if let Some(serial) = serial {
+                fs::write(at.join("serial"), serial).unwrap();
+            }
         };
         device("1-1", "00", Some("R58 M"));
         device("1-2", "09", Some("hub"));
