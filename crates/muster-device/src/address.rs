@@ -170,6 +170,11 @@ impl Options {
         read.map(Some).ok_or_else(|| format!("`{name}={value}` is no duration; write e.g. `1.5s`"))
     }
 
+    /// Those that are left, for a driver that passes them on.
+    pub(crate) fn rest(self) -> Vec<(String, String)> {
+        self.left
+    }
+
     /// All have been taken.
     pub(crate) fn finish(self) -> Result<(), String> {
         let Some((name, _)) = self.left.first() else { return Ok(()) };

@@ -3,7 +3,7 @@
 //! A new driver is a module with a [`Driver`] of its own and a line here.
 
 use crate::device::Device;
-use crate::{adb, container, described, fake, local, qemu, ssh, sut};
+use crate::{adb, container, described, ext, fake, local, qemu, ssh, sut};
 use std::fmt;
 use std::io;
 
@@ -16,6 +16,7 @@ pub static DRIVERS: &[Driver] = &[
     ssh::DRIVER,
     sut::DRIVER,
     fake::DRIVER,
+    ext::DRIVER,
     described::DRIVER,
 ];
 

@@ -9,6 +9,7 @@
 //!                            ├── adb         a phone, through an adb server
 //!                            ├── container   bubblewrap or podman on this host
 //!                            ├── ssh         a host that the system's `ssh` reaches
+//!                            ├── ext         a driver of the lab's own, in any language
 //!                            ├── fake        nothing, with scripted faults
 //!                            └── sut         an agent of the SUT protocol, Mozilla's or sut::agent
 //! ```
@@ -30,6 +31,7 @@ mod described;
 mod device;
 mod drivers;
 mod error;
+pub mod ext;
 pub mod fake;
 mod host;
 mod local;

@@ -98,6 +98,8 @@ pub(crate) enum Command {
     Bridge(commands::bridge::BridgeArgs),
     /// Use one device directly: run programs, move files, ask about it
     Device(commands::device::DeviceArgs),
+    /// Check a driver of your own
+    Driver(commands::driver::DriverArgs),
     /// Serve this device to clients of the SUT agent protocol
     SutAgent(commands::sut_agent::SutAgentArgs),
     /// Check and show the configuration
@@ -145,6 +147,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Err
         Command::Agent(args) => commands::agent::run(args, context),
         Command::Bridge(args) => commands::bridge::run(args, context),
         Command::Device(args) => commands::device::run(args, context),
+        Command::Driver(args) => commands::driver::run(&args, context),
         Command::SutAgent(args) => commands::sut_agent::run(args, context),
         Command::Config(args) => commands::config::run(&args, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),

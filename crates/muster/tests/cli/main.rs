@@ -5,6 +5,7 @@
 
 mod demo;
 mod device;
+mod driver;
 mod env;
 mod general;
 mod given;
