@@ -7,6 +7,7 @@
 //! ```
 
 use crate::checks::Checks;
+pub(crate) use crate::clock::now;
 use crate::hub::Hub;
 use crate::shell::{Shell, ShellError, Turn};
 use muster_api::{Accepted, Outlook, Problem, Stop, Submit};
@@ -24,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// The lab of a server's records; there is one.
@@ -472,10 +473,4 @@ fn problem_of(rejected: &Rejected) -> Problem {
         Rejected::Stale { .. } => (409, "it was heard: say something newer"),
     };
     Problem::new(status, rejected.code(), rejected.to_string()).next(next)
-}
-
-/// The time, for the lab.
-pub(crate) fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time(muster_core::time::micros(since))
 }

@@ -11,6 +11,7 @@
 
 mod blobs;
 mod checks;
+mod clock;
 mod desk;
 mod http;
 mod hub;

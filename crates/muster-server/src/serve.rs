@@ -106,7 +106,7 @@ impl Server {
         let lock = lock(&data_dir)?;
         let records = data_dir.join("records");
         let blobs = Blobs::open(data_dir.join("blobs"))?;
-        let hub = Arc::new(Hub::new(desk::now().0));
+        let hub = Arc::new(Hub::new(crate::clock::now().0));
         let policy = Policy { lease, ..Policy::default() };
         let checks = Checks::load(&data_dir, &blobs)?;
         let (desk, lab) = desk::start(Keeping { root: records.clone(), policy, checks }, Arc::clone(&hub))?;

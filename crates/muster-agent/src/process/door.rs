@@ -24,6 +24,10 @@ const RESULTS_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a keeper that nobody speaks with looks whether anybody still can.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Those who came and have not said who they are; more push the first of them out.
+// Limit: descriptors.
+const NEWCOMERS_MAX: usize = 16;
+
 /// The directory in the agent's own that is the keeper's.
 pub(super) const DIR: &str = "keeper";
 const SOCKET: &str = "socket";
@@ -35,8 +39,8 @@ pub(super) struct Door {
     path: PathBuf,
     /// Inode of the socket's file: whether what is at `path` is still ours.
     inode: u64,
-    /// Came, and has not said who it is.
-    newcomer: Option<Wire>,
+    /// Came, and have not said who they are.
+    newcomers: Vec<Wire>,
     visitor: Option<Wire>,
     alone_since: Instant,
     /// Held for as long as the process lives: there is one keeper to a directory.
@@ -74,7 +78,7 @@ impl Door {
         listener.set_nonblocking(true)?;
         let inode = fs::metadata(&path)?.ino();
         let alone_since = Instant::now();
-        Ok(Self { listener, path, inode, newcomer: None, visitor: None, alone_since, _lock: lock })
+        Ok(Self { listener, path, inode, newcomers: Vec::new(), visitor: None, alone_since, _lock: lock })
     }
 
     /// Whether there is somebody to speak to, and all that was said is out.
@@ -83,15 +87,15 @@ impl Door {
     }
 
     /// The next word, if one has come. `life`: what a newcomer is told.
-    pub(super) fn next(&mut self, life: impl FnOnce() -> Option<Life>) -> Option<ToAgent> {
-        if let Some(mut wire) = self.newcomer.take() {
+    pub(super) fn next(&mut self, life: impl Fn() -> Option<Life>) -> Option<ToAgent> {
+        for mut wire in std::mem::take(&mut self.newcomers) {
             match wire.next::<Greeting>("a greeting") {
                 Ok(Some(_)) => {
                     if wire.send("a greeting", &Greeting::ours(life())).is_ok() {
                         self.visitor = Some(wire);
                     }
                 }
-                Ok(None) if !wire.has_ended() => self.newcomer = Some(wire),
+                Ok(None) if !wire.has_ended() => self.newcomers.push(wire),
                 Ok(None) | Err(_) => {}
             }
         }
@@ -136,7 +140,7 @@ impl Door {
 
     pub(super) fn poll_fds(&self) -> Vec<PollFd<'_>> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN)];
-        for wire in self.newcomer.iter().chain(&self.visitor) {
+        for wire in self.newcomers.iter().chain(&self.visitor) {
             let flags = if wire.wants_write() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
             fds.push(PollFd::from_borrowed_fd(wire.fd(), flags));
         }
@@ -149,12 +153,11 @@ impl Door {
         while let Ok((stream, _)) = self.listener.accept() {
             let own = rustix::process::geteuid();
             if rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|peer| peer.uid == own) {
-                self.newcomer = Wire::new(stream.into(), Language::Cbor).ok();
+                self.newcomers.extend(Wire::new(stream.into(), Language::Cbor));
             }
         }
-        if self.newcomer.as_mut().is_some_and(|wire| wire.fill().is_err()) {
-            self.newcomer = None;
-        }
+        self.newcomers.drain(..self.newcomers.len().saturating_sub(NEWCOMERS_MAX));
+        self.newcomers.retain_mut(|wire| wire.fill().is_ok());
         if self.visitor.as_mut().is_some_and(|wire| wire.flush().and_then(|()| wire.fill()).is_err()) {
             self.hang_up();
         }

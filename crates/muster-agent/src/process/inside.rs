@@ -117,7 +117,7 @@ enum Line {
 
 impl Line {
     /// The next word, if one has come. `life`: what whoever comes is told.
-    fn next(&mut self, life: impl FnOnce() -> Option<Life>) -> Result<Option<ToAgent>, AgentError> {
+    fn next(&mut self, life: impl Fn() -> Option<Life>) -> Result<Option<ToAgent>, AgentError> {
         match self {
             Self::Shell(wire) => Ok(wire.next("orders")?),
             Self::Door(door) => Ok(door.next(life)),

@@ -19,6 +19,7 @@ mod sender;
 mod source;
 
 use crate::Clock;
+use crate::exec::kill_abandoned;
 use crate::process::{ChildError, Found, Keeper, Life, Setup};
 use bring::OutputFile;
 use muster_api::{Client, ClientError};
@@ -206,6 +207,7 @@ pub fn run(
         others: None,
         tell,
     };
+    let mut had_one = found.is_some();
     let mut kept = found;
     loop {
         let born = Instant::now();
@@ -217,11 +219,22 @@ pub fn run(
                 agent.relay.begin(&life.units, drains);
                 (keeper, life.session, drains, outdated)
             }
-            None => {
-                let (keeper, session) = start(&config)?;
-                agent.relay.begin(&[], false);
-                (keeper, session, false, false)
-            }
+            None => match start(&config) {
+                Ok((keeper, session)) => {
+                    had_one = true;
+                    agent.relay.begin(&[], false);
+                    (keeper, session, false, false)
+                }
+                // It was possible before: the host is out of something, and that may pass.
+                Err(error) if had_one => {
+                    (agent.tell)(Notice::KeeperLost(error.to_string()));
+                    if agent.rests(LIFE_MIN) {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error),
+            },
         };
         let over = agent.speak(&config, &mut keeper, session, drains || outdated);
         if let Some(devices) = agent.others.take() {
@@ -261,7 +274,8 @@ pub fn run(
 /// The keeper that an earlier agent left, if it can be gone on with.
 fn find(config: &RemoteConfig, tell: &mut dyn FnMut(Notice)) -> Result<Option<(Keeper, Life)>, RemoteError> {
     match Keeper::find(&config.state_dir)? {
-        Found::Nobody => {}
+        // Where one was killed with its agent, what fled from its tests may run on.
+        Found::Nobody => drop(kill_abandoned()),
         Found::Stranger(keeper, why) => {
             keeper.kill_rest();
             tell(Notice::Stranger(why));

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::given::Given;
 use crate::local::{area, request};
-use muster_api::{Client, ClientError, Outlook, Stop, Submit};
+use muster_api::{Accepted, Client, ClientError, Outlook, Stop, Submit};
 use muster_core::change::{Placement, RunRecord, RunSpec};
 use muster_core::id::RunId;
 use muster_core::inputs::Package;
@@ -21,6 +21,10 @@ use session::Session;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
+
+/// How often a run is asked for, a second apart. The server was there a moment before.
+const SUBMITS: u32 = 10;
 
 /// The client of this server.
 ///
@@ -63,7 +67,7 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     let placement = Placement { user: os_user(), selector: on.unwrap_or_default(), source: Some(source) };
     let spec = RunSpec { placement, inputs: given.inputs, trace_id, ..(*spec).clone() };
     let submit = Submit { spec, plan: (*plan).clone() };
-    let accepted = client.submit(id, &submit).map_err(complain)?;
+    let accepted = ask_for(&client, id, &submit).map_err(complain)?;
     let address = format!("{}/{}", submit.spec.area, accepted.number);
     match &accepted.outlook {
         Outlook::Now => {}
@@ -97,6 +101,18 @@ fn send_build(client: &Client, file: &Path, build: &Package) -> Result<(), anyho
         client.put_blob(build.digest, &file, build.bytes).map_err(complain)?;
     }
     Ok(())
+}
+
+/// Asks for a run. Where the answer is lost, it may have been heard: it is asked for again under the same id.
+fn ask_for(client: &Client, id: RunId, submit: &Submit) -> Result<Accepted, ClientError> {
+    let mut left = SUBMITS;
+    loop {
+        match client.submit(id, submit) {
+            Err(e) if e.may_pass() && left > 1 => left -= 1,
+            answer => return answer,
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
 }
 
 /// The lab of the server that is meant.

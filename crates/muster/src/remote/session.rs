@@ -20,14 +20,20 @@ use std::collections::HashSet;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often those who watch are given time to draw, and signals are looked at.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 /// Pause before the server is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// A server that watches on says so every 15 s. A connection on which nothing came for so long is dead,
+/// whatever the system thinks of it.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// A run this small is loaded whole, so that the summary can name the slowest.
 const WHOLE_ITEMS_MAX: u32 = 2_000;
+
+/// With so many Ctrl-C this command ends at once.
+const LEAVES: u32 = 3;
 
 /// A run and those who watch it.
 pub(super) struct Session<'a> {
@@ -80,14 +86,14 @@ impl<'a> Session<'a> {
 
     /// Watches the run to its end.
     pub(super) fn run(mut self) -> Result<ExitCode, anyhow::Error> {
-        let (sender, inbox) = channel();
-        let (client, run) = (self.client.clone(), self.run);
-        std::thread::Builder::new().name("watch".into()).spawn(move || watch(&client, run, &sender))?;
-        let reason = self.follow(&inbox)?;
+        let reason = match self.follow()? {
+            Followed::Over(reason) => reason,
+            Followed::Left(code) => return Ok(code),
+        };
         let mut records = ServerRecords::new(self.client.clone());
-        let head = records.load_run(run, ItemFilter::Failed)?;
+        let head = records.load_run(self.run, ItemFilter::Failed)?;
         let whole = self.reports.need_whole_run() || head.items <= WHOLE_ITEMS_MAX;
-        let view = if whole { records.load_run(run, ItemFilter::All)? } else { head };
+        let view = if whole { records.load_run(self.run, ItemFilter::All)? } else { head };
         let reason = reason.unwrap_or_default();
         self.watcher.finished(&view, &reason);
         let code = verdict::of_execution(&view, self.stopped, &reason, None);
@@ -95,9 +101,21 @@ impl<'a> Session<'a> {
         Ok(code)
     }
 
-    /// Until the run is over: why it was stopped, if it was.
-    fn follow(&mut self, inbox: &Receiver<Watched>) -> Result<Option<String>, anyhow::Error> {
-        let mut drawn = now();
+    /// Watches from behind this news on, on a thread of its own.
+    fn watch_from(&self, after: u64) -> Result<Receiver<Watched>, anyhow::Error> {
+        let (sender, inbox) = channel();
+        let (client, run) = (self.client.clone(), self.run);
+        std::thread::Builder::new()
+            .name("watch".into())
+            .spawn(move || watch(&client, run, after, &sender))?;
+        Ok(inbox)
+    }
+
+    /// Until the run is over, or nobody wants to watch any more.
+    fn follow(&mut self) -> Result<Followed, anyhow::Error> {
+        let (mut drawn, mut after, mut heard) = (now(), 0, Instant::now());
+        let mut inbox = self.watch_from(after)?;
+        let (failing, failures) = channel();
         loop {
             let watched = match inbox.recv_timeout(DRAW_EVERY) {
                 Ok(watched) => Some(watched),
@@ -106,18 +124,35 @@ impl<'a> Session<'a> {
                     anyhow::bail!("the thread that watches the run has ended")
                 }
             };
+            if watched.is_some() {
+                heard = Instant::now();
+            } else if heard.elapsed() >= SILENCE_MAX {
+                // The thread of the dead connection ends when that does; nobody listens to it.
+                heard = Instant::now();
+                inbox = self.watch_from(after)?;
+            }
             match watched {
                 None => {}
-                Some(Watched::Seen(Seen { what: SeenWhat::Told(told), .. })) => self.tell(*told),
-                Some(Watched::Seen(Seen { what: SeenWhat::Over(reason), .. })) => return Ok(reason),
-                Some(Watched::Seen(Seen { what: SeenWhat::Quiet | SeenWhat::Again, .. })) => {}
+                Some(Watched::Seen(Seen { id, what })) => {
+                    after = id;
+                    match what {
+                        SeenWhat::Told(told) => self.tell(*told),
+                        SeenWhat::Over(reason) => return Ok(Followed::Over(reason)),
+                        SeenWhat::Quiet | SeenWhat::Again => {}
+                    }
+                }
                 Some(Watched::Lost(error)) => {
                     self.say(&format!("{error}; the run goes on, waiting for the server"));
                 }
                 Some(Watched::Back) => self.say("the server is back"),
                 Some(Watched::Failed(error)) => return Err(complain(error)),
             }
-            self.take_signals()?;
+            if let Some(code) = self.take_signals(&failing)? {
+                return Ok(Followed::Left(code));
+            }
+            if let Ok(error) = failures.try_recv() {
+                return Err(complain(error));
+            }
             let at = now();
             if at.since(drawn) >= DRAW_EVERY {
                 drawn = at;
@@ -143,24 +178,35 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn take_signals(&mut self) -> Result<(), anyhow::Error> {
+    /// Stops the run where that is asked for; the exit code where this command is to end at once.
+    fn take_signals(&mut self, failing: &Sender<ClientError>) -> Result<Option<ExitCode>, anyhow::Error> {
         for stopped in self.signals.take() {
             self.stopped.get_or_insert(stopped);
             self.kills += 1;
+            if self.kills >= LEAVES {
+                self.say("left; whether the lab has heard that the run is to be stopped is not known");
+                return Ok(Some(match stopped {
+                    Stopped::Interrupted => ExitCode::Interrupted,
+                    Stopped::Terminated => ExitCode::Terminated,
+                }));
+            }
             let kill = self.kills > 1;
             self.watcher.interrupted(if kill { Interrupt::Killing } else { Interrupt::Stopping });
             let reason = match stopped {
                 Stopped::Interrupted => "interrupted (Ctrl-C)",
                 Stopped::Terminated => "terminated",
             };
-            match self.client.stop(self.run, &Stop { reason: reason.to_owned(), kill }) {
-                Ok(()) => {}
-                // It has just ended.
-                Err(e) if e.code() == Some("no-such-run") => {}
-                Err(e) => return Err(complain(e)),
-            }
+            let (client, run, failing) = (self.client.clone(), self.run, failing.clone());
+            let stop = Stop { reason: reason.to_owned(), kill };
+            // A server that stands still holds nobody up here.
+            std::thread::Builder::new().name("stop".into()).spawn(move || {
+                if let Err(error) = ask_to_stop(&client, run, &stop) {
+                    // Nobody listens only when the session has ended.
+                    let _told = failing.send(error);
+                }
+            })?;
         }
-        Ok(())
+        Ok(None)
     }
 
     fn say(&self, text: &str) {
@@ -169,9 +215,30 @@ impl<'a> Session<'a> {
     }
 }
 
+/// How watching ended.
+enum Followed {
+    /// With the run: why it was stopped, if it was.
+    Over(Option<String>),
+    /// Before, by whoever watched.
+    Left(ExitCode),
+}
+
+/// Asks until the server has heard it.
+fn ask_to_stop(client: &Client, run: RunId, stop: &Stop) -> Result<(), ClientError> {
+    loop {
+        match client.stop(run, stop) {
+            Ok(()) => return Ok(()),
+            // It has just ended.
+            Err(e) if e.code() == Some("no-such-run") => return Ok(()),
+            Err(e) if e.may_pass() => std::thread::sleep(AGAIN),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
 /// Watches until the run is over, through restarts of the server.
-fn watch(client: &Client, run: RunId, say: &Sender<Watched>) {
-    let (mut after, mut lost) = (0, false);
+fn watch(client: &Client, run: RunId, mut after: u64, say: &Sender<Watched>) {
+    let mut lost = false;
     loop {
         let error = match client.watch(run, after) {
             Ok(seen) => {

@@ -10,43 +10,127 @@ use std::time::Duration;
 /// A server at a port of its own, and its agents. All are killed when it is dropped.
 pub(crate) struct Lab<'a> {
     env: &'a TestEnv,
+    lease: &'static str,
     listen: String,
+    /// Where agents and commands ask: the server, or a proxy before it.
+    ask: String,
     server: Option<Child>,
     /// Agents, and what else is to be ended with the lab.
     pub(crate) agents: Vec<Child>,
+    /// A directory on a file system of its own, as this process can reach it.
+    small_disk: Option<std::path::PathBuf>,
 }
 
 impl<'a> Lab<'a> {
     pub(crate) fn start(env: &'a TestEnv) -> Self {
-        // Free a moment ago; nobody else on this machine is given it so soon.
-        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let mut lab = Self { env, listen, server: None, agents: Vec::new() };
+        Self::with_lease(env, "5s")
+    }
+
+    pub(crate) fn with_lease(env: &'a TestEnv, lease: &'static str) -> Self {
+        let mut lab = Self::prepare(env, lease);
         lab.start_server();
         lab
     }
 
+    fn prepare(env: &'a TestEnv, lease: &'static str) -> Self {
+        // Free a moment ago; nobody else on this machine is given it so soon.
+        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let ask = listen.clone();
+        Self { env, lease, listen, ask, server: None, agents: Vec::new(), small_disk: None }
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.listen)
+        format!("http://{}", self.ask)
+    }
+
+    /// Where the server is.
+    pub(crate) fn listen(&self) -> String {
+        self.listen.clone()
+    }
+
+    /// Agents and commands that are started from now on ask here.
+    pub(crate) fn ask_through(&mut self, proxy: String) {
+        self.ask = proxy;
+    }
+
+    pub(crate) fn server_id(&self) -> u32 {
+        self.server.as_ref().unwrap().id()
+    }
+
+    fn server_command(&self) -> Command {
+        let data = self.env.home().join("server").display().to_string();
+        self.env.command(&["server", "--listen", &self.listen, "--data", &data, "--lease", self.lease])
     }
 
     pub(crate) fn start_server(&mut self) {
-        let data = self.env.home().join("server").display().to_string();
-        let args = ["server", "--listen", &self.listen, "--data", &data, "--lease", "5s"];
-        let mut server = self.env.command(&args).stderr(Stdio::piped()).spawn().unwrap();
-        says(&mut server, "the lab is at ");
+        let mut server = self.server_command().stderr(Stdio::piped()).spawn().unwrap();
+        says(&mut server, "the lab is at ", None);
         self.server = Some(server);
+    }
+
+    fn agent_command(&self, name: &str, args: &[&str]) -> Command {
+        let state = self.env.home().join(name).display().to_string();
+        self.env.command(&[&["agent", "--server", &self.url(), "--state", &state][..], args].concat())
     }
 
     /// Starts an agent and waits until it is connected.
     pub(crate) fn start_agent(&mut self, name: &str, args: &[&str]) -> u32 {
-        let state = self.env.home().join(name).display().to_string();
-        let url = self.url();
-        let all = [&["agent", "--server", &url, "--state", &state][..], args].concat();
-        let mut agent = self.env.command(&all).stderr(Stdio::piped()).spawn().unwrap();
-        says(&mut agent, "connected to ");
+        let mut agent = self.agent_command(name, args).stderr(Stdio::piped()).spawn().unwrap();
+        says(&mut agent, "connected to ", Some(self.env.home().join(name).join("said")));
         let id = agent.id();
         self.agents.push(agent);
         id
+    }
+
+    /// A lab whose server has its data on a file system of so many MiB.
+    pub(crate) fn start_on_small_disk(env: &'a TestEnv, mib: u32) -> Self {
+        let mut lab = Self::prepare(env, "30s");
+        let dir = env.home().join("server");
+        let mut server =
+            on_small_disk(&lab.server_command(), &dir, mib).stderr(Stdio::piped()).spawn().unwrap();
+        says(&mut server, "the lab is at ", None);
+        lab.small_disk = Some(format!("/proc/{}/root{}", server.id(), dir.display()).into());
+        lab.server = Some(server);
+        lab
+    }
+
+    /// Starts an agent that keeps what it fetches and what is printed on a file system of so many MiB.
+    pub(crate) fn start_agent_on_small_disk(&mut self, name: &str, args: &[&str], mib: u32) {
+        let dir = self.env.home().join(name);
+        let command =
+            on_small_disk(&self.agent_command(name, args), &dir, mib).stderr(Stdio::piped()).spawn();
+        let mut agent = command.unwrap();
+        says(&mut agent, "connected to ", Some(self.env.home().join(name).join("said")));
+        self.small_disk = Some(format!("/proc/{}/root{}", agent.id(), dir.display()).into());
+        self.agents.push(agent);
+    }
+
+    /// Fills the small file system to the last byte; the file that does, to be removed.
+    pub(crate) fn fill_disk(&self) -> std::path::PathBuf {
+        let path = self.small_disk.as_ref().unwrap().join("filler");
+        let mut file = std::fs::File::create(&path).unwrap();
+        for size in [64 << 10, 1] {
+            while std::io::Write::write_all(&mut file, &vec![b'x'; size]).is_ok() {}
+        }
+        path
+    }
+
+    /// The keeper of an agent's attempts, once there is one.
+    pub(crate) fn keeper(&self, name: &str) -> u32 {
+        let socket = self.env.home().join(name).join("keeper/socket");
+        let start = std::time::Instant::now();
+        loop {
+            if start.elapsed() > Duration::from_secs(60) {
+                let said =
+                    std::fs::read_to_string(self.env.home().join(name).join("said")).unwrap_or_default();
+                panic!("the agent `{name}` has no keeper; it said:\n{said}");
+            }
+            if let Ok(stream) = std::os::unix::net::UnixStream::connect(&socket) {
+                let peer = rustix::net::sockopt::socket_peercred(&stream).unwrap();
+                return peer.pid.as_raw_pid().cast_unsigned();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn kill_server(&mut self) {
@@ -62,8 +146,8 @@ impl<'a> Lab<'a> {
     }
 
     /// Kills an agent with the keeper of what it runs, as a power cut does.
-    fn kill_agent_and_keeper(&mut self, id: u32) {
-        let keeper = keeper_of(id);
+    pub(crate) fn kill_agent_and_keeper(&mut self, name: &str, id: u32) {
+        let keeper = self.keeper(name);
         self.kill_agent(id);
         signal("-KILL", keeper);
     }
@@ -86,8 +170,20 @@ impl Drop for Lab<'_> {
     }
 }
 
+/// The same command with a small file system of its own at `dir`; whoever runs the tests may do so.
+fn on_small_disk(command: &Command, dir: &std::path::Path, mib: u32) -> Command {
+    std::fs::create_dir_all(dir).unwrap();
+    let script = format!("mount -t tmpfs -o size={mib}m none \"$0\" && exec \"$@\"");
+    let mut small = Command::new("unshare");
+    small.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
+    small.arg(dir).arg(command.get_program()).args(command.get_args());
+    small.current_dir(command.get_current_dir().unwrap()).env_clear();
+    small.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    small
+}
+
 /// Reads what a child says until it has said this, and goes on reading so that it is never held up.
-pub(crate) fn says(child: &mut Child, wanted: &str) {
+fn says(child: &mut Child, wanted: &str, log: Option<std::path::PathBuf>) {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut said = String::new();
     loop {
@@ -101,7 +197,14 @@ pub(crate) fn says(child: &mut Child, wanted: &str) {
             break;
         }
     }
-    std::thread::spawn(move || lines.for_each(drop));
+    std::thread::spawn(move || {
+        let mut log = log.and_then(|path| std::fs::File::options().append(true).create(true).open(path).ok());
+        for line in std::iter::once(Ok(said)).chain(lines).map_while(Result::ok) {
+            if let Some(log) = &mut log {
+                std::io::Write::write_all(log, format!("{line}\n").as_bytes()).unwrap();
+            }
+        }
+    });
 }
 
 /// Verdict, attempts and message of each item, out of a JSON report.
@@ -122,28 +225,22 @@ pub(crate) fn items(env: &TestEnv, report: &str) -> BTreeMap<String, (String, us
 }
 
 /// Lines of a file that the tests of an area append to.
-fn lines(path: &std::path::Path) -> Vec<String> {
+pub(crate) fn lines(path: &std::path::Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
 
-/// The keeper that an agent has started.
-fn keeper_of(agent: u32) -> u32 {
-    let children = std::fs::read_to_string(format!("/proc/{agent}/task/{agent}/children")).unwrap();
-    children.split_whitespace().next().expect("the keeper of its attempts").parse().unwrap()
-}
-
 /// Whether a process is there and not dead; who adopts those that are left may never look after them.
-fn lives(process: u32) -> bool {
+pub(crate) fn lives(process: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
 }
 
-fn signal(name: &str, process: u32) {
+pub(crate) fn signal(name: &str, process: u32) {
     assert!(Command::new("kill").args([name, &process.to_string()]).status().unwrap().success());
 }
 
-fn processes_with(cookie: &str) -> usize {
+pub(crate) fn processes_with(cookie: &str) -> usize {
     std::fs::read_dir("/proc")
         .unwrap()
         .filter_map(|e| std::fs::read(e.ok()?.path().join("environ")).ok())
@@ -463,7 +560,7 @@ fn the_work_of_an_agent_that_was_killed_is_done_by_another() {
     let args = ["run", "--progress", "quiet", "--report", "json:out.json"];
     let run = lab.command(&args).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(500));
-    lab.kill_agent_and_keeper(first);
+    lab.kill_agent_and_keeper("one", first);
     let said = run.wait_with_output().unwrap();
     assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
     let items = items(&env, "out.json");
@@ -496,7 +593,7 @@ fn what_runs_goes_on_when_the_agent_is_killed_and_is_told_by_the_next_one() {
     while !(dir.join("a").exists() && dir.join("b").exists()) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let keeper = keeper_of(first);
+    let keeper = lab.keeper("one");
     lab.kill_agent(first);
     let second = lab.start_agent("one", &["--slots", "2"]);
     assert!(lives(keeper), "it goes on");
@@ -538,12 +635,12 @@ fn what_an_agent_process_that_hangs_was_running_is_ended_before_another_runs_it(
         ),
     );
     let mut lab = Lab::start(&env);
-    let first = lab.start_agent("one", &["--slots", "1"]);
+    lab.start_agent("one", &["--slots", "1"]);
     let run = lab.command(&["run", "--progress", "quiet"]).stderr(Stdio::piped()).spawn().unwrap();
     while !std::path::Path::new(&pid).exists() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let process = keeper_of(first);
+    let process = lab.keeper("one");
     signal("-STOP", process);
     lab.start_agent("two", &["--slots", "1"]);
     let said = run.wait_with_output().unwrap();

@@ -7,6 +7,7 @@ mod demo;
 mod device;
 mod driver;
 mod env;
+mod faults;
 mod general;
 mod given;
 mod health;
