@@ -82,6 +82,7 @@ fn ci(root: &Path) -> anyhow::Result<()> {
     step("lints", || cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("tests", test)?;
     step("examples", || examples(root))?;
+    step("packages", || dist::rehearse(program(root), root))?;
     say(&format!("all passed in {:.0} s", begin.elapsed().as_secs_f64()));
     Ok(())
 }
@@ -93,8 +94,7 @@ fn test() -> anyhow::Result<()> {
 /// Runs every example area as its README says.
 fn examples(root: &Path) -> anyhow::Result<()> {
     cargo(&["build", "--quiet", "--package", "muster"])?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let muster = target.join("debug").join("muster");
+    let muster = program(root);
     let mut areas: Vec<PathBuf> = std::fs::read_dir(root.join("examples"))?
         .filter_map(|e| Some(e.ok()?.path()))
         .filter(|p| p.join("muster.toml").is_file())
@@ -115,6 +115,12 @@ fn examples(root: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The program as the tests have built it.
+fn program(root: &Path) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    target.join("debug").join("muster")
 }
 
 fn step(name: &str, what: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
