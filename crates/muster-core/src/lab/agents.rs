@@ -11,6 +11,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 impl Lab {
+    /// Whose unit this is; `None` once it is over.
+    pub fn agent_of(&self, unit: UnitId) -> Option<AgentId> {
+        Some(self.devices[&self.units.get(&unit)?.device].agent)
+    }
+
     pub(super) fn receive_exchange(&mut self, now: Time, exchange: Exchange) -> Result<(), Rejected> {
         let Exchange { agent: id, session, seq, heard, host, devices, holding, finished, gauges, trouble } =
             exchange;
@@ -54,7 +59,7 @@ impl Lab {
         }
         let held: BTreeSet<UnitId> = holding.iter().map(|h| h.unit).collect();
         for held in holding {
-            self.receive_held(now, held);
+            self.receive_held(now, id, held);
         }
         self.take_back_what_was_given_back(id, heard, &held);
         let agent = self.agents.get_mut(&id).expect("still known");
@@ -188,7 +193,13 @@ impl Lab {
             (unit_id, fence) = (*id, unit.lease);
         }
         let device = match self.units.get_mut(&unit_id) {
-            Some(unit) if unit.lease == fence && unit.run == attempt.run && unit.left.contains(&this) => {
+            Some(unit)
+                if unit.lease == fence
+                    && unit.run == attempt.run
+                    && unit.left.contains(&this)
+                    // Whoever else brings it has not run it.
+                    && self.devices[&unit.device].agent == agent_id =>
+            {
                 unit.left.retain(|a| *a != this);
                 unit.device
             }
@@ -247,9 +258,12 @@ impl Lab {
         }
     }
 
-    fn receive_held(&mut self, now: Time, held: Held) {
+    fn receive_held(&mut self, now: Time, agent: AgentId, held: Held) {
         let Held { unit: id, lease, phase } = held;
         let Some(unit) = self.units.get_mut(&id).filter(|u| u.lease == lease) else { return };
+        if self.devices[&unit.device].agent != agent {
+            return;
+        }
         let HeldPhase::Running { since, current } = phase else { return };
         unit.running = true;
         if let Wish::GiveBack { .. } = unit.wish {

@@ -134,6 +134,16 @@ fn a_result_with_a_wrong_lease_is_not_believed() {
 }
 
 #[test]
+fn a_result_that_another_agent_brings_is_not_believed() {
+    let (mut world, orders) = begun("a");
+    let (finished, holding) = (results_of(&orders, Outcome::Pass, 1), held(&orders, true));
+    world.hears(Exchange { finished: finished.clone(), holding, ..exchange(2, 1, 1, 0) });
+    assert_eq!((world.counts().as_str(), world.recorded()), ("", 0));
+    world.hears(Exchange { finished, ..exchange(1, 1, 2, 1) });
+    assert_eq!((world.counts().as_str(), world.recorded()), ("pass", 1));
+}
+
+#[test]
 fn results_of_what_the_lab_does_not_have_are_not_recorded() {
     // The store may not have it either, and would refuse all that is committed with it.
     let (mut world, orders) = begun("a");
