@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use std::process::Command;
 
 /// Debian packages, each with a program or file that shows it is there.
-const DEBIAN: [(&str, &str); 21] = [
+const DEBIAN: [(&str, &str); 22] = [
     ("adb", "/usr/bin/adb"),
     ("binutils", "/usr/bin/strip"),
     ("bubblewrap", "/usr/bin/bwrap"),
@@ -13,6 +13,7 @@ const DEBIAN: [(&str, &str); 21] = [
     ("cpio", "/usr/bin/cpio"),
     ("gcc", "/usr/bin/gcc"),
     ("g++", "/usr/bin/g++"),
+    ("curl", "/usr/bin/curl"),
     ("git", "/usr/bin/git"),
     ("libgtest-dev", "/usr/include/gtest/gtest.h"),
     ("libxml2-utils", "/usr/bin/xmllint"),

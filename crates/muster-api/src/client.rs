@@ -1,6 +1,11 @@
 //! The client of a server: one call for each thing that can be asked. Blocks.
 
+use crate::access::{
+    AgentInfo, AuditEntry, Certificate, CertificateRequest, NewToken, PutUser, Secret, User,
+};
+use crate::connect::{agent, distrust};
 use crate::records::Question;
+use crate::trust::{Proof, Trust};
 use crate::{
     About, Accepted, Adopt, Announce, By, CBOR, HoldDevice, PREFIX, Problem, Seen, Stop, Submit, Why,
     from_cbor, to_cbor,
@@ -13,15 +18,14 @@ use muster_core::view::{DeviceDetail, LabView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read, Seek as _};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
-use ureq::http::{Response, StatusCode};
+use ureq::http::{Response, StatusCode, header};
 use ureq::typestate::WithBody;
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
-/// How long a server may take to take a connection up.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long it may take to answer what it need not wait for.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// How long it may hold an exchange open; it answers sooner, by its own limit.
@@ -29,6 +33,9 @@ const EXCHANGE_MAX: Duration = Duration::from_secs(45);
 /// Longest answer that is held in memory.
 // Limit: a view of a hundred thousand items with their attempts is some 50 MB.
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
+/// How often a server that says "too many" is asked again, and how long it is waited for at most each time.
+const AGAIN_MAX: u32 = 8;
+const AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// Why a question has no answer.
 #[derive(Debug, Error)]
@@ -40,6 +47,14 @@ pub enum ClientError {
         server: String,
         /// What happened.
         source: io::Error,
+    },
+    /// One of the two does not believe that the other is who it says.
+    #[error("{server} cannot be trusted, or does not trust this program: {why}")]
+    Untrusted {
+        /// Who was asked.
+        server: String,
+        /// What is wrong.
+        why: String,
     },
     /// The server says no.
     #[error("{}", .0.detail)]
@@ -61,7 +76,7 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused(problem) => matches!(problem.status, 408 | 429 | 500..),
-            Self::NotUnderstood { .. } => false,
+            Self::Untrusted { .. } | Self::NotUnderstood { .. } => false,
         }
     }
 
@@ -69,7 +84,7 @@ impl ClientError {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Refused(problem) => Some(&problem.code),
-            Self::Unreachable { .. } | Self::NotUnderstood { .. } => None,
+            Self::Unreachable { .. } | Self::Untrusted { .. } | Self::NotUnderstood { .. } => None,
         }
     }
 }
@@ -77,33 +92,50 @@ impl ClientError {
 /// A server, as seen by those who ask it.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: Agent,
-    /// `http://HOST:PORT`, without a slash at its end.
+    /// Shared by all clones, so that all are known by a renewed identity.
+    http: Arc<Mutex<Agent>>,
+    /// `http://HOST:PORT` or `https://HOST:PORT`, without a slash at its end.
     server: String,
 }
 
 impl Client {
-    /// For the server at `http://HOST:PORT`. Asks nothing yet.
+    /// For the server at `http://HOST:PORT` or `https://HOST:PORT`. Asks nothing yet.
     ///
     /// # Errors
-    /// The address is none that this client can ask.
-    pub fn new(server: &str) -> Result<Self, String> {
+    /// The address is none that this client can ask, or not with this trust: nobody's token is sent in the
+    /// clear, and a server that cannot be known is not asked.
+    pub fn new(server: &str, trust: &Trust) -> Result<Self, String> {
         let server = server.trim_end_matches('/');
-        let Some(place) = server.strip_prefix("http://") else {
-            return Err(format!("`{server}` is not an address of the form `http://HOST:PORT`"));
-        };
-        if place.is_empty() || place.contains(['/', '?', '#', '@']) {
-            return Err(format!("`{server}` is not an address of the form `http://HOST:PORT`"));
+        let place = server.strip_prefix("http://").or_else(|| server.strip_prefix("https://"));
+        let good = place.is_some_and(|p| !p.is_empty() && !p.contains(['/', '?', '#', '@']));
+        if !good {
+            return Err(format!(
+                "`{server}` is not an address of the form `http://HOST:PORT` or `https://HOST:PORT`"
+            ));
         }
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT_MAX))
-            .max_redirects(0)
-            // A lab is reached directly; a proxy for the world outside would not find it.
-            .proxy(None)
-            .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Ok(Self { http: config.new_agent(), server: server.to_owned() })
+        let is_open = server.starts_with("http://");
+        if is_open && !matches!(trust.proof, Proof::None) {
+            return Err(format!(
+                "a secret is not sent to `{server}`, where anybody could read it on its way"
+            ));
+        }
+        if !is_open && trust.ca.is_none() {
+            return Err(format!("nothing says by what `{server}` is to be known"));
+        }
+        Ok(Self { http: Arc::new(Mutex::new(agent(trust)?)), server: server.to_owned() })
+    }
+
+    /// From now on it is known by this, in all its clones.
+    ///
+    /// # Errors
+    /// The trust cannot be used.
+    pub fn set_trust(&self, trust: &Trust) -> Result<(), String> {
+        *self.http.lock().unwrap_or_else(PoisonError::into_inner) = agent(trust)?;
+        Ok(())
+    }
+
+    fn http(&self) -> Agent {
+        self.http.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where it asks.
@@ -116,7 +148,8 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; nobody, or no Muster server.
     pub fn about(&self) -> Result<About, ClientError> {
-        let sent = self.http.get(self.url("")).config().timeout_global(Some(ANSWER_MAX)).build().call();
+        let sent =
+            self.call(|http| http.get(self.url("")).config().timeout_global(Some(ANSWER_MAX)).build().call());
         let mut answer = self.heard(sent)?;
         let not_understood = |why: String| ClientError::NotUnderstood { server: self.server.clone(), why };
         let text = answer.body_mut().read_to_string().map_err(|e| self.broken(e))?;
@@ -129,8 +162,10 @@ impl Client {
     /// [`ClientError`]; the exchange may have been heard all the same.
     pub fn exchange(&self, exchange: &Exchange) -> Result<Option<Orders>, ClientError> {
         let url = self.url(&format!("/agents/{}/exchange", exchange.agent.0));
-        let request = self.http.post(url).header("content-type", CBOR).config();
-        let sent = request.timeout_recv_response(Some(EXCHANGE_MAX)).build().send(&to_cbor(exchange)[..]);
+        let sent = self.call(|http| {
+            let request = http.post(&url).header("content-type", CBOR).config();
+            request.timeout_recv_response(Some(EXCHANGE_MAX)).build().send(&to_cbor(exchange)[..])
+        });
         let answer = self.heard(sent)?;
         if answer.status() == StatusCode::NO_CONTENT {
             return Ok(None);
@@ -144,7 +179,8 @@ impl Client {
     /// [`ClientError`].
     pub fn say_goodbye(&self, agent: AgentId, session: SessionId) -> Result<(), ClientError> {
         let url = self.url(&format!("/agents/{}/sessions/{}", agent.0, session.0));
-        let sent = self.http.delete(url).config().timeout_global(Some(ANSWER_MAX)).build().call();
+        let sent =
+            self.call(|http| http.delete(&url).config().timeout_global(Some(ANSWER_MAX)).build().call());
         self.heard(sent).map(drop)
     }
 
@@ -153,8 +189,10 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn submit(&self, run: RunId, submit: &Submit) -> Result<Accepted, ClientError> {
-        let request = self.http.put(self.run_url(run, "")).header("content-type", CBOR).config();
-        let sent = request.timeout_recv_response(Some(ANSWER_MAX)).build().send(&to_cbor(submit)[..]);
+        let sent = self.call(|http| {
+            let request = http.put(self.run_url(run, "")).header("content-type", CBOR).config();
+            request.timeout_recv_response(Some(ANSWER_MAX)).build().send(&to_cbor(submit)[..])
+        });
         self.read(self.heard(sent)?)
     }
 
@@ -163,8 +201,10 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn stop(&self, run: RunId, stop: &Stop) -> Result<(), ClientError> {
-        let request = self.http.post(self.run_url(run, "/stop")).header("content-type", CBOR).config();
-        let sent = request.timeout_global(Some(ANSWER_MAX)).build().send(&to_cbor(stop)[..]);
+        let sent = self.call(|http| {
+            let request = http.post(self.run_url(run, "/stop")).header("content-type", CBOR).config();
+            request.timeout_global(Some(ANSWER_MAX)).build().send(&to_cbor(stop)[..])
+        });
         self.heard(sent).map(drop)
     }
 
@@ -173,7 +213,8 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn lab(&self) -> Result<LabView, ClientError> {
-        let sent = self.http.get(self.url("/lab")).config().timeout_global(Some(ANSWER_MAX)).build().call();
+        let sent = self
+            .call(|http| http.get(self.url("/lab")).config().timeout_global(Some(ANSWER_MAX)).build().call());
         self.read(self.heard(sent)?)
     }
 
@@ -183,7 +224,7 @@ impl Client {
     /// [`ClientError`].
     pub fn why(&self, run: RunId, item: ItemIx) -> Result<String, ClientError> {
         let url = self.run_url(run, &format!("/items/{}/why", item.0));
-        let sent = self.http.get(url).config().timeout_global(Some(ANSWER_MAX)).build().call();
+        let sent = self.call(|http| http.get(&url).config().timeout_global(Some(ANSWER_MAX)).build().call());
         let Why { why } = self.read_json(self.heard(sent)?)?;
         Ok(why)
     }
@@ -194,15 +235,10 @@ impl Client {
     /// [`ClientError`].
     pub fn hold(&self, device: DeviceId, hold: Option<&HoldDevice>) -> Result<(), ClientError> {
         let url = self.url(&format!("/devices/{}/hold", device.0));
-        let sent = match hold {
-            Some(hold) => {
-                let body = serde_json::to_vec(hold).expect("a hold has a form in JSON");
-                let request = self.http.put(url).header("content-type", "application/json").config();
-                request.timeout_global(Some(ANSWER_MAX)).build().send(&body[..])
-            }
-            None => self.http.delete(url).config().timeout_global(Some(ANSWER_MAX)).build().call(),
-        };
-        self.heard(sent).map(drop)
+        match hold {
+            Some(hold) => self.heard(self.send_json(|http| http.put(&url), hold)).map(drop),
+            None => self.delete(&format!("/devices/{}/hold", device.0)),
+        }
     }
 
     /// The server's clock.
@@ -210,8 +246,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn clock(&self) -> Result<Time, ClientError> {
-        let sent = self.http.get(self.url("/clock")).config().timeout_global(Some(ANSWER_MAX)).build().call();
-        self.read_json(self.heard(sent)?)
+        self.get_json("/clock")
     }
 
     /// All that is known of a device.
@@ -219,10 +254,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn device(&self, device: DeviceId) -> Result<DeviceDetail, ClientError> {
-        let url = self.url(&format!("/lab/devices/{}", device.0));
-        let sent = self.http.get(url).config().timeout_global(Some(ANSWER_MAX)).build().call();
-        let answer = self.heard(sent)?;
-        self.read_json(answer)
+        self.get_json(&format!("/lab/devices/{}", device.0))
     }
 
     /// Wants a device to be checked now.
@@ -230,7 +262,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn check_device(&self, device: DeviceId, by: &By) -> Result<(), ClientError> {
-        self.tell(self.http.post(self.url(&format!("/lab/devices/{}/check", device.0))), by)
+        self.post(&format!("/lab/devices/{}/check", device.0), by)
     }
 
     /// Puts a device in quarantine.
@@ -238,7 +270,8 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn quarantine(&self, device: DeviceId, why: &HoldDevice) -> Result<(), ClientError> {
-        self.tell(self.http.put(self.url(&format!("/lab/devices/{}/quarantine", device.0))), why)
+        let url = self.url(&format!("/lab/devices/{}/quarantine", device.0));
+        self.heard(self.send_json(|http| http.put(&url), why)).map(drop)
     }
 
     /// Lets a device out of quarantine.
@@ -246,7 +279,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn end_quarantine(&self, device: DeviceId, by: &By) -> Result<(), ClientError> {
-        self.tell(self.http.post(self.url(&format!("/lab/devices/{}/quarantine/release", device.0))), by)
+        self.post(&format!("/lab/devices/{}/quarantine/release", device.0), by)
     }
 
     /// Says that a device is there: a proposal until somebody adopts it.
@@ -254,7 +287,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn announce(&self, device: &Announce) -> Result<(), ClientError> {
-        self.tell(self.http.post(self.url("/devices/announce")), device)
+        self.post("/devices/announce", device)
     }
 
     /// Adds a device to a host's devices.
@@ -262,7 +295,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn add_device(&self, device: &Announce) -> Result<(), ClientError> {
-        self.tell(self.http.post(self.url("/lab/added")), device)
+        self.post("/lab/added", device)
     }
 
     /// Has a proposed device used.
@@ -270,7 +303,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn adopt(&self, device: &Adopt) -> Result<(), ClientError> {
-        self.tell(self.http.post(self.url("/lab/adopted")), device)
+        self.post("/lab/adopted", device)
     }
 
     /// Forgets a device that was added or proposed.
@@ -278,7 +311,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn remove_device(&self, device: &Adopt) -> Result<(), ClientError> {
-        self.tell(self.http.post(self.url("/lab/removed")), device)
+        self.post("/lab/removed", device)
     }
 
     /// The devices that the agent of a host is to have beside its own.
@@ -286,17 +319,18 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn added_to(&self, host: &str) -> Result<Vec<DeviceOffer>, ClientError> {
-        let request = self.http.get(self.url("/lab/added")).query("host", host);
-        let sent = request.config().timeout_global(Some(ANSWER_MAX)).build().call();
+        let url = self.url("/lab/added");
+        let sent = self.call(|http| {
+            let request = http.get(&url).query("host", host);
+            request.config().timeout_global(Some(ANSWER_MAX)).build().call()
+        });
         self.read_json(self.heard(sent)?)
     }
 
     /// Sends JSON whose answer is that it was taken.
-    fn tell<T: Serialize>(&self, to: RequestBuilder<WithBody>, what: &T) -> Result<(), ClientError> {
-        let body = serde_json::to_vec(what).expect("what is sent has a form in JSON");
-        let request = to.header("content-type", "application/json").config();
-        let sent = request.timeout_global(Some(ANSWER_MAX)).build().send(&body[..]);
-        self.heard(sent).map(drop)
+    fn post<T: Serialize>(&self, path: &str, what: &T) -> Result<(), ClientError> {
+        let url = self.url(path);
+        self.heard(self.send_json(|http| http.post(&url), what)).map(drop)
     }
 
     /// Asks the records. `T` is what the question says its answer is.
@@ -318,8 +352,10 @@ impl Client {
     }
 
     fn asked(&self, question: &Question) -> Result<Response<Body>, ClientError> {
-        let request = self.http.post(self.url("/records")).header("content-type", CBOR).config();
-        let sent = request.timeout_recv_response(Some(ANSWER_MAX)).build().send(&to_cbor(question)[..]);
+        let sent = self.call(|http| {
+            let request = http.post(self.url("/records")).header("content-type", CBOR).config();
+            request.timeout_recv_response(Some(ANSWER_MAX)).build().send(&to_cbor(question)[..])
+        });
         self.heard(sent)
     }
 
@@ -329,8 +365,10 @@ impl Client {
     /// [`ClientError`].
     pub fn watch(&self, run: RunId, after: u64) -> Result<Watch, ClientError> {
         let url = self.run_url(run, &format!("/watch?after={after}"));
-        let request = self.http.get(url).config().timeout_recv_response(Some(ANSWER_MAX));
-        let sent = request.timeout_recv_body(None).build().call();
+        let sent = self.call(|http| {
+            let request = http.get(&url).config().timeout_recv_response(Some(ANSWER_MAX));
+            request.timeout_recv_body(None).build().call()
+        });
         let answer = self.heard(sent)?;
         let body = answer.into_body().into_with_config().limit(u64::MAX).reader();
         Ok(Watch { body: BufReader::new(Box::new(body)), server: self.server.clone() })
@@ -342,15 +380,13 @@ impl Client {
     /// [`ClientError`].
     pub fn has_blob(&self, blob: Digest) -> Result<bool, ClientError> {
         let url = self.url(&format!("/blobs/{blob}"));
-        let sent = self.http.head(url).config().timeout_global(Some(ANSWER_MAX)).build().call();
+        let sent = self.call(|http| http.head(&url).config().timeout_global(Some(ANSWER_MAX)).build().call());
         let answer = sent.map_err(|e| self.broken(e))?;
         match answer.status() {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
-            status => Err(ClientError::NotUnderstood {
-                server: self.server.clone(),
-                why: format!("status {status}"),
-            }),
+            // The answer to `HEAD` has no room for the reason.
+            _ => self.get_blob(blob).map(|_| false),
         }
     }
 
@@ -359,8 +395,12 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn put_blob(&self, blob: Digest, mut file: &File, bytes: u64) -> Result<(), ClientError> {
-        let request = self.http.put(self.url(&format!("/blobs/{blob}"))).header("content-length", bytes);
-        self.heard(request.send(SendBody::from_reader(&mut file))).map(drop)
+        let url = self.url(&format!("/blobs/{blob}"));
+        let sent = self.call(|http| {
+            file.rewind()?;
+            http.put(&url).header("content-length", bytes).send(SendBody::from_reader(&mut file))
+        });
+        self.heard(sent).map(drop)
     }
 
     /// Reads a blob. The reader's bytes are not checked against the digest.
@@ -369,7 +409,8 @@ impl Client {
     /// [`ClientError`].
     pub fn get_blob(&self, blob: Digest) -> Result<impl Read + use<>, ClientError> {
         let url = self.url(&format!("/blobs/{blob}"));
-        let sent = self.http.get(url).config().timeout_recv_response(Some(ANSWER_MAX)).build().call();
+        let sent =
+            self.call(|http| http.get(&url).config().timeout_recv_response(Some(ANSWER_MAX)).build().call());
         Ok(self.heard(sent)?.into_body().into_with_config().limit(u64::MAX).reader())
     }
 
@@ -384,8 +425,128 @@ impl Client {
         mut file: &File,
         bytes: u64,
     ) -> Result<(), ClientError> {
-        let request = self.http.put(self.run_url(run, &format!("/outputs/{place}")));
-        self.heard(request.header("content-length", bytes).send(SendBody::from_reader(&mut file))).map(drop)
+        let url = self.run_url(run, &format!("/outputs/{place}"));
+        let sent = self.call(|http| {
+            file.rewind()?;
+            http.put(&url).header("content-length", bytes).send(SendBody::from_reader(&mut file))
+        });
+        self.heard(sent).map(drop)
+    }
+
+    /// The users of the server.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn users(&self) -> Result<Vec<User>, ClientError> {
+        self.get_json("/users")
+    }
+
+    /// Makes a user, or says anew what it may do.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn put_user(&self, name: &str, user: &PutUser) -> Result<(), ClientError> {
+        let url = self.url(&format!("/users/{name}"));
+        self.heard(self.send_json(|http| http.put(&url), user)).map(drop)
+    }
+
+    /// Removes a user with its tokens.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn remove_user(&self, name: &str) -> Result<(), ClientError> {
+        self.delete(&format!("/users/{name}"))
+    }
+
+    /// Makes a token of a user.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn new_token(&self, user: &str, token: &NewToken) -> Result<Secret, ClientError> {
+        let url = self.url(&format!("/users/{user}/tokens"));
+        self.read_json(self.heard(self.send_json(|http| http.post(&url), token))?)
+    }
+
+    /// Removes a token of a user.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn remove_token(&self, user: &str, id: &str) -> Result<(), ClientError> {
+        self.delete(&format!("/users/{user}/tokens/{id}"))
+    }
+
+    /// Makes a token that agents join with.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn new_join_token(&self, token: &NewToken) -> Result<Secret, ClientError> {
+        let url = self.url("/join-tokens");
+        self.read_json(self.heard(self.send_json(|http| http.post(&url), token))?)
+    }
+
+    /// The agents that have joined.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn agents(&self) -> Result<Vec<AgentInfo>, ClientError> {
+        self.get_json("/agents")
+    }
+
+    /// Takes the identity of an agent away: it may not speak any more, and not join again with the same key.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn revoke_agent(&self, agent: AgentId) -> Result<(), ClientError> {
+        self.delete(&format!("/agents/{}/identity", agent.0))
+    }
+
+    /// Asks for an agent's certificate: the first where `joins`, with a token to join with, else the next.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn certificate(
+        &self,
+        agent: AgentId,
+        request: &CertificateRequest,
+        joins: bool,
+    ) -> Result<Certificate, ClientError> {
+        let url = self.url(&format!("/agents/{}/identity", agent.0));
+        let sent = self.send_json(|http| if joins { http.put(&url) } else { http.post(&url) }, request);
+        self.read_json(self.heard(sent)?)
+    }
+
+    /// What was done, newest first: at most `limit` entries before the number `before`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditEntry>, ClientError> {
+        let before = before.map(|b| format!("&before={b}")).unwrap_or_default();
+        self.get_json(&format!("/audit?limit={limit}{before}"))
+    }
+
+    fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let url = self.url(path);
+        let get = |http: &Agent| http.get(&url).config().timeout_global(Some(ANSWER_MAX)).build().call();
+        self.read_json(self.heard(self.call(get))?)
+    }
+
+    fn delete(&self, path: &str) -> Result<(), ClientError> {
+        let url = self.url(path);
+        let delete =
+            |http: &Agent| http.delete(&url).config().timeout_global(Some(ANSWER_MAX)).build().call();
+        self.heard(self.call(delete)).map(drop)
+    }
+
+    fn send_json<T: Serialize>(
+        &self,
+        request: impl Fn(&Agent) -> RequestBuilder<WithBody>,
+        body: &T,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let body = serde_json::to_vec(body).expect("what is sent has a form in JSON");
+        self.call(|http| {
+            let request = request(http).header("content-type", "application/json").config();
+            request.timeout_global(Some(ANSWER_MAX)).build().send(&body[..])
+        })
     }
 
     fn url(&self, path: &str) -> String {
@@ -394,6 +555,25 @@ impl Client {
 
     fn run_url(&self, run: RunId, rest: &str) -> String {
         self.url(&format!("/runs/{:032x}{rest}", run.0))
+    }
+
+    /// Asks, and asks again where the server says that this was too much at once and when to come back.
+    fn call(
+        &self,
+        mut send: impl FnMut(&Agent) -> Result<Response<Body>, ureq::Error>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let http = self.http();
+        for _ in 1..AGAIN_MAX {
+            let answer = send(&http)?;
+            let after = answer.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+            match after {
+                Some(secs) if answer.status() == StatusCode::TOO_MANY_REQUESTS => {
+                    std::thread::sleep(Duration::from_secs(secs).min(AFTER_MAX));
+                }
+                _ => return Ok(answer),
+            }
+        }
+        send(&http)
     }
 
     /// An answer that is no refusal.
@@ -428,7 +608,11 @@ impl Client {
     }
 
     fn broken(&self, error: ureq::Error) -> ClientError {
-        ClientError::Unreachable { server: self.server.clone(), source: error.into_io() }
+        let server = self.server.clone();
+        match distrust(&error) {
+            Some(why) => ClientError::Untrusted { server, why },
+            None => ClientError::Unreachable { server, source: error.into_io() },
+        }
     }
 }
 

@@ -6,11 +6,14 @@
 //! are. A change that the other side of two versions ago cannot read gets another path.
 
 mod about;
+pub mod access;
 mod client;
+mod connect;
 mod device;
 mod problem;
 pub mod records;
 mod run;
+pub mod trust;
 
 pub use about::About;
 pub use client::{Client, ClientError, Watch};

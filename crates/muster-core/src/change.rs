@@ -187,6 +187,9 @@ pub struct Placement {
     pub selector: String,
     /// The packed area, which agents unpack. `None`: every device's host has the area's directory.
     pub source: Option<Digest>,
+    /// The pools whose devices it may have, as they were when it was asked for. `None`: all.
+    #[serde(default)]
+    pub pools: Option<Vec<String>>,
 }
 
 /// Where a run stands, durably.

@@ -24,6 +24,7 @@ mod hold;
 mod in_use;
 mod lost;
 mod orders;
+mod pools;
 mod reach;
 mod ready;
 mod register;
@@ -35,6 +36,7 @@ mod stop;
 
 pub use explain::{Explanation, Gate, Outlook};
 pub use health::{THE_LAB, WantedCheck};
+pub use pools::{Pool, Pools};
 pub use reach::DeviceSelector;
 pub use register::Registering;
 pub use rejected::Rejected;
@@ -236,6 +238,7 @@ pub struct Lab {
     devices: BTreeMap<DeviceId, Device>,
     units: BTreeMap<UnitId, UnitState>,
     in_use: InUse,
+    pools: Pools,
     used: Used,
     /// What devices are checked and mended with. Configuration, not recorded.
     kinds: Arc<[DeviceKind]>,
@@ -370,6 +373,7 @@ impl Lab {
             devices: BTreeMap::new(),
             units: BTreeMap::new(),
             in_use: InUse::default(),
+            pools: Pools::default(),
             used: Used::default(),
             kinds: Arc::from([]),
             registered: BTreeMap::new(),

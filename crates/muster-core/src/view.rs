@@ -190,6 +190,9 @@ pub struct DeviceView {
     pub health: HealthView,
     /// What the self-check of its host found; nothing new is given to its devices meanwhile.
     pub trouble: Vec<String>,
+    /// The pool it is in.
+    #[serde(default)]
+    pub pool: String,
     /// What the lab calls it.
     pub id: DeviceId,
 }

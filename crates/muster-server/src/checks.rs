@@ -106,7 +106,12 @@ impl Checks {
             selection,
             failures_max: None,
             trace_id: format!("{:032x}", Uuid::now_v7().as_u128()),
-            placement: Placement { user: THE_LAB.to_owned(), selector, source: Some(self.source) },
+            placement: Placement {
+                user: THE_LAB.to_owned(),
+                selector,
+                source: Some(self.source),
+                pools: None,
+            },
             inputs: muster_core::inputs::Inputs::default(),
         };
         let (spec, plan) = (Arc::new(spec), Arc::new(plan));

@@ -13,8 +13,8 @@ use crate::shell::{Shell, ShellError, Turn};
 use muster_api::{Accepted, Outlook, Problem, Stop, Submit};
 use muster_core::change::{Hold, RunPhase, RunRecord};
 use muster_core::exchange::{DeviceOffer, Exchange, Orders};
-use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId};
-use muster_core::lab::{Gone, Input, Policy, Registering, Rejected};
+use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId, UnitId};
+use muster_core::lab::{Gone, Input, Policy, Pools, Registering, Rejected};
 use muster_core::plan::{History, Plan, PlannedItems};
 use muster_core::time::Time;
 use muster_core::view::{DeviceDetail, LabView};
@@ -64,6 +64,8 @@ pub(crate) enum Ask {
     Device(DeviceId, Answer<Box<DeviceDetail>>),
     /// Why an item is not running.
     Why(RunId, ItemIx, Answer<String>),
+    /// Whose unit this is; nobody's once it is over.
+    AgentOf(UnitId, Answer<Option<AgentId>>),
     /// What the lab has and does.
     View(Answer<LabView>),
     /// The server ends.
@@ -100,6 +102,7 @@ pub(crate) struct Keeping {
     pub(crate) policy: Policy,
     /// How devices are checked.
     pub(crate) checks: Checks,
+    pub(crate) pools: Pools,
 }
 
 /// Starts the lab's thread. The records must be usable now; should they fail later, they are waited for.
@@ -133,6 +136,7 @@ impl Keeping {
         let known = std::cell::RefCell::new(known);
         let mut shell = Shell::restore(store, self.policy, now(), &|record| (known.borrow_mut())(record))?;
         shell.set_kinds(now(), Arc::clone(&self.checks.kinds));
+        shell.set_pools(self.pools.clone());
         Ok(shell)
     }
 }
@@ -262,6 +266,10 @@ impl LabThread {
                 Ask::Why(run, item, answer) => {
                     let shell = self.shell.as_ref().expect("the caller has looked");
                     drop(answer.send(Ok(shell.explain(run, item).to_string())));
+                }
+                Ask::AgentOf(unit, answer) => {
+                    let shell = self.shell.as_ref().expect("the caller has looked");
+                    drop(answer.send(Ok(shell.lab().agent_of(unit))));
                 }
                 Ask::View(answer) => {
                     let shell = self.shell.as_ref().expect("the caller has looked");
@@ -418,6 +426,7 @@ impl Ask {
             Self::Why(.., answer) => drop(answer.send(Err(problem.clone()))),
             Self::AddedTo(_, answer) => drop(answer.send(Err(problem.clone()))),
             Self::Device(.., answer) => drop(answer.send(Err(problem.clone()))),
+            Self::AgentOf(_, answer) => drop(answer.send(Err(problem.clone()))),
             Self::View(answer) => drop(answer.send(Err(problem.clone()))),
             Self::Goodbye(.., answer)
             | Self::Stop(.., answer)

@@ -3,22 +3,25 @@
 //! The lab decides, the store remembers; this crate joins them. It starts no process and prints nothing.
 //!
 //! ```text
-//! agents, people ─► http/ ─► Desk ─► lab thread: drain, Shell::turn (one commit), act
+//! agents, people ─► listen ─► guard ─► http/ ─► Desk ─► lab thread: drain, Shell::turn (one commit), act
 //!                    ▲  ▲                 │ orders: to the exchange that waits for them
 //!                    │  └─────────────────┤
 //!                    └─ Hub ◄─────────────┘ news: to those who watch
 //! ```
 
+mod access;
 mod blobs;
 mod checks;
 mod clock;
 mod desk;
 mod http;
 mod hub;
+mod listen;
 mod serve;
 mod shell;
 
+pub use access::{AccessError, Book, BookError, init, open_book};
 pub use blobs::{BlobError, Blobs};
 pub use checks::ChecksError;
-pub use serve::{Server, ServerConfig, ServerError};
+pub use serve::{AccessConfig, PoolUsers, Server, ServerConfig, ServerError};
 pub use shell::{Shell, ShellError, Turn};

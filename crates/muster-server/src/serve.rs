@@ -1,12 +1,14 @@
 //! A server: the lab's thread, the hub, the blobs and the connections, started and ended together.
 
+use crate::access::{Access, AccessError};
 use crate::blobs::{BlobError, Blobs};
 use crate::checks::{Checks, ChecksError};
 use crate::desk::{self, Desk, Keeping};
 use crate::http::{self, State};
 use crate::hub::Hub;
+use crate::listen;
 use crate::shell::ShellError;
-use muster_core::lab::Policy;
+use muster_core::lab::{Policy, Pool, Pools};
 use muster_store::{Sqlite, StoreError};
 use std::fs::{File, TryLockError};
 use std::net::{SocketAddr, TcpListener};
@@ -29,13 +31,41 @@ pub struct ServerConfig {
     pub data_dir: PathBuf,
     /// How long an agent may be silent before its devices are given to others.
     pub lease: Duration,
+    /// Who may use it, where it is initialised.
+    pub access: AccessConfig,
+}
+
+/// How the access to an initialised server is set up.
+#[derive(Clone, Debug)]
+pub struct AccessConfig {
+    /// The names and addresses by which it is asked.
+    pub hosts: Vec<String>,
+    /// How long an agent's certificate lasts.
+    pub agent_certificate: Duration,
+    /// Its pools, in the order they are asked, and who may use each.
+    pub pools: Vec<(Pool, PoolUsers)>,
+}
+
+impl Default for AccessConfig {
+    fn default() -> Self {
+        Self { hosts: Vec::new(), agent_certificate: Duration::from_secs(30 * 86_400), pools: Vec::new() }
+    }
+}
+
+/// Who may use a pool, of those whose grants are for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolUsers {
+    /// All of them.
+    All,
+    /// Those whose name matches one of these; `*` stands for any text.
+    Named(Vec<String>),
 }
 
 /// Why a server cannot be started.
 #[derive(Debug, Error)]
 pub enum ServerError {
     /// Anybody on the network could run anything on the lab's hosts.
-    #[error("`{0}` is not a loopback address, and the server does not know yet who may ask it what")]
+    #[error("`{0}` is not a loopback address, and this server is open to all who reach it")]
     NotLoopback(SocketAddr),
     /// Somebody else has the port, or the address is not this host's.
     #[error("the server cannot listen at {listen}: {source}")]
@@ -65,6 +95,9 @@ pub enum ServerError {
     /// The records, for reading.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Users, identities, TLS.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The blobs.
     #[error(transparent)]
     Blobs(#[from] BlobError),
@@ -80,6 +113,7 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    has_access: bool,
     desk: Desk,
     ending: watch::Sender<bool>,
     lab: Option<JoinHandle<()>>,
@@ -94,8 +128,17 @@ impl Server {
     /// # Errors
     /// [`ServerError`].
     pub fn start(config: ServerConfig) -> Result<Self, ServerError> {
-        let ServerConfig { listen, data_dir, lease } = config;
-        if !listen.ip().is_loopback() {
+        let ServerConfig {
+            listen,
+            data_dir,
+            lease,
+            access: AccessConfig { hosts, agent_certificate, pools },
+        } = config;
+        let users = pools.iter().map(|(pool, users)| (pool.name.clone(), users.clone())).collect();
+        let lab_pools = Pools::new(pools.into_iter().map(|(pool, _)| pool).collect());
+        let access = Access::open(&data_dir, agent_certificate, users)?;
+        let tls = access.as_ref().map(|a| a.tls(&hosts)).transpose()?;
+        if access.is_none() && !listen.ip().is_loopback() {
             return Err(ServerError::NotLoopback(listen));
         }
         let refused = |source| ServerError::Listen { listen, source };
@@ -109,10 +152,12 @@ impl Server {
         let hub = Arc::new(Hub::new(crate::clock::now().0));
         let policy = Policy { lease, ..Policy::default() };
         let checks = Checks::load(&data_dir, &blobs)?;
-        let (desk, lab) = desk::start(Keeping { root: records.clone(), policy, checks }, Arc::clone(&hub))?;
+        let keeping = Keeping { root: records.clone(), policy, checks, pools: lab_pools };
+        let (desk, lab) = desk::start(keeping, Arc::clone(&hub))?;
         let reader = Arc::new(Mutex::new(Sqlite::open_to_read(&records)?));
         let (ending, ended) = watch::channel(false);
-        let state = State { desk: desk.clone(), hub, blobs, reader, records, ended: ended.clone() };
+        let (has_access, access) = (access.is_some(), access.map(Arc::new));
+        let state = State { desk: desk.clone(), hub, blobs, reader, records, access, ended: ended.clone() };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("http")
@@ -123,13 +168,18 @@ impl Server {
             let _in = runtime.enter();
             tokio::net::TcpListener::from_std(listener).map_err(refused)?
         };
-        runtime.spawn(http::serve(listener, http::router(state), ended));
-        Ok(Self { address, desk, ending, lab: Some(lab), runtime: Some(runtime), _lock: lock })
+        runtime.spawn(listen::serve(listener, http::router(state), tls, ended));
+        Ok(Self { address, has_access, desk, ending, lab: Some(lab), runtime: Some(runtime), _lock: lock })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether it was initialised: it speaks TLS, and answers only those it knows.
+    pub fn has_access(&self) -> bool {
+        self.has_access
     }
 
     /// Ends it: what was accepted is recorded, agents go on and come back to the next server.
@@ -179,6 +229,7 @@ mod tests {
             listen: "127.0.0.1:0".parse().unwrap(),
             data_dir: dir.path().join("data"),
             lease: Duration::from_secs(60),
+            access: AccessConfig::default(),
         };
         let server = Server::start(config.clone()).unwrap();
         let arriving = dir.path().join("data/blobs/incoming/blob");

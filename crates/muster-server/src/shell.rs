@@ -5,7 +5,7 @@ use muster_core::event::Told;
 use muster_core::exchange::Orders;
 use muster_core::id::{AgentId, ItemIx, RunId};
 use muster_core::kind::DeviceKind;
-use muster_core::lab::{Effect, Explanation, Input, Lab, Policy, Rejected};
+use muster_core::lab::{Effect, Explanation, Input, Lab, Policy, Pools, Rejected};
 use muster_core::plan::History;
 use muster_core::time::Time;
 use muster_store::{Store, StoreError};
@@ -55,6 +55,11 @@ impl<S: Store> Shell<S> {
         let snapshot = store.load_snapshot()?;
         let lab = Lab::restore(policy, now, snapshot, history).map_err(ShellError::Restore)?;
         Ok(Self { lab, store })
+    }
+
+    /// From now on devices are in these pools.
+    pub fn set_pools(&mut self, pools: Pools) {
+        self.lab.set_pools(pools);
     }
 
     /// Takes in all inputs, lets the lab give out work, commits, and returns what may be acted on.

@@ -42,9 +42,15 @@ pub(crate) struct Global {
     /// How to print: for people, as JSON, or only what is wrong
     #[arg(long, value_name = "MODE", global = true, env = "MUSTER_OUTPUT", hide_env_values = true)]
     pub(crate) output: Option<OutputMode>,
-    /// Work with the lab of this server, `http://HOST:PORT`, in place of this machine
+    /// Work with the lab of this server, `http://HOST:PORT` or `https://…`, in place of this machine
     #[arg(long, value_name = "URL", global = true, env = "MUSTER_SERVER", hide_env_values = true)]
     pub(crate) server: Option<String>,
+    /// What a server is asked with: the token file that an admin of the lab made
+    #[arg(long, value_name = "FILE", global = true, env = "MUSTER_TOKEN_FILE", hide_env_values = true)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The certificate of the lab's authority, where the token file does not hold it
+    #[arg(long = "ca", value_name = "FILE", global = true, env = "MUSTER_CA_FILE", hide_env_values = true)]
+    pub(crate) ca_file: Option<PathBuf>,
     /// When to use colours; `auto` honours NO_COLOR, CLICOLOR_FORCE and TERM=dumb
     #[arg(long, value_name = "WHEN", global = true, env = "MUSTER_COLOR", hide_env_values = true)]
     pub(crate) color: Option<ColorWhen>,

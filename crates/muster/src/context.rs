@@ -33,6 +33,10 @@ pub(crate) struct Context {
     pub(crate) color: ColorWhen,
     /// The server whose lab is meant; `None`: this machine.
     pub(crate) server: Option<String>,
+    /// What it is asked with.
+    pub(crate) token_file: Option<PathBuf>,
+    /// By what it is known.
+    pub(crate) ca_file: Option<PathBuf>,
     /// The user's settings; the defaults with `--no-config`.
     pub(crate) settings: Settings,
 }
@@ -59,6 +63,8 @@ impl Context {
             output: global.output.or(settings.output).unwrap_or_default(),
             color: global.color.or(settings.color).unwrap_or_default(),
             server: global.server.clone().filter(|s| !s.is_empty()),
+            token_file: global.token_file.clone().filter(|f| !f.as_os_str().is_empty()),
+            ca_file: global.ca_file.clone().filter(|f| !f.as_os_str().is_empty()),
             settings,
         })
     }

@@ -81,7 +81,7 @@ impl Records {
     /// There is no area, it has no records yet, or they cannot be read.
     pub(crate) fn open(context: &Context) -> Result<Self, anyhow::Error> {
         if let Some(server) = &context.server {
-            let mut store = ServerRecords::new(crate::remote::client(server)?);
+            let mut store = ServerRecords::new(crate::remote::client(server, context)?);
             let area = match area_at_hand(context) {
                 Some(area) => area,
                 None => area_name(context, &mut store)?,
@@ -103,7 +103,7 @@ impl Records {
         let is_check = typed.split('/').next() == Some(HEALTH_AREA) && typed.contains('/');
         match &context.server {
             Some(server) if is_check => {
-                let store = ServerRecords::new(crate::remote::client(server)?);
+                let store = ServerRecords::new(crate::remote::client(server, context)?);
                 let area = HEALTH_AREA.to_owned();
                 Ok(Self { store: RefCell::new(Source::There(store)), area })
             }

@@ -10,6 +10,7 @@ use anstream::ColorChoice;
 use clap::ValueEnum;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -49,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) progress: Option<Progress>,
     /// Attempts at once, where the area says nothing.
     pub(crate) jobs: Option<NonZeroU32>,
+    /// What servers are asked with, by their address.
+    pub(crate) servers: BTreeMap<String, ServerTrust>,
     /// Limits for every area; read with the area's own.
     limits: IgnoredAny,
     /// Defaults for every area's tests; read with the area's own.
@@ -56,6 +59,16 @@ pub(crate) struct Settings {
     /// Where they were read from.
     #[serde(skip)]
     pub(crate) origin: Option<PathBuf>,
+}
+
+/// What a server is asked with.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct ServerTrust {
+    /// The file with the token.
+    pub(crate) token_file: Option<PathBuf>,
+    /// The certificate of its authority.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -78,7 +91,7 @@ impl Settings {
         let mut settings: Self = toml::from_str(&text).map_err(|e| {
             Complaint::usage(format!("`{}` is not understood", path.display()))
                 .because(OneLine(e.to_string()))
-                .hint("known keys are `output`, `color`, `progress`, `jobs`, `[limits]` and `[defaults]`; `--no-config` goes without the file")
+                .hint("known keys are `output`, `color`, `progress`, `jobs`, `[servers]`, `[limits]` and `[defaults]`; `--no-config` goes without the file")
         })?;
         settings.origin = Some(path);
         Ok(settings)

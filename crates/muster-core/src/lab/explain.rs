@@ -6,6 +6,7 @@ use super::{Device, Lab};
 use crate::id::{DeviceId, ItemIx, RunId};
 use crate::outcome::Verdict;
 use crate::time::Time;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -61,6 +62,13 @@ pub enum Explanation {
         selector: String,
         /// Devices that are there.
         there: usize,
+    },
+    /// Devices that are there would do, but are in pools that whoever asked may not use.
+    OtherPools {
+        /// Who asked.
+        user: String,
+        /// The pools, each once.
+        pools: Vec<String>,
     },
 }
 
@@ -131,7 +139,7 @@ impl Lab {
             of.items().iter().position(|i| i.phase == Phase::Ready).and_then(|ix| u32::try_from(ix).ok());
         let why = ready.map_or(Explanation::Unknown, |ix| self.explain(run, ItemIx(ix)));
         match why {
-            Explanation::NoDevice { .. } => Outlook::Never(why),
+            Explanation::NoDevice { .. } | Explanation::OtherPools { .. } => Outlook::Never(why),
             // Its agent is between two words.
             Explanation::Queued { .. }
                 if self.reachable(of).any(|d| d.units.is_empty() && self.is_usable(d, of)) =>
@@ -165,6 +173,18 @@ impl Lab {
         self.unfit(device).unwrap_or_default()
     }
 
+    /// The pools of the devices that a run could have if it might use them.
+    fn pools_elsewhere(&self, run: &Run) -> Vec<String> {
+        let elsewhere = self.devices_there().filter(|d| run.reach.is_elsewhere(*d));
+        let pools: BTreeSet<String> = elsewhere
+            .map(|d| {
+                let device = &self.devices[&d];
+                self.pools.of(&device.name, &self.agents[&device.agent].host, &device.labels).to_owned()
+            })
+            .collect();
+        pools.into_iter().collect()
+    }
+
     /// Devices of agents that are there.
     fn devices_there(&self) -> impl Iterator<Item = DeviceId> {
         self.agents.values().filter(|a| a.is_there()).flat_map(|a| a.devices.iter().copied())
@@ -196,6 +216,15 @@ impl Lab {
             }
             Phase::Blocked => Explanation::After(run.waits_for(item)),
             Phase::Ready if !self.agents.values().any(super::Agent::is_there) => Explanation::NoAgent,
+            Phase::Ready
+                if !self.devices_there().any(|d| run.reach.has(d))
+                    && self.devices_there().any(|d| run.reach.is_elsewhere(d)) =>
+            {
+                Explanation::OtherPools {
+                    user: run.record().spec.placement.user.clone(),
+                    pools: self.pools_elsewhere(run),
+                }
+            }
             Phase::Ready if !self.devices_there().any(|d| run.reach.has(d)) => Explanation::NoDevice {
                 selector: run.reach.text().to_owned(),
                 there: self.devices_there().count(),
@@ -254,6 +283,10 @@ impl fmt::Display for Explanation {
                     write!(f, "; and {} more", unfit.len() - 3)?;
                 }
                 Ok(())
+            }
+            Self::OtherPools { user, pools } => {
+                let (s, pools) = (if pools.len() == 1 { "" } else { "s" }, pools.join("`, `"));
+                write!(f, "every device that would do is in the pool{s} `{pools}`, which {user} may not use")
             }
             Self::NoDevice { selector, there } => {
                 write!(f, "none of the {there} devices that are there matches `{selector}`")

@@ -1,9 +1,9 @@
-//! Which devices a run may have: its selector over their labels.
+//! Which devices a run may have: its selector over their labels, and the pools that it may use.
 //!
 //! Looked up once for each run and device, and again when the device's labels change: dispatching asks
 //! often.
 
-use super::{Lab, Rejected};
+use super::{Lab, Pools, Rejected};
 use crate::exchange::Labels;
 use crate::expr::{Expr, ExprErrorKind, Fact, Facts};
 use crate::id::{DeviceId, RunId};
@@ -40,10 +40,18 @@ impl DeviceSelector {
 /// The devices a run may have.
 #[derive(Clone, Debug)]
 pub(super) enum Reach {
-    /// It does not say.
+    /// It does not say, and may use all pools.
     Any,
-    /// Those for which its selector is true.
-    Of { selector: DeviceSelector, devices: BTreeSet<DeviceId> },
+    /// Those for which its selector is true, of the pools that it may use.
+    Of {
+        /// `None`: it does not say.
+        selector: Option<DeviceSelector>,
+        /// `None`: all.
+        pools: Option<BTreeSet<String>>,
+        devices: BTreeSet<DeviceId>,
+        /// Those that would do, but are in other pools.
+        elsewhere: BTreeSet<DeviceId>,
+    },
     /// One: it is the check of that device.
     Only { selector: String, device: DeviceId },
 }
@@ -53,11 +61,16 @@ impl Reach {
     ///
     /// # Errors
     /// As for [`DeviceSelector::parse`].
-    pub(super) fn new(selector: &str) -> Result<Self, Rejected> {
-        if selector.trim().is_empty() {
+    pub(super) fn new(selector: &str, pools: Option<&[String]>) -> Result<Self, Rejected> {
+        let selector = match selector.trim() {
+            "" => None,
+            text => Some(DeviceSelector::parse(text)?),
+        };
+        let pools = pools.map(|p| p.iter().cloned().collect());
+        if selector.is_none() && pools.is_none() {
             return Ok(Self::Any);
         }
-        Ok(Self::Of { selector: DeviceSelector::parse(selector)?, devices: BTreeSet::new() })
+        Ok(Self::Of { selector, pools, devices: BTreeSet::new(), elsewhere: BTreeSet::new() })
     }
 
     pub(super) fn has(&self, device: DeviceId) -> bool {
@@ -68,11 +81,19 @@ impl Reach {
         }
     }
 
+    /// Whether a device would do, if it were not in another pool.
+    pub(super) fn is_elsewhere(&self, device: DeviceId) -> bool {
+        match self {
+            Self::Any | Self::Only { .. } => false,
+            Self::Of { elsewhere, .. } => elsewhere.contains(&device),
+        }
+    }
+
     /// The selector, for people; empty for none.
     pub(super) fn text(&self) -> &str {
         match self {
-            Self::Any => "",
-            Self::Of { selector, .. } => selector.0.text(),
+            Self::Any | Self::Of { selector: None, .. } => "",
+            Self::Of { selector: Some(selector), .. } => selector.0.text(),
             Self::Only { selector, .. } => selector,
         }
     }
@@ -82,12 +103,19 @@ impl Reach {
         *self = Self::Only { selector: self.text().to_owned(), device };
     }
 
-    fn set(&mut self, id: DeviceId, is_match: impl FnOnce(&DeviceSelector) -> bool) {
-        let Self::Of { selector, devices } = self else { return };
-        if is_match(selector) {
+    /// A device is like this; `None`: it is gone.
+    fn set(&mut self, id: DeviceId, known: Option<(&str, &str, &Labels)>, all: &Pools) {
+        let Self::Of { selector, pools, devices, elsewhere } = self else { return };
+        devices.remove(&id);
+        elsewhere.remove(&id);
+        let Some((name, host, labels)) = known else { return };
+        if selector.as_ref().is_some_and(|s| !s.matches(name, host, labels)) {
+            return;
+        }
+        if pools.as_ref().is_none_or(|p| p.contains(all.of(name, host, labels))) {
             devices.insert(id);
         } else {
-            devices.remove(&id);
+            elsewhere.insert(id);
         }
     }
 }
@@ -98,17 +126,16 @@ impl Lab {
         let Some(run) = self.runs.get_mut(&run) else { return };
         for (id, device) in &self.devices {
             let host = &self.agents[&device.agent].host;
-            run.reach.set(*id, |selector| selector.matches(&device.name, host, &device.labels));
+            run.reach.set(*id, Some((&device.name, host, &device.labels)), &self.pools);
         }
     }
 
     /// A device is new, has other labels, or is gone: finds the runs that may have it.
     pub(super) fn reach_to(&mut self, device: DeviceId) {
-        let known = self.devices.get(&device).map(|d| (d, &self.agents[&d.agent].host));
+        let known = self.devices.get(&device);
+        let known = known.map(|d| (&*d.name, self.agents[&d.agent].host.as_str(), &d.labels));
         for run in self.runs.values_mut() {
-            run.reach.set(device, |selector| {
-                known.is_some_and(|(d, host)| selector.matches(&d.name, host, &d.labels))
-            });
+            run.reach.set(device, known, &self.pools);
         }
     }
 }

@@ -184,7 +184,7 @@ impl Run {
         let RunSnapshot { record, phase, expansions, found_again, items } = snapshot;
         let spec = &record.spec;
         let selector = Selector::new(&spec.selection).map_err(crate::plan::PlanError::from)?;
-        let reach = Reach::new(&spec.placement.selector)?;
+        let reach = Reach::new(&spec.placement.selector, spec.placement.pools.as_deref())?;
         let mut env = spec.env.clone();
         env.extend(spec.target.iter().map(|(k, v)| (k.clone(), v.clone())));
         let run_dir = format!("{}/.muster/runs/{}", spec.area_dir, record.number);

@@ -51,6 +51,7 @@ impl Lab {
             hold: device.hold.clone(),
             health: self.view_health(device),
             trouble: agent.trouble.clone(),
+            pool: self.pools.of(&device.name, &agent.host, &device.labels).to_owned(),
             id,
         }
     }

@@ -3,7 +3,7 @@
 use crate::kit::{World, check, exchange};
 use expect_test::expect;
 use muster_core::exchange::{DeviceOffer, Exchange};
-use muster_core::lab::Input;
+use muster_core::lab::{DeviceSelector, Explanation, Input, Outlook, Pool, Pools};
 use std::sync::Arc;
 
 #[test]
@@ -71,4 +71,28 @@ fn a_device_that_gets_the_label_gets_the_work() {
     offer.labels.insert("os".into(), "linux".into());
     let orders = world.hears(Exchange { devices: vec![offer], ..exchange(1, 1, 2, 0) });
     assert_eq!(orders.map(|o| o.new.len()), Some(1));
+}
+
+#[test]
+fn a_run_has_no_device_of_a_pool_that_who_asked_may_not_use() {
+    let mut world = World::new("a*3");
+    let pool = |name: &str, devices: &str| Pool {
+        name: name.to_owned(),
+        devices: DeviceSelector::parse(devices).unwrap(),
+    };
+    // A device is in the first that it matches.
+    world.lab.set_pools(Pools::new(vec![pool("release", "name == 'd1'"), pool("all", "true")]));
+    let spec = &mut Arc::make_mut(&mut world.record).spec;
+    let placement = &mut Arc::make_mut(spec).placement;
+    (placement.user, placement.pools) = ("ben".to_owned(), Some(vec!["all".to_owned()]));
+    world.create();
+    let orders = world.hears(exchange(1, 1, 1, 0));
+    assert!(orders.is_none_or(|o| o.units.is_empty()), "d1 is in another pool");
+    let why = Explanation::OtherPools { user: "ben".to_owned(), pools: vec!["release".to_owned()] };
+    assert_eq!(world.lab.outlook(world.run()), Outlook::Never(why.clone()));
+    assert_eq!(why.to_string(), "every device that would do is in the pool `release`, which ben may not use");
+    let orders = world.hears(exchange(2, 1, 1, 0)).unwrap();
+    assert!(!orders.units.is_empty(), "d2 is not");
+    world.lab.set_pools(Pools::default());
+    assert!(world.hears(exchange(1, 1, 2, 0)).is_none_or(|o| o.units.is_empty()), "nor is the rest open");
 }

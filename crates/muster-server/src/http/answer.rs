@@ -25,6 +25,12 @@ impl From<Problem> for Refusal {
     }
 }
 
+impl Refusal {
+    pub(super) fn into_problem(self) -> Problem {
+        self.0
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

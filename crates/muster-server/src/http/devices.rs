@@ -6,11 +6,13 @@ use super::answer::Refusal;
 use super::codes::problems;
 use super::page::{Limit, Page, RunKey};
 use super::results::json;
+use crate::access::Who;
 use crate::desk::{Ask, now};
-use axum::Json;
 use axum::extract::{self, Path, Query};
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::{Extension, Json};
+use muster_api::access::Role;
 use muster_api::{HoldDevice, Problem};
 use muster_core::change::Hold;
 use muster_core::id::DeviceId;
@@ -29,9 +31,18 @@ problems! {
     OfHold: "bad-body", "bad-id", "bad-hold", "no-such-device", "held", "too-long";
 }
 
-/// The lab as it stands.
-pub(super) async fn look(state: &State) -> Result<LabView, Refusal> {
-    Ok(state.desk.ask(Ask::View).await.unwrap_or_else(|| Err(gone()))?)
+/// The lab as it stands, of the areas that one may look at.
+pub(super) async fn look(state: &State, who: &Who) -> Result<LabView, Refusal> {
+    let mut lab: LabView = state.desk.ask(Ask::View).await.unwrap_or_else(|| Err(gone()))?;
+    let may_see = |address: &str| who.has(Role::Viewer, address.split('/').next());
+    lab.runs.retain(|run| may_see(&run.address));
+    for device in &mut lab.devices {
+        // That it is busy is told to all.
+        if device.running.as_ref().is_some_and(|what| !may_see(what)) {
+            device.running = Some("something of another area".to_owned());
+        }
+    }
+    Ok(lab)
 }
 
 /// Which devices.
@@ -56,9 +67,10 @@ pub(super) struct Devices {
 ))]
 pub(super) async fn list(
     extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
     Query(Devices { limit, after }): Query<Devices>,
 ) -> Result<Response, Refusal> {
-    let mut devices = look(&state).await?.devices;
+    let mut devices = look(&state, &who).await?.devices;
     devices.retain(|device| device.id.0 > after);
     devices.sort_by_key(|device| device.id);
     let show = |device| wire::Device::from(&device);
@@ -71,9 +83,10 @@ pub(super) async fn list(
     responses((status = 200, description = "The device", body = ref("#/components/schemas/Device")), OfDevice))]
 pub(super) async fn one(
     extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
     Path(device): Path<u32>,
 ) -> Result<Response, Refusal> {
-    let devices = look(&state).await?.devices;
+    let devices = look(&state, &who).await?.devices;
     let found = devices.iter().find(|known| known.id == DeviceId(device)).ok_or_else(|| {
         Problem::new(404, "no-such-device", format!("the lab has no device {device}"))
             .next("`/api/v1/devices` lists them")
@@ -102,9 +115,10 @@ pub(super) struct Queue {
 ))]
 pub(super) async fn queue(
     extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
     Query(Queue { limit, after }): Query<Queue>,
 ) -> Result<Response, Refusal> {
-    let mut runs = look(&state).await?.runs;
+    let mut runs = look(&state, &who).await?.runs;
     runs.retain(|run| after.is_none_or(|RunKey(after)| run.id > after));
     runs.sort_by_key(|run| run.id);
     Ok(json(&Page::cut(runs, "/queue", limit, |run| RunKey(run.id), |run| wire::QueuedRun::from(&run))))
@@ -119,12 +133,15 @@ pub(super) async fn queue(
     responses((status = 204, description = "It is held, and that is recorded"), OfHold))]
 pub(super) async fn hold(
     extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
     Path(device): Path<u32>,
     Json(asked): Json<HoldDevice>,
 ) -> Result<StatusCode, Refusal> {
     let HoldDevice { by, reason, seconds } = asked;
+    let by = name_of(&who, by);
     text("reason", &reason)?;
     text("by", &by)?;
+    may_have(&state, &who, device).await?;
     let since = now();
     let until = seconds.map(|s| since + Duration::from_secs(s.into()));
     set(&state, device, Some(Hold { by, reason, since, until })).await
@@ -145,9 +162,30 @@ pub(super) fn text(what: &str, text: &str) -> Result<(), Refusal> {
     responses((status = 204, description = "It is not held any more"), OfDevice))]
 pub(super) async fn release(
     extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
     Path(device): Path<u32>,
 ) -> Result<StatusCode, Refusal> {
+    may_have(&state, &who, device).await?;
     set(&state, device, None).await
+}
+
+/// Who does something with a device: the user, or, where users are not known, whoever was named.
+pub(super) fn name_of(who: &Who, by: String) -> String {
+    if let Who::User { name, .. } = who { name.to_string() } else { by }
+}
+
+/// Whether somebody is an operator of the pool that a device is in.
+pub(super) async fn may_have(state: &State, who: &Who, device: u32) -> Result<(), Refusal> {
+    let Some(access) = &state.access else { return Ok(()) };
+    let lab = look(state, who).await?;
+    // Of one that is not there the lab says so.
+    let Some(device) = lab.devices.into_iter().find(|d| d.id == DeviceId(device)) else { return Ok(()) };
+    if access.has_in_pool(who, Role::Operator, None, &device.pool) {
+        return Ok(());
+    }
+    let said = format!("{who} is not `operator` in pool `{}`", device.pool);
+    let next = format!("an admin of the lab can grant it: `operator:*@{}`", device.pool);
+    Err(Problem::new(403, "missing-role", said).next(next).into())
 }
 
 async fn set(state: &State, device: u32, hold: Option<Hold>) -> Result<StatusCode, Refusal> {

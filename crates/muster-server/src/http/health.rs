@@ -3,11 +3,12 @@
 use super::State;
 use super::agents::gone;
 use super::answer::Refusal;
-use super::devices::text;
+use super::devices::{may_have, name_of, text};
+use crate::access::Who;
 use crate::desk::{Ask, now};
-use axum::Json;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use muster_api::{By, HoldDevice};
 use muster_core::id::DeviceId;
 use muster_core::time::Time;
@@ -26,10 +27,13 @@ pub(super) async fn device(
 /// A device is to be checked now.
 pub(super) async fn check(
     extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
     Path(device): Path<u32>,
     Json(By { by }): Json<By>,
 ) -> Result<StatusCode, Refusal> {
+    let by = name_of(&who, by);
     text("by", &by)?;
+    may_have(&state, &who, device).await?;
     let asked = state.desk.ask(|answer| Ask::Check(DeviceId(device), by, answer)).await;
     asked.unwrap_or_else(|| Err(gone()))?;
     Ok(StatusCode::ACCEPTED)
@@ -38,12 +42,15 @@ pub(super) async fn check(
 /// A device gets no work until a person lets it out again, or for a time.
 pub(super) async fn quarantine(
     extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
     Path(device): Path<u32>,
     Json(asked): Json<HoldDevice>,
 ) -> Result<StatusCode, Refusal> {
     let HoldDevice { by, reason, seconds } = asked;
     text("reason", &reason)?;
+    let by = name_of(&who, by);
     text("by", &by)?;
+    may_have(&state, &who, device).await?;
     let until = seconds.map(|s| now() + Duration::from_secs(s.into()));
     set(&state, device, by, Some((reason, until))).await
 }
@@ -51,10 +58,13 @@ pub(super) async fn quarantine(
 /// It is let out: it has to pass its check, where there is one.
 pub(super) async fn release(
     extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
     Path(device): Path<u32>,
     Json(By { by }): Json<By>,
 ) -> Result<StatusCode, Refusal> {
+    let by = name_of(&who, by);
     text("by", &by)?;
+    may_have(&state, &who, device).await?;
     set(&state, device, by, None).await
 }
 

@@ -1,11 +1,13 @@
 //! The paths of the interface, and what holds for all of them.
 
+mod access;
 mod agents;
 mod answer;
 mod blobs;
 mod codes;
 mod devices;
 mod events;
+mod guard;
 mod health;
 mod logs;
 mod openapi;
@@ -17,6 +19,7 @@ mod results;
 mod runs;
 mod watching;
 
+use crate::access::{Access, Who};
 use crate::blobs::Blobs;
 use crate::desk::{Desk, down, now};
 use crate::hub::Hub;
@@ -25,15 +28,14 @@ use axum::extract::{self, DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post, put};
-use axum::{Json, Router};
+use axum::routing::{delete, get, post, put};
+use axum::{Extension, Json, Router};
 use muster_api::{About, PREFIX, Problem};
 use muster_core::view::LabView;
 use muster_store::{Sqlite, StoreError};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
@@ -54,6 +56,8 @@ pub(crate) struct State {
     pub(crate) reader: Arc<Mutex<Sqlite>>,
     /// Where the records are.
     pub(crate) records: PathBuf,
+    /// Who may ask for what; `None`: everybody of this host may ask for everything.
+    pub(crate) access: Option<Arc<Access>>,
     /// Whether the server is ending.
     pub(crate) ended: watch::Receiver<bool>,
 }
@@ -102,7 +106,15 @@ fn paths() -> OpenApiRouter<State> {
     // Between Muster's own parts.
     let own = OpenApiRouter::new()
         .route("/agents/{agent}/exchange", post(agents::exchange))
-        .route("/agents/{agent}/sessions/{session}", axum::routing::delete(agents::goodbye))
+        .route("/agents/{agent}/sessions/{session}", delete(agents::goodbye))
+        .route("/agents/{agent}/identity", put(access::join).post(access::renew).delete(access::revoke))
+        .route("/agents", get(access::agents))
+        .route("/join-tokens", post(access::make_join_token))
+        .route("/users", get(access::users))
+        .route("/users/{user}", put(access::put_user).delete(access::remove_user))
+        .route("/users/{user}/tokens", post(access::make_token))
+        .route("/users/{user}/tokens/{token}", delete(access::remove_token))
+        .route("/audit", get(access::audit))
         .route("/runs/{run}/watch", get(watching::watch))
         .route("/runs/{run}/outputs/{*place}", put(runs::put_output))
         .route("/lab", get(lab))
@@ -127,7 +139,9 @@ fn small() -> DefaultBodyLimit {
 /// All paths, and what holds for every one.
 pub(crate) fn router(state: State) -> Router {
     let (router, _described) = paths().split_for_parts();
-    router
+    let is_open = state.access.is_none();
+    let router = router
+        .route_layer(middleware::from_fn_with_state(state.clone(), guard::guard))
         .route("/healthz", get(|| async { "ok\n" }))
         .fallback(|| async {
             Refusal::from(
@@ -135,15 +149,17 @@ pub(crate) fn router(state: State) -> Router {
                     .next(format!("the interface begins at {PREFIX}; {PREFIX}/openapi.json describes it")),
             )
         })
-        .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))
-        .layer(middleware::from_fn(only_from_here))
-        .layer(middleware::from_fn(answer::finish))
-        .with_state(state)
+        .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX));
+    let router = if is_open { router.layer(middleware::from_fn(only_from_here)) } else { router };
+    router.layer(middleware::from_fn(answer::finish)).with_state(state)
 }
 
 /// The lab's devices and what waits for them, for the command line.
-async fn lab(extract::State(state): extract::State<State>) -> Result<Cbor<LabView>, Refusal> {
-    Ok(Cbor(devices::look(&state).await?))
+async fn lab(
+    extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
+) -> Result<Cbor<LabView>, Refusal> {
+    Ok(Cbor(devices::look(&state, &who).await?))
 }
 
 /// Who answers
@@ -154,17 +170,7 @@ async fn about() -> Json<About> {
     Json(About { service: "muster".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
 }
 
-/// Serves connections until the server ends.
-pub(crate) async fn serve(listener: TcpListener, router: Router, mut ended: watch::Receiver<bool>) {
-    let end = async move {
-        // Its sender is gone only when the server is.
-        let _gone = ended.wait_for(|ended| *ended).await;
-    };
-    // It ends with an error only if the listener does, and then there is nobody left to tell.
-    let _ended = axum::serve(listener, router).with_graceful_shutdown(end).await;
-}
-
-/// The server listens on loopback, where the user's browser is too: a page from elsewhere must not ask it
+/// A server that is open to its host listens on loopback, where the user's browser is too: a page from elsewhere must not ask it
 /// for anything, neither directly (it says where it is from) nor by a name of its own that leads here.
 async fn only_from_here(request: Request, next: Next) -> Response {
     if is_from_here(request.headers()) {

@@ -40,6 +40,20 @@ pub(super) fn text() -> &'static str {
     })
 }
 
+/// Problems that may come from any path.
+const COMMON: [&str; 10] = [
+    "not-from-here",
+    "no-credentials",
+    "bad-token",
+    "expired-token",
+    "missing-role",
+    "too-many",
+    "access-unavailable",
+    "bug",
+    "record-unavailable",
+    "shutting-down",
+];
+
 /// What this server can be asked, as OpenAPI 3.1
 #[utoipa::path(get, path = "/openapi.json", tag = "server", operation_id = "openapi", responses(
     (status = 200, description = "This description", body = serde_json::Value),
@@ -63,7 +77,7 @@ fn describe(api: &OpenApi) -> Value {
         { "name": "blobs", "description": "Bytes named by their digest." },
     ]);
     // These may come from any path.
-    let common = codes::responses(&["not-from-here", "bug", "record-unavailable", "shutting-down"]);
+    let common = codes::responses(&COMMON);
     let common = serde_json::to_value(common).expect("a description is plain JSON");
     let paths = api["paths"].as_object_mut().expect("it has paths");
     for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(serde_json::Map::values_mut)
@@ -137,6 +151,8 @@ $ curl -s http://127.0.0.1:7117/api/v1/runs?limit=1
 - *Request ids.* Every answer has `x-request-id`: the one that was sent, if it is up to 64 letters, digits, `-`, `_` and `.`, else a new one.
 - *Asking again.* Everything that is created is put under an id that whoever asks has chosen: a run's UUID, a blob's digest, the device that is held.
   The same request again gives the same answer; another body under a run's id is refused (`run-exists`).
+- *Who asks.* A server that is [initialised](access.md) speaks TLS and wants a token: `Authorization: Bearer TOKEN`.
+  Without one it answers 401 (`no-credentials`), to one without the role 403 (`missing-role`), to who asks too often 429 (`too-many`) with `retry-after`.
 - *Pages.* Lists take `limit` (1 to 1000, else 50) and `after`, and answer `{\"list\": […], \"next\": …}`.
   `next` is the path of the following page, or `null`.
   A page begins behind a key, so nothing is shown twice or left out because something was added.
@@ -164,7 +180,7 @@ Nothing here can be edited by two people at once, so there is no `If-Match`.
                         let said = response["description"].as_str().unwrap();
                         let coded =
                             said.split("; ").filter_map(|part| part.strip_prefix('`')?.split('`').next());
-                        codes.extend(coded.filter(|code| *code != "not-from-here"));
+                        codes.extend(coded.filter(|code| !COMMON.contains(code)));
                     }
                 }
                 codes.sort_unstable();

@@ -2,11 +2,14 @@
 
 use super::State;
 use super::answer::{Cbor, Refusal, read};
+use super::results::find_run;
 use super::runs::checked;
+use crate::access::Who;
 use axum::body::Bytes;
-use axum::extract;
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, extract};
 use muster_api::Problem;
+use muster_api::access::Role;
 use muster_api::records::{Items, Late, Name, PastAttempt, Question};
 use muster_core::attempt::Output;
 use muster_store::{HistoryEntry, ItemFilter, LateEvidence, RunFilter, RunName, Store as _, StoreError};
@@ -16,12 +19,18 @@ const RUNS_MAX: u32 = 1_000;
 
 pub(super) async fn ask(
     extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    match read("a question", &body)? {
+    let question = read("a question", &body)?;
+    may_ask(&state, &who, &question).await?;
+    match question {
         Question::Runs { area, before, limit } => {
             let filter = RunFilter { area, before, limit: limit.min(RUNS_MAX) };
-            Ok(Cbor(state.read(move |s| s.list_runs(&filter)).await?).into_response())
+            let mut runs = state.read(move |s| s.list_runs(&filter)).await?;
+            // Of all areas: those that one may look at.
+            runs.retain(|r| who.has(Role::Viewer, Some(&r.area)));
+            Ok(Cbor(runs).into_response())
         }
         Question::FindRun { area, name } => {
             let found = state.read(move |s| match &name {
@@ -72,6 +81,27 @@ pub(super) async fn ask(
             Ok(frames.await?.map_err(gone)?.into_response())
         }
     }
+}
+
+/// Whether somebody may look at the area that a question is about.
+async fn may_ask(state: &State, who: &Who, question: &Question) -> Result<(), Problem> {
+    if who.has_everywhere(Role::Viewer) {
+        return Ok(());
+    }
+    let run = match question {
+        Question::Runs { area: None, .. } => return Ok(()),
+        Question::Runs { area: Some(area), .. }
+        | Question::FindRun { area, .. }
+        | Question::History { area, .. } => return who.need(Role::Viewer, Some(area)),
+        Question::Run { run, .. }
+        | Question::Snapshot(run)
+        | Question::Attempts(run, _)
+        | Question::LateEvidence(run)
+        | Question::Output { run, .. } => *run,
+    };
+    who.need(Role::Viewer, None)?;
+    let area = find_run(state, run).await.map_err(Refusal::into_problem)?.area;
+    who.need(Role::Viewer, Some(&area))
 }
 
 fn absent(error: StoreError) -> Result<Result<Vec<u8>, String>, StoreError> {

@@ -4,15 +4,18 @@ use super::State;
 use super::agents::gone;
 use super::answer::{Cbor, Refusal, read, read_either, run_id};
 use super::codes::problems;
+use super::guard::Said;
+use crate::access::Who;
 use crate::blobs::sync_dir;
 use crate::desk::{Ask, down};
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{self, Path};
 use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
 use futures_util::StreamExt as _;
+use muster_api::access::Role;
 use muster_api::{Accepted, Problem, Stop, Submit, Why};
-use muster_core::id::ItemIx;
+use muster_core::id::{ItemIx, UnitId};
 use muster_store::Store as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -40,11 +43,19 @@ problems! {
                content_type = "application/cbor"), OfSubmit))]
 pub(super) async fn submit(
     extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
     Path(run): Path<String>,
     body: Bytes,
-) -> Result<Cbor<Accepted>, Refusal> {
+) -> Result<(Extension<Said>, Cbor<Accepted>), Refusal> {
     let run = run_id(&run)?;
-    let submit: Submit = read("a run", &body)?;
+    let mut submit: Submit = read("a run", &body)?;
+    let area = submit.spec.area.clone();
+    who.need(Role::Submitter, Some(&area))?;
+    let placement = &mut submit.spec.placement;
+    if let (Some(access), Who::User { name, .. }) = (&state.access, &who) {
+        name.as_ref().clone_into(&mut placement.user);
+        placement.pools = Some(access.pools_for(&who, &area));
+    }
     let build = submit.spec.inputs.build.as_ref().map(|build| ("build", build.digest));
     for (what, blob) in
         submit.spec.placement.source.map(|area| ("packed area", area)).into_iter().chain(build)
@@ -56,7 +67,8 @@ pub(super) async fn submit(
         }
     }
     let accepted = state.desk.ask(|answer| Ask::Submit(run, Box::new(submit), answer)).await;
-    Ok(Cbor(accepted.unwrap_or_else(|| Err(gone()))?))
+    let accepted = accepted.unwrap_or_else(|| Err(gone()))?;
+    Ok((Extension(Said(format!("{area}/{}", accepted.number))), Cbor(accepted)))
 }
 
 /// Asks that nothing more of a run be started
@@ -98,16 +110,24 @@ pub(super) async fn why(
 /// An agent brings the file of a long output. When this is answered it survives a power cut.
 pub(super) async fn put_output(
     extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
     Path((run, place)): Path<(String, String)>,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
     let run = run_id(&run)?;
-    checked(&place)?;
+    let unit = checked(&place)?;
     let number = state.read(move |store| Ok(store.load_run_snapshot(run)?.record.number)).await?;
     let path = state.records.join("runs").join(number.to_string()).join(&place);
     let io =
         |e: io::Error| Refusal::from(Problem::new(503, "no-room", format!("`{place}` cannot be kept: {e}")));
     let dir = path.parent().expect("a checked place has a directory").to_owned();
+    if let Who::Agent(agent) = who {
+        let of = state.desk.ask(|answer| Ask::AgentOf(unit, answer)).await.unwrap_or_else(|| Err(gone()))?;
+        // Of a unit that is nobody's any more, what is there stays.
+        if of.map_or_else(|| path.exists(), |of| of != agent) {
+            return Err(Problem::new(403, "not-this-agent", "this output is not this agent's").into());
+        }
+    }
     fs::create_dir_all(&dir).map_err(io)?;
     let partial = Partial(path.with_extension(format!("{:x}.partial", crate::desk::now().0)));
     let mut file = File::create_new(&partial.0).map_err(io)?;
@@ -146,8 +166,8 @@ impl Drop for Partial {
     }
 }
 
-/// Whether this is the place of an output, as agents name them: `out/N/UNIT-PART.frames`, and nothing else.
-pub(super) fn checked(place: &str) -> Result<(), Refusal> {
+/// The unit whose output has this place, as agents name them: `out/N/UNIT-PART.frames`, and nothing else.
+pub(super) fn checked(place: &str) -> Result<UnitId, Refusal> {
     let number =
         |text: &str| !text.is_empty() && text.len() <= 20 && text.bytes().all(|b| b.is_ascii_digit());
     let good = place
@@ -155,11 +175,11 @@ pub(super) fn checked(place: &str) -> Result<(), Refusal> {
         .and_then(|rest| rest.strip_suffix(".frames"))
         .and_then(|rest| rest.split_once('/'))
         .and_then(|(group, name)| Some((group, name.split_once('-')?)))
-        .is_some_and(|(group, (unit, part))| number(group) && number(unit) && number(part));
-    if good {
-        return Ok(());
-    }
-    Err(Problem::new(400, "bad-place", format!("`{place}` is not the place of an output")).into())
+        .filter(|(group, (unit, part))| number(group) && number(unit) && number(part))
+        .and_then(|(_, (unit, _))| unit.parse().ok());
+    good.map(UnitId).ok_or_else(|| {
+        Problem::new(400, "bad-place", format!("`{place}` is not the place of an output")).into()
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Asking for the same thing twice does it once.
 
 use crate::site::{Site, run_id};
+use muster_api::trust::Trust;
 use muster_api::{Client, Submit};
 use muster_core::change::{Placement, RunSpec};
 use muster_store::contract::record;
@@ -15,7 +16,7 @@ fn submit(area: &str) -> Submit {
 #[test]
 fn a_run_asked_for_twice_is_one_run_and_another_under_its_id_is_refused() {
     let site = Site::with_runs(0);
-    let client = Client::new(&site.url()).unwrap();
+    let client = Client::new(&site.url(), &Trust::default()).unwrap();
     let first = client.submit(run_id(1), &submit("area")).unwrap();
     assert_eq!(client.submit(run_id(1), &submit("area")).unwrap(), first);
     let mut other = submit("area");
@@ -31,7 +32,9 @@ fn a_run_asked_for_twice_is_one_run_and_another_under_its_id_is_refused() {
 fn many_who_ask_for_the_same_run_at_once_get_one_answer() {
     let site = Site::with_runs(0);
     let answers: Vec<_> = std::thread::scope(|scope| {
-        let ask = || Client::new(&site.url()).unwrap().submit(run_id(1), &submit("area")).unwrap();
+        let ask = || {
+            Client::new(&site.url(), &Trust::default()).unwrap().submit(run_id(1), &submit("area")).unwrap()
+        };
         let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
         asking.into_iter().map(|one| one.join().unwrap()).collect()
     });

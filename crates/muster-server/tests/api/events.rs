@@ -1,7 +1,7 @@
 //! The events of a run, and going on with them.
 
 use crate::site::{Site, uuid};
-use muster_server::{Server, ServerConfig};
+use muster_server::{AccessConfig, Server, ServerConfig};
 use std::time::Duration;
 
 /// Number and data of each event.
@@ -36,6 +36,7 @@ fn events_go_on_behind_any_number_without_gap_or_double_also_with_another_server
                 listen: "127.0.0.1:0".parse().unwrap(),
                 data_dir: site.dir.path().to_owned(),
                 lease: Duration::from_secs(60),
+                access: AccessConfig::default(),
             };
             // The first one lets go of the records before the second takes them.
             site.restart(|| Server::start(config).unwrap());

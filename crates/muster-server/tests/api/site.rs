@@ -6,7 +6,7 @@ use muster_core::id::RunId;
 use muster_core::outcome::Outcome;
 use muster_core::output::{Frame, Stream, push};
 use muster_core::time::Time;
-use muster_server::{Server, ServerConfig};
+use muster_server::{AccessConfig, Server, ServerConfig};
 use muster_store::contract::{attempt, record};
 use muster_store::{LabKey, Sqlite, Store as _};
 use serde_json::Value;
@@ -48,6 +48,7 @@ impl Site {
             listen: "127.0.0.1:0".parse().unwrap(),
             data_dir: dir.path().to_owned(),
             lease: Duration::from_secs(60),
+            access: AccessConfig::default(),
         };
         let server = Server::start(config).unwrap();
         let http = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None);

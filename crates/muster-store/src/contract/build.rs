@@ -51,6 +51,7 @@ pub fn record(id: u128, area: &str, number: u32) -> Arc<RunRecord> {
             user: ["ana", "ben"][id as usize % 2].to_owned(),
             selector: "labels.os == \"linux\"".to_owned(),
             source: Some(Digest([7; 32])),
+            pools: Some(vec!["boards".to_owned(), "default".to_owned()]),
         },
         inputs: inputs(),
     };

@@ -8,12 +8,14 @@ use crate::error::Complaint;
 use crate::local::agent::AGENT_COMMAND;
 use crate::local::area::{cores, hostname};
 use crate::local::signals::Signals;
-use crate::remote::client;
+use crate::remote::client_with;
+use crate::remote::trust::Member;
 use crate::settings::state_dir;
 use clap::Args;
 use muster_agent::process::{Found, Keeper};
 use muster_agent::remote::{Notice, RemoteConfig, RemoteError, SelfCheck, Stops};
-use muster_api::Client;
+use muster_api::trust::Trust;
+use muster_api::{Client, ClientError};
 use muster_core::exchange::{DeviceOffer, Labels};
 use muster_core::id::AgentId;
 use muster_core::outcome::ExitCode;
@@ -32,6 +34,7 @@ use std::path::{Path, PathBuf};
 Examples:
   muster agent --server http://127.0.0.1:7117
   muster agent --server http://127.0.0.1:7117 --slots 4 --label kind=builder
+  muster agent --server https://lab.example:7117 --join-token-file join.token
   muster agent --server http://127.0.0.1:7117 --device board-1:kind=board,address=sut://10.0.0.7 \\
                                               --device board-2:kind=board,address=sut://10.0.0.8
 
@@ -63,8 +66,11 @@ pub(crate) struct AgentArgs {
     /// Use devices that announce themselves without asking a person
     #[arg(long, requires = "announce")]
     adopt: bool,
+    /// What it joins the lab with, the first time: a file made by `muster server join-token`
+    #[arg(long, value_name = "FILE", env = "MUSTER_JOIN_TOKEN_FILE", hide_env_values = true)]
+    join_token_file: Option<PathBuf>,
     /// End the agent of this --state with everything it runs, or what one that was killed left running
-    #[arg(long, conflicts_with_all = ["slots", "devices", "labels"])]
+    #[arg(long, conflicts_with_all = ["slots", "devices", "labels", "join_token_file"])]
     stop: bool,
 }
 
@@ -83,18 +89,23 @@ fn device(text: &str) -> Result<DeviceOffer, String> {
 
 /// Runs until it is told to end.
 pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let AgentArgs { slots, devices, labels, state, config, announce, adopt, stop } = args;
+    let AgentArgs { slots, devices, labels, state, config, announce, adopt, join_token_file, stop } = args;
     let file = agent_file::read(config, context)?;
     let state_dir = match state.or(file.state.map(PathBuf::from)) {
         Some(dir) => context.dir.join(dir),
         None => state_dir("agent")?,
     };
     let named = context.server.clone().or(file.server);
-    let server = named.as_ref().map(|s| Ok::<_, anyhow::Error>((s, client(s)?))).transpose()?;
+    let server = named.as_ref();
     if stop {
-        return end(&state_dir, server.map(|(_, client)| client), context);
+        let client = match server {
+            Some(server) if is_safe(server) => Member::find(server, &state_dir)?,
+            Some(server) => Some(client_with(server, &Trust::default())?),
+            None => None,
+        };
+        return end(&state_dir, client, context);
     }
-    let Some((server, client)) = server else {
+    let Some(server) = server else {
         return Err(Complaint::usage("an agent needs a server")
             .hint("name it with `--server http://HOST:PORT` or in `agent.toml`; `muster server` starts one")
             .into());
@@ -107,6 +118,15 @@ pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow
     let labels: Vec<_> = file.labels.into_iter().chain(labels).collect();
     let labels = common_labels(&labels);
     let devices = offers(devices, slots, &labels)?;
+    let client = if is_safe(server) {
+        let join = join_token_file.as_deref();
+        let member = Member::enter(server, agent, hostname(), &state_dir, join, context)?;
+        let client = member.client.clone();
+        member.renew_in_time()?;
+        client
+    } else {
+        client_with(server, &Trust::default())?
+    };
     let minds = SelfCheck::default();
     let self_check = SelfCheck {
         disk_free_bytes_min: file.self_check.disk_free_bytes_min.unwrap_or(minds.disk_free_bytes_min),
@@ -162,11 +182,22 @@ pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow
             RemoteError::Keeper(_) | RemoteError::Start(_) => {
                 "what it ran is given to others; start it again"
             }
+            RemoteError::Refused(e) if e.code() == Some("agent-unknown") => {
+                "`muster server join-token` lets it join again, with a new `--state DIR`"
+            }
+            RemoteError::Refused(ClientError::Untrusted { .. }) => {
+                "is the address right? an agent that was away for long joins again: `--join-token-file FILE`"
+            }
             RemoteError::Refused(_) => "is the server of a version that knows this agent's?",
             RemoteError::State { .. } => "choose another directory with `--state DIR`",
         };
         Complaint::lab("the agent has ended").because(error).hint(hint).into()
     })
+}
+
+/// Whether a server knows its agents.
+fn is_safe(server: &str) -> bool {
+    server.starts_with("https://")
 }
 
 /// Ends the agent of a directory, and what it runs or has left running.

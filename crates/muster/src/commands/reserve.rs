@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ReserveArgs, context: &Context) -> Result<ExitCode, any
         Complaint::usage(e.to_string())
             .hint("for instance `labels.kind == \"board\"`; `muster device list` shows labels")
     })?;
-    let client = client(need_server("reserve", context)?)?;
+    let client = client(need_server("reserve", context)?, context)?;
     let signals = Signals::catch()?;
     let device = take(args, &selector, &client, context)?;
     let held = Held { client: &client, device: device.id };

@@ -4,12 +4,14 @@
 mod pack;
 pub(crate) mod records;
 mod session;
+pub(crate) mod trust;
 
 use crate::commands::run::{LabArgs, RunArgs};
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::given::Given;
 use crate::local::{area, request};
+use muster_api::trust::Trust;
 use muster_api::{Accepted, Client, ClientError, Outlook, Stop, Submit};
 use muster_core::change::{Placement, RunRecord, RunSpec};
 use muster_core::id::RunId;
@@ -26,12 +28,29 @@ use std::time::Duration;
 /// How often a run is asked for, a second apart. The server was there a moment before.
 const SUBMITS: u32 = 10;
 
-/// The client of this server.
+/// The client of this server, for a person.
 ///
 /// # Errors
-/// The address is none.
-pub(crate) fn client(server: &str) -> Result<Client, anyhow::Error> {
-    Client::new(server).map_err(|e| Complaint::usage(e).hint("for instance `http://127.0.0.1:7117`").into())
+/// The address is none, or the server cannot be known.
+pub(crate) fn client(server: &str, context: &Context) -> Result<Client, anyhow::Error> {
+    let address = server.starts_with("http://") || server.starts_with("https://");
+    let trust = if address { trust::of_person(server, context)? } else { Trust::default() };
+    client_with(server, &trust)
+}
+
+/// The client of this server, with this trust.
+///
+/// # Errors
+/// The address is none, or it cannot be asked with this trust.
+pub(crate) fn client_with(server: &str, trust: &Trust) -> Result<Client, anyhow::Error> {
+    Client::new(server, trust).map_err(|e| {
+        let hint = if server.starts_with("http://") {
+            "a server that knows its users is at `https://…`"
+        } else {
+            "for instance `http://127.0.0.1:7117`, or `https://lab.example:7117` with a token file"
+        };
+        Complaint::usage(e).hint(hint).into()
+    })
 }
 
 /// Runs the tests of the area at hand on a lab.
@@ -41,7 +60,7 @@ pub(crate) fn client(server: &str) -> Result<Client, anyhow::Error> {
 pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let RunArgs { select, target, name, exec, inputs, lab } = args;
     let LabArgs { on, detach, wait: _, id } = lab;
-    let client = client(server)?;
+    let client = client(server, context)?;
     let given = Given::fetch(&inputs, &std::env::temp_dir())?;
     let area = area::load(context, given.area(), target.target.as_deref(), &request::flags(&exec))?;
     let selection = request::selection(&select, &area, &mut ServerRecords::new(client.clone()))?;
@@ -64,7 +83,8 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     let trace_id = format!("{:032x}", id.0);
     // What cannot be written is told before anything is asked for.
     let session = if detach { None } else { Some(Session::new(client.clone(), id, &exec, context)?) };
-    let placement = Placement { user: os_user(), selector: on.unwrap_or_default(), source: Some(source) };
+    let placement =
+        Placement { user: os_user(), selector: on.unwrap_or_default(), source: Some(source), pools: None };
     let spec = RunSpec { placement, inputs: given.inputs, trace_id, ..(*spec).clone() };
     let submit = Submit { spec, plan: (*plan).clone() };
     let accepted = ask_for(&client, id, &submit).map_err(complain)?;
@@ -120,7 +140,7 @@ fn ask_for(client: &Client, id: RunId, submit: &Submit) -> Result<Accepted, Clie
 /// # Errors
 /// None is meant, or it does not answer.
 pub(crate) fn lab_view(command: &str, context: &Context) -> Result<LabView, anyhow::Error> {
-    client(need_server(command, context)?)?.lab().map_err(complain)
+    client(need_server(command, context)?, context)?.lab().map_err(complain)
 }
 
 /// The person at the keyboard and their host, for others to see. Nobody checks it.
@@ -150,7 +170,8 @@ pub(crate) fn need_server<'a>(command: &str, context: &'a Context) -> Result<&'a
 pub(crate) fn complain(error: ClientError) -> anyhow::Error {
     match error {
         ClientError::Refused(problem) => {
-            let complaint = if problem.status < 500 {
+            // Too much at once is not the fault of what was typed.
+            let complaint = if problem.status < 500 && problem.status != 429 {
                 Complaint::usage(problem.detail)
             } else {
                 Complaint::lab(problem.detail)
@@ -164,6 +185,9 @@ pub(crate) fn complain(error: ClientError) -> anyhow::Error {
                 .hint("is it running (`muster server`), and is the address right?")
                 .into()
         }
+        error @ ClientError::Untrusted { .. } => Complaint::usage(error.to_string())
+            .hint("a server that knows its users is asked at `https://…` with the token file of its lab")
+            .into(),
         error @ ClientError::NotUnderstood { .. } => Complaint::lab(error.to_string())
             .hint("is it a Muster server of a version near this one's?")
             .into(),

@@ -30,6 +30,8 @@ pub struct Device {
     pub health: String,
     /// Why it gets no ordinary work for that; `null` where it does.
     pub unfit: Option<String>,
+    /// The pool it is in.
+    pub pool: String,
 }
 
 impl From<&core::DeviceView> for Device {
@@ -45,6 +47,7 @@ impl From<&core::DeviceView> for Device {
             hold: view.hold.as_ref().map(Hold::from),
             health: view.health.word.clone(),
             unfit: view.health.unfit.clone(),
+            pool: view.pool.clone(),
         }
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn add(args: AddArgs, context: &Context) -> Result<ExitCode, anyhow::
     let labels = labels.into_iter().collect();
     let device = Announce { name, address: address.to_string(), host, labels, by: whoever() };
     let server = need_server("device add", context)?;
-    client(server)?.add_device(&device).map_err(complain)?;
+    client(server, context)?.add_device(&device).map_err(complain)?;
     let mut out = context.stdout();
     writeln!(out, "{} is a device of {}", device.name, device.host)?;
     let there = lab_view("device add", context)?.devices.iter().any(|d| d.host == device.host);
@@ -103,7 +103,7 @@ pub(super) fn adopt(args: AdoptArgs, context: &Context) -> Result<ExitCode, anyh
         None => known.host.clone(),
     };
     let adopt = Adopt { host: known.host, name, to, by: whoever() };
-    client(need_server("device adopt", context)?)?.adopt(&adopt).map_err(complain)?;
+    client(need_server("device adopt", context)?, context)?.adopt(&adopt).map_err(complain)?;
     writeln!(context.stdout(), "{} is a device of {}", adopt.name, adopt.to)?;
     Ok(ExitCode::Passed)
 }
@@ -113,7 +113,7 @@ pub(super) fn remove(args: RemoveArgs, context: &Context) -> Result<ExitCode, an
     let RemoveArgs { name, host } = args;
     let known = find("device remove", &name, host.as_deref(), context)?;
     let what = Adopt { host: known.host, name, to: String::new(), by: whoever() };
-    client(need_server("device remove", context)?)?.remove_device(&what).map_err(complain)?;
+    client(need_server("device remove", context)?, context)?.remove_device(&what).map_err(complain)?;
     writeln!(context.stdout(), "{} is forgotten", what.name)?;
     Ok(ExitCode::Passed)
 }

@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Has it checked.
 pub(super) fn run(args: &CheckArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let device = find("device check", &args.which, context)?;
-    let client = client(need_server("device check", context)?)?;
+    let client = client(need_server("device check", context)?, context)?;
     client.check_device(device.id, &By { by: whoever() }).map_err(complain)?;
     let mut out = context.stdout();
     if !args.wait {

@@ -52,7 +52,7 @@ pub(super) fn hold(args: &HoldArgs, context: &Context) -> Result<ExitCode, anyho
     let device = find("device hold", &args.which, context)?;
     let seconds = args.long.map(|l| u32::try_from(l.as_secs().max(1)).unwrap_or(u32::MAX));
     let hold = HoldDevice { by: whoever(), reason: args.reason.clone(), seconds };
-    client(need_server("device hold", context)?)?.hold(device.id, Some(&hold)).map_err(complain)?;
+    client(need_server("device hold", context)?, context)?.hold(device.id, Some(&hold)).map_err(complain)?;
     let mut out = context.stdout();
     writeln!(out, "{} on {} is held", device.name, device.host)?;
     if let Some(running) = &device.running {
@@ -64,7 +64,7 @@ pub(super) fn hold(args: &HoldArgs, context: &Context) -> Result<ExitCode, anyho
 /// Gives it back: from the person who holds it, and from quarantine.
 pub(super) fn release(args: &ReleaseArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let device = find("device release", &args.which, context)?;
-    let client = client(need_server("device release", context)?)?;
+    let client = client(need_server("device release", context)?, context)?;
     client.hold(device.id, None).map_err(complain)?;
     let quarantined = device.health.word == "quarantined";
     if quarantined {
@@ -107,7 +107,9 @@ pub(super) fn quarantine(args: &QuarantineArgs, context: &Context) -> Result<Exi
     let device = find("device quarantine", &args.which, context)?;
     let seconds = args.long.map(|l| u32::try_from(l.as_secs().max(1)).unwrap_or(u32::MAX));
     let why = HoldDevice { by: whoever(), reason: args.reason.clone(), seconds };
-    client(need_server("device quarantine", context)?)?.quarantine(device.id, &why).map_err(complain)?;
+    client(need_server("device quarantine", context)?, context)?
+        .quarantine(device.id, &why)
+        .map_err(complain)?;
     let mut out = context.stdout();
     writeln!(out, "{} on {} is in quarantine", device.name, device.host)?;
     if let Some(running) = &device.running {

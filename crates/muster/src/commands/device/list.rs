@@ -100,6 +100,7 @@ fn table(devices: &[DeviceView]) -> Table {
     let mut table = Table::new(&[
         ("device", Column::Left),
         ("host", Column::Left),
+        ("pool", Column::Left),
         ("state", Column::Left),
         ("health", Column::Left),
         ("held by", Column::Shrink),
@@ -107,7 +108,8 @@ fn table(devices: &[DeviceView]) -> Table {
         ("labels", Column::Cut),
     ]);
     for device in devices {
-        let DeviceView { name, host, labels, state, running, queued, hold, health, trouble, id: _ } = device;
+        let DeviceView { name, host, labels, state, running, queued, hold, health, trouble, pool, id: _ } =
+            device;
         let mut runs = running.clone().unwrap_or_default();
         if *queued > 0 {
             add!(runs, " and {queued} more");
@@ -117,6 +119,7 @@ fn table(devices: &[DeviceView]) -> Table {
         table.row(vec![
             name.as_str().into(),
             Cell::new(host.as_str(), DIM),
+            Cell::new(pool.as_str(), DIM),
             Cell::new(state.word(), style_of(*state)),
             health_cell(health, trouble),
             Cell::new(hold.as_ref().map(|h| format!("{}: {}", h.by, h.reason)).unwrap_or_default(), WARN),

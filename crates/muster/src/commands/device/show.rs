@@ -22,7 +22,7 @@ pub(crate) struct ShowArgs {
 
 fn detail(command: &str, args: &ShowArgs, context: &Context) -> Result<DeviceDetail, anyhow::Error> {
     let device = find(command, &args.which, context)?;
-    client(need_server(command, context)?)?.device(device.id).map_err(complain)
+    client(need_server(command, context)?, context)?.device(device.id).map_err(complain)
 }
 
 fn json(what: &impl Serialize, context: &Context) -> Result<(), anyhow::Error> {

@@ -1,0 +1,126 @@
+//! `muster server` itself: serves until it is told to end.
+
+use super::{DataArgs, file};
+use crate::commands::typed::duration;
+use crate::context::Context;
+use crate::error::Complaint;
+use crate::local::area::tell;
+use crate::local::signals::Signals;
+use crate::service;
+use clap::Args;
+use muster_core::outcome::ExitCode;
+use muster_server::{AccessConfig, ChecksError, Server, ServerConfig, ServerError};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+/// How to serve.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ServeArgs {
+    /// Where to listen; port 0 takes any free one
+    #[arg(long, value_name = "IP:PORT", default_value_t = default_listen())]
+    listen: SocketAddr,
+    #[command(flatten)]
+    data: DataArgs,
+    /// How long an agent may be silent before its devices are given to others
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    lease: Duration,
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), muster_api::DEFAULT_PORT)
+}
+
+/// Serves until it is told to end.
+pub(super) fn run(args: &ServeArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let ServeArgs { listen, data, lease } = args;
+    if *lease < LEASE_MIN {
+        return Err(Complaint::usage("a lease lasts at least 5s").hint("agents speak every 2s").into());
+    }
+    let data_dir = data.dir(context)?;
+    let file::ServerFile { hosts, agent_certificate, pools } = file::load(&data_dir)?;
+    let mut signals = Signals::any()?;
+    let config = ServerConfig {
+        listen: *listen,
+        data_dir: data_dir.clone(),
+        lease: *lease,
+        access: AccessConfig { hosts: hosts.clone(), agent_certificate, pools },
+    };
+    let server = Server::start(config).map_err(|e| complain(e, &data_dir, context))?;
+    let (address, dir) = (server.address(), data_dir.display());
+    let said = if server.has_access() {
+        let url = file::url(&hosts, address);
+        format!(
+            "the lab is at {url}, its records in {dir}\n\n  agent muster agent --server {url} --join-token-file FILE\n    run muster --server {url} --token-file FILE run"
+        )
+    } else {
+        format!(
+            "the lab is at http://{address}, its records in {dir}; it is open to all users of this host\n\n  agent muster agent --server http://{address}\n    run muster --server http://{address} run"
+        )
+    };
+    // Whoever started it may have gone away.
+    drop(writeln!(context.stderr(), "{said}"));
+    // One that does not answer itself answers nobody.
+    service::ready(move || answers(address));
+    drop(signals.read(&mut [0]));
+    service::stopping();
+    server.end();
+    Ok(ExitCode::Passed)
+}
+
+/// Whether a server says anything at all; that it wants to know who asks is an answer too.
+fn answers(mut address: SocketAddr) -> bool {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    let asked = || {
+        let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
+        stream.set_read_timeout(Some(ANSWER_MAX))?;
+        stream.write_all(b"GET /healthz HTTP/1.0\r\nhost: localhost\r\n\r\n")?;
+        stream.read_exact(&mut [0])
+    };
+    asked().is_ok()
+}
+
+/// How long a server may take to answer itself.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Shorter leases would end between two words of an agent that is well.
+const LEASE_MIN: Duration = Duration::from_secs(5);
+
+fn complain(error: ServerError, data_dir: &Path, context: &Context) -> anyhow::Error {
+    match &error {
+        ServerError::NotLoopback(_) => Complaint::usage(error.to_string())
+            .hint(format!(
+                "`muster server init --data {} --host NAME` makes keys and an admin, so that it can say who may do what",
+                data_dir.display()
+            ))
+            .into(),
+        ServerError::Listen { .. } => Complaint::lab(error.to_string())
+            .hint("choose another port with `--listen`, e.g. `--listen 127.0.0.1:0`")
+            .into(),
+        ServerError::InUse { .. } => {
+            Complaint::usage(error.to_string()).hint("give each server its own `--data DIR`").into()
+        }
+        ServerError::Dir { .. } => {
+            Complaint::lab(error.to_string()).hint("choose another directory with `--data DIR`").into()
+        }
+        ServerError::Checks(ChecksError::Kinds { errors, .. }) => {
+            tell(context, errors);
+            Complaint::said(ExitCode::Usage).into()
+        }
+        ServerError::Checks(ChecksError::Io { .. } | ChecksError::Blob(_)) => {
+            Complaint::lab(error.to_string()).into()
+        }
+        ServerError::Access(_)
+        | ServerError::Lab(_)
+        | ServerError::Store(_)
+        | ServerError::Blobs(_)
+        | ServerError::Start(_) => {
+            Complaint::lab("the server cannot be started").because(error).into()
+        }
+    }
+}
