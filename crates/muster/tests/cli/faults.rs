@@ -22,6 +22,9 @@ struct Evidence<'a> {
     env: &'a TestEnv,
     items: usize,
     cookie: String,
+    /// Where a keeper stops what it runs because the lease is about to end, and is heard before it has ended,
+    /// that is an attempt that came to nothing, and there is another.
+    attempts_max: usize,
 }
 
 impl<'a> Evidence<'a> {
@@ -58,7 +61,7 @@ impl<'a> Evidence<'a> {
                 millis % 1000
             ),
         );
-        Self { env, items, cookie }
+        Self { env, items, cookie, attempts_max: 1 }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -99,11 +102,13 @@ impl<'a> Evidence<'a> {
         };
         let (began, ended) = (count("began"), count("ended"));
         for (item, (verdict, attempts, message)) in &recorded {
-            assert_eq!((verdict.as_str(), *attempts), ("pass", 1), "{story}\n{item}: {message}");
+            let good = verdict == "pass" && (1..=self.attempts_max).contains(attempts);
+            assert!(good, "{story}\n{item}: {verdict} after {attempts} attempts, {message}");
             // Nobody recorded more than was run, nor an attempt that was not made.
-            assert!(ended.contains_key(&format!("{item} 1")), "{story}\n{item} is recorded and never ended");
+            let last = format!("{item} {attempts}");
+            assert!(ended.contains_key(&last), "{story}\n{item} is recorded and never ended");
         }
-        assert_eq!(began.len(), self.items, "{story}: only first attempts were made: {began:?}");
+        assert!(began.len() <= self.items * self.attempts_max, "{story}: attempts without end: {began:?}");
         for item in (0..self.items).filter(|n| n % 10 == 0).chain([1, self.items / 2, self.items - 1]) {
             let log = lab.command(&["log", &format!("work/{item}")]).output().unwrap();
             let text = String::from_utf8(log.stdout).unwrap();
@@ -205,7 +210,9 @@ fn whatever_is_killed_in_the_middle_nothing_is_lost_and_nothing_runs_in_two_plac
 /// Who is stopped one after the other, for how long; with a lease of so long. How many items began.
 fn stopped(who: &[&str], seconds: u64, lease: &'static str) -> usize {
     let env = TestEnv::new();
-    let evidence = Evidence::plant(&env, 60, 700);
+    let mut evidence = Evidence::plant(&env, 60, 700);
+    // The servers here have leases of five seconds or thirty.
+    evidence.attempts_max = if seconds >= 5 { 2 } else { 1 };
     let mut lab = Lab::with_lease(&env, lease);
     let agents = start_agents(&mut lab);
     let run = evidence.start(&lab);
