@@ -231,7 +231,7 @@ fn start_bridge(env: &TestEnv, lab: &Lab<'_>, listen: &str, buildbot: &Buildbot)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    says(&mut bridge, "builds are taken at");
+    says(&mut bridge, "builds are taken at", None);
     bridge
 }
 

@@ -183,7 +183,7 @@ fn on_small_disk(command: &Command, dir: &std::path::Path, mib: u32) -> Command 
 }
 
 /// Reads what a child says until it has said this, and goes on reading so that it is never held up.
-fn says(child: &mut Child, wanted: &str, log: Option<std::path::PathBuf>) {
+pub(crate) fn says(child: &mut Child, wanted: &str, log: Option<std::path::PathBuf>) {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut said = String::new();
     loop {
@@ -444,7 +444,7 @@ fn a_device_is_reserved_for_a_person_and_given_back() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let said = ask("ben", &["reserve", "labels.kind == 'oven'", "--for", "1h"]);
-    assert!(said.contains("none of the 2 devices") && said.contains("--- exit 2"), "{said}");
+    assert!(said.contains("none of the 2 devices") && said.contains("--- exit 8"), "{said}");
 }
 
 #[test]
