@@ -7,8 +7,8 @@ use crate::connect::{agent, distrust};
 use crate::records::Question;
 use crate::trust::{Proof, Trust};
 use crate::{
-    About, Accepted, Adopt, Announce, By, CBOR, HoldDevice, PREFIX, Problem, Seen, Stop, Submit, Why,
-    from_cbor, to_cbor,
+    About, Accepted, Adopt, Announce, By, CBOR, HoldDevice, MoveRun, PREFIX, Problem, Seen, Stop, Submit,
+    Why, from_cbor, to_cbor,
 };
 use muster_core::digest::Digest;
 use muster_core::exchange::{DeviceOffer, Exchange, Orders};
@@ -222,11 +222,24 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn why(&self, run: RunId, item: ItemIx) -> Result<String, ClientError> {
+    pub fn why(&self, run: RunId, item: ItemIx) -> Result<Why, ClientError> {
         let url = self.run_url(run, &format!("/items/{}/why", item.0));
         let sent = self.call(|http| http.get(&url).config().timeout_global(Some(ANSWER_MAX)).build().call());
-        let Why { why } = self.read_json(self.heard(sent)?)?;
-        Ok(why)
+        self.read_json(self.heard(sent)?)
+    }
+
+    /// Changes a run's place in the queue.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn move_run(&self, run: RunId, to: &MoveRun) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(to).expect("a move has a form in JSON");
+        let url = self.run_url(run, "/move");
+        let sent = self.call(|http| {
+            let request = http.post(&url).header("content-type", "application/json");
+            request.config().timeout_global(Some(ANSWER_MAX)).build().send(&body[..])
+        });
+        self.heard(sent).map(drop)
     }
 
     /// Takes a device out of scheduling, or gives it back (`None`).

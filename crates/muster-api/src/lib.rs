@@ -19,7 +19,7 @@ pub use about::About;
 pub use client::{Client, ClientError, Watch};
 pub use device::{Adopt, Announce, By, HoldDevice};
 pub use problem::Problem;
-pub use run::{Accepted, Outlook, Seen, SeenWhat, Stop, Submit, Why};
+pub use run::{Accepted, MoveRun, Outlook, QueuePlace, Seen, SeenWhat, Stop, Submit, Why};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -49,11 +49,42 @@ pub struct Stop {
     pub kill: bool,
 }
 
+/// A person's word on a run's place in the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MoveRun {
+    /// Who.
+    #[schemars(length(min = 1, max = 1000))]
+    pub by: String,
+    /// Why; may be empty.
+    #[serde(default)]
+    #[schemars(length(max = 1000))]
+    pub reason: String,
+    /// Where to.
+    pub to: QueuePlace,
+}
+
+/// A place in the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueuePlace {
+    /// Before all others, whatever their priority.
+    First,
+    /// Never behind the run with this id, a UUID, as long as that is under way.
+    Before(String),
+    /// Where this priority puts it.
+    Priority(i32),
+    /// Where its priority and its user's share put it.
+    Back,
+}
+
 /// Why an item is not running, or that it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Why {
     /// For people.
     pub why: String,
+    /// Why devices are not given to it, a line for each reason. Empty unless it waits for one.
+    #[serde(default)]
+    pub devices: Vec<String>,
 }
 
 /// One thing of a watch.

@@ -12,6 +12,7 @@ use crate::plan::{Plan, PlannedItem};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One decision of the lab.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +56,13 @@ pub enum Change {
         run: RunId,
         /// Where it stands now.
         phase: RunPhase,
+    },
+    /// A person changed a run's place in the queue.
+    RunMoved {
+        /// The run.
+        run: RunId,
+        /// Who, why, when, and where to.
+        moved: Moved,
     },
     /// An agent's session began; its devices have these ids from now on.
     AgentSeen {
@@ -190,6 +198,58 @@ pub struct Placement {
     /// The pools whose devices it may have, as they were when it was asked for. `None`: all.
     #[serde(default)]
     pub pools: Option<Vec<String>>,
+    /// Runs of higher priority get devices first; tests' own priorities count within their run.
+    #[serde(default)]
+    pub priority: i32,
+    /// It is stopped if nothing of it has been started so long after it was accepted.
+    #[serde(default)]
+    pub start_within: Option<Duration>,
+    /// Which older runs of the same area, name, target and user it takes the place of.
+    #[serde(default)]
+    pub supersede: Supersede,
+    /// What failed is tried again on another device, where one that may be had is there.
+    #[serde(default)]
+    pub retry_elsewhere: bool,
+}
+
+/// Which older runs a new one takes the place of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Supersede {
+    /// None.
+    #[default]
+    No,
+    /// Those of which nothing has been started.
+    Waiting,
+    /// All that are under way.
+    All,
+}
+
+/// A person's word on a run's place in the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Who.
+    pub by: String,
+    /// Why; may be empty.
+    pub reason: String,
+    /// When.
+    pub at: Time,
+    /// Where to.
+    pub to: MoveTo,
+}
+
+/// A place in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MoveTo {
+    /// Before all others, whatever their priority; before those that were put first earlier.
+    First,
+    /// Never behind this run, as long as that is under way.
+    Before(RunId),
+    /// Where this priority puts it.
+    Priority(i32),
+    /// Where its priority and its user's share put it.
+    Back,
 }
 
 /// Where a run stands, durably.
@@ -255,6 +315,9 @@ pub struct ItemRecord {
     pub verdict: Option<Verdict>,
     /// Why, where it is not plain from the last attempt.
     pub reason: String,
+    /// Devices it failed on since it was last opened and is not tried on again while another is there; the
+    /// last one at the end. Failures of the lab's, and all where the run asks for it.
+    pub failed_on: Vec<DeviceId>,
 }
 
 /// A unit as it was sent.
@@ -369,4 +432,6 @@ pub struct RunSnapshot {
     pub found_again: Vec<FoundAgain>,
     /// Items whose record is not the default one.
     pub items: Vec<(ItemIx, ItemRecord)>,
+    /// What people said of its place in the queue, in order.
+    pub moves: Vec<Moved>,
 }

@@ -16,34 +16,44 @@
 //! What is not here: how a test is run (the agent), what is kept where (the store), who asks (the shell).
 
 mod agents;
+mod candidates;
 mod check;
 mod dispatch;
+mod elsewhere;
+mod eta;
 mod explain;
 mod health;
 mod hold;
 mod in_use;
 mod lost;
 mod orders;
+mod policy;
 mod pools;
+mod queue;
 mod reach;
 mod ready;
 mod register;
 mod rejected;
 mod run;
 mod settle;
+mod shares;
 mod show;
 mod stop;
 
+pub use candidates::{Candidate, NotGiven, sum_up};
+pub use eta::Eta;
 pub use explain::{Explanation, Gate, Outlook};
 pub use health::{THE_LAB, WantedCheck};
+pub use policy::{Mistake, Policy};
 pub use pools::{Pool, Pools};
+pub use queue::{NOT_STARTED, SUPERSEDED};
 pub use reach::DeviceSelector;
 pub use register::Registering;
 pub use rejected::Rejected;
 pub use stop::RUN_TIME_LIMIT;
 
 use crate::change::{
-    AgentRecord, Change, Hold, LeaseRecord, Registration, RunPhase, RunRecord, RunSnapshot, SentUnit,
+    AgentRecord, Change, Hold, LeaseRecord, Moved, Registration, RunPhase, RunRecord, RunSnapshot, SentUnit,
     Snapshot, Used,
 };
 use crate::event::{Event, Told};
@@ -53,78 +63,12 @@ use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId
 use crate::kind::DeviceKind;
 use crate::plan::History;
 use crate::time::Time;
+use elsewhere::Blamed;
 use in_use::InUse;
 use run::Run;
+use shares::{Shares, UserIx};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Numbers the lab decides by.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Policy {
-    /// An agent not heard of for this long has lost its devices. One that holds units is answered at
-    /// least every quarter of this, so that it can tell in time that the lab may have lost it.
-    pub lease: Duration,
-    /// An agent not heard of for this long is suspected to be lost: nothing new is given to it, and nothing is
-    /// taken from it.
-    pub suspect: Duration,
-    /// Attempts that fail by the lab's fault before an item is given up.
-    pub lab_errors_max: u16,
-    /// Agents that may be lost while they run an item, before it is given up: it may be what ends them.
-    /// `None`: they are not counted.
-    pub losses_max: Option<u16>,
-    /// A device is given more while the work it has is expected to last less than this.
-    pub low_water: Duration,
-    /// A device is given one more behind a running one that is expected to last less than this.
-    pub look_ahead: Duration,
-    /// Units one device may have at once.
-    pub units_max: usize,
-    /// Deliberate mistakes, to prove that the simulator finds them. [`Mistake::None`] outside its tests.
-    pub mistake: Mistake,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            lease: Duration::from_secs(60),
-            suspect: Duration::from_secs(6),
-            lab_errors_max: 2,
-            losses_max: Some(3),
-            low_water: Duration::from_millis(30),
-            look_ahead: Duration::from_millis(500),
-            units_max: 256,
-            mistake: Mistake::None,
-        }
-    }
-}
-
-/// A deliberate mistake. Each breaks one promise; the simulator must find every one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mistake {
-    /// None: the lab as it is meant.
-    #[default]
-    None,
-    /// Results are taken whatever lease they come under.
-    IgnoreFence,
-    /// Results are acknowledged to an agent although they were not taken in.
-    AckUnseen,
-    /// Units of an agent that died are forgotten instead of being given out again.
-    ForgetLostUnits,
-    /// A result that was repeated counts again.
-    CountTwice,
-    /// A dependent starts when its prerequisite has begun, not ended.
-    StartDependentsEarly,
-    /// Groups, exclusive tests and jobs at once are not minded.
-    IgnoreLimits,
-    /// Devices are given away long before the agent that has them knows that it lost them.
-    ExpireEarly,
-    /// The devices of an agent that fell silent stay its own for ever.
-    NeverExpire,
-    /// Units asked back are given to others before the agent has heard that they were.
-    TakeBackUnheard,
-    /// A unit whose orders were lost is not sent again.
-    SendOnce,
-}
 
 /// What can happen to the lab.
 #[derive(Debug)]
@@ -159,6 +103,13 @@ pub enum Input {
         reason: String,
         /// Without grace.
         kill: bool,
+    },
+    /// A person changes a run's place in the queue.
+    Move {
+        /// The run.
+        run: RunId,
+        /// Who, why, when, and where to.
+        moved: Moved,
     },
     /// An agent says what it has.
     Exchange(Box<Exchange>),
@@ -239,6 +190,7 @@ pub struct Lab {
     units: BTreeMap<UnitId, UnitState>,
     in_use: InUse,
     pools: Pools,
+    shares: Shares,
     used: Used,
     /// What devices are checked and mended with. Configuration, not recorded.
     kinds: Arc<[DeviceKind]>,
@@ -307,6 +259,7 @@ struct Pending {
 /// Something tests run on. Durable: id, name, lease.
 #[derive(Clone, Debug)]
 struct Device {
+    id: DeviceId,
     name: Arc<str>,
     /// What selectors look at. Not durable: the agent repeats it.
     labels: Labels,
@@ -329,6 +282,10 @@ struct Device {
     units: Vec<UnitId>,
     /// How long that is expected to last, in microseconds.
     micros: u64,
+    /// Whose the first of it is.
+    works_for: Option<UserIx>,
+    /// What it failed that others did not.
+    blamed: Blamed,
 }
 
 /// A unit that is out. Durable: run, lease, what is left of it.
@@ -345,11 +302,24 @@ struct UnitState {
     micros: u64,
     /// The agent has said that it runs.
     running: bool,
+    /// Since when, as far as is known.
+    since: Hint<Option<Time>>,
     /// Its content was sent. Only [`Mistake::SendOnce`] relies on it.
     sent: bool,
     /// The attempt the watchers were last told of as started.
     told: Option<AttemptRef>,
     wish: Wish,
+}
+
+/// Something that is only told to people. Labs that differ in it alone decide alike, so it is not shown to
+/// those who compare labs.
+#[derive(Clone, Copy, Default)]
+struct Hint<T>(T);
+
+impl<T> std::fmt::Debug for Hint<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hint")
+    }
 }
 
 /// What the lab wants done with a unit that is out.
@@ -374,6 +344,7 @@ impl Lab {
             units: BTreeMap::new(),
             in_use: InUse::default(),
             pools: Pools::default(),
+            shares: Shares::default(),
             used: Used::default(),
             kinds: Arc::from([]),
             registered: BTreeMap::new(),
@@ -425,6 +396,7 @@ impl Lab {
                         left: attempts,
                         micros: 0,
                         running: false,
+                        since: Hint(None),
                         sent: false,
                         told: None,
                         wish: Wish::Run,
@@ -441,8 +413,7 @@ impl Lab {
                 run.set_out(item, unit);
             }
             run.derive();
-            lab.runs.insert(id, run);
-            lab.reach_from(id);
+            lab.enter_run(run);
         }
         for (id, device) in &lab.devices {
             if let Some(run) = device.health.task.run().and_then(|run| lab.runs.get_mut(&run)) {
@@ -457,8 +428,16 @@ impl Lab {
             unit.micros = unit.left.iter().map(|(item, _)| run.expected_micros(*item)).sum();
             lab.devices.get_mut(&unit.device).expect("checked above").micros += unit.micros;
             lab.in_use.add(run, unit.test, unit.device);
+            lab.shares.give(run.user, unit.micros);
+        }
+        for device in lab.devices.keys().copied().collect::<Vec<_>>() {
+            lab.account(now, device);
         }
         lab.keep_apart();
+        // That a run was being stopped is not recorded until it has; that it is to be, is.
+        for run in lab.runs.keys().copied().collect::<Vec<_>>() {
+            lab.supersede(now, run);
+        }
         Ok(lab)
     }
 
@@ -525,6 +504,7 @@ impl Lab {
                 }
                 self.stop_run(now, run, &reason, kill);
             }
+            Input::Move { run, moved } => self.move_run(run, moved)?,
             Input::Exchange(exchange) => self.receive_exchange(now, *exchange)?,
             Input::Hold { device, hold } => self.hold(device, hold)?,
             Input::Kinds(kinds) => self.set_kinds(kinds),
@@ -581,13 +561,22 @@ impl Lab {
         let mut run = Run::new(Arc::clone(&record), history)?;
         let doomed = run.derive();
         let started = run.started_event();
-        self.runs.insert(id, run);
-        self.reach_from(id);
+        self.enter_run(run);
         self.keep_apart();
         self.save(Change::RunCreated(record));
         self.tell(now, id, started);
         self.settle_new(now, id, doomed);
+        self.supersede(now, id);
         Ok(())
+    }
+
+    /// A run is new here, or is again.
+    fn enter_run(&mut self, mut run: Run) {
+        let id = run.id();
+        run.user = self.shares.user(&run.record().spec.placement.user);
+        run.was_started |= run.has_started();
+        self.runs.insert(id, run);
+        self.reach_from(id);
     }
 
     fn reopen_run(
@@ -617,6 +606,8 @@ impl Lab {
                 run
             }
         };
+        // Who opens it again wants it, however late.
+        run.was_started = true;
         let mut changes: Vec<Change> = replanned.into_iter().map(Change::RunReplanned).collect();
         changes.extend(run.reopen(now, items));
         if *run.phase() != RunPhase::Active {
@@ -625,8 +616,7 @@ impl Lab {
         }
         let doomed = run.derive();
         let started = run.started_event();
-        self.runs.insert(id, run);
-        self.reach_from(id);
+        self.enter_run(run);
         // What was to be stopped and has not ended goes on; an agent that dropped it gets it again.
         for unit in self.units.values_mut().filter(|u| u.run == id) {
             if let Wish::Stop { .. } = unit.wish {
@@ -674,6 +664,7 @@ impl Lab {
         self.sweep_holds(now);
         self.sweep_health(now);
         self.sweep_deadlines(now);
+        self.sweep_unstarted(now);
         self.settle_stuck(now);
         self.dispatch(now);
         self.finish_runs(now);

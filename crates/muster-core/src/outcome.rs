@@ -267,6 +267,8 @@ pub enum ExitCode {
     NothingRan = 4,
     /// What was run passed, but earlier failures of the run are still outstanding.
     Outstanding = 5,
+    /// Nothing of it was started within the time it was given to wait for a lab.
+    NotStarted = 7,
     /// The lab as it is cannot run it: no device of it may be used.
     Never = 8,
     /// A bug in Muster.

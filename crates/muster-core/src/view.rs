@@ -1,7 +1,7 @@
 //! What people and programs are shown: the one shape behind the terminal, the reports, JSON and pages.
 
 use crate::attempt::AttemptResult;
-use crate::change::{Hold, Registration};
+use crate::change::{Hold, Moved, Registration};
 use crate::definition::UnexpectedPass;
 use crate::exchange::Labels;
 use crate::health::DeviceHealth;
@@ -162,7 +162,7 @@ impl RunView {
 pub struct LabView {
     /// Its devices, by host and name.
     pub devices: Vec<DeviceView>,
-    /// Runs that are under way, the oldest first.
+    /// Runs that are under way, in the order in which they are given devices.
     pub runs: Vec<QueuedRun>,
     /// Devices that were added or proposed, by host and name.
     #[serde(default)]
@@ -193,6 +193,12 @@ pub struct DeviceView {
     /// The pool it is in.
     #[serde(default)]
     pub pool: String,
+    /// How often something failed there and was good on another device, since the server began.
+    #[serde(default)]
+    pub blamed: u32,
+    /// What did so last, as `AREA/RUN/TEST`.
+    #[serde(default)]
+    pub blamed_for: String,
     /// What the lab calls it.
     pub id: DeviceId,
 }
@@ -257,6 +263,12 @@ pub struct QueuedRun {
     /// Who asked for it; empty where nobody said.
     #[serde(default)]
     pub user: String,
+    /// Its priority among runs.
+    #[serde(default)]
+    pub priority: i32,
+    /// What a person last said of its place in the queue.
+    #[serde(default)]
+    pub moved: Option<Moved>,
     /// Where it may run; empty for anywhere.
     pub selector: String,
     /// Items that have no verdict.
@@ -265,4 +277,7 @@ pub struct QueuedRun {
     pub out: u32,
     /// Why nothing of it is running, if nothing is.
     pub waits: Option<String>,
+    /// When it may start, as far as is known: `in 2 min to 10 min`.
+    #[serde(default)]
+    pub eta: Option<String>,
 }

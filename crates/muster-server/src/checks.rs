@@ -110,7 +110,7 @@ impl Checks {
                 user: THE_LAB.to_owned(),
                 selector,
                 source: Some(self.source),
-                pools: None,
+                ..Placement::default()
             },
             inputs: muster_core::inputs::Inputs::default(),
         };

@@ -10,11 +10,11 @@ use crate::checks::Checks;
 pub(crate) use crate::clock::now;
 use crate::hub::Hub;
 use crate::shell::{Shell, ShellError, Turn};
-use muster_api::{Accepted, Outlook, Problem, Stop, Submit};
-use muster_core::change::{Hold, RunPhase, RunRecord};
+use muster_api::{Accepted, Outlook, Problem, Stop, Submit, Why};
+use muster_core::change::{Hold, Moved, RunPhase, RunRecord};
 use muster_core::exchange::{DeviceOffer, Exchange, Orders};
 use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId, UnitId};
-use muster_core::lab::{Gone, Input, Policy, Pools, Registering, Rejected};
+use muster_core::lab::{self, Gone, Input, Policy, Pools, Registering, Rejected};
 use muster_core::plan::{History, Plan, PlannedItems};
 use muster_core::time::Time;
 use muster_core::view::{DeviceDetail, LabView};
@@ -62,8 +62,10 @@ pub(crate) enum Ask {
     AddedTo(String, Answer<Vec<DeviceOffer>>),
     /// All that is known of a device.
     Device(DeviceId, Answer<Box<DeviceDetail>>),
+    /// A run's place in the queue is changed.
+    Move(RunId, Moved, Answer<()>),
     /// Why an item is not running.
-    Why(RunId, ItemIx, Answer<String>),
+    Why(RunId, ItemIx, Answer<Why>),
     /// Whose unit this is; nobody's once it is over.
     AgentOf(UnitId, Answer<Option<AgentId>>),
     /// What the lab has and does.
@@ -263,9 +265,14 @@ impl LabThread {
                     let detail = shell.lab().device(at, device).map(Box::new);
                     drop(answer.send(detail.map_err(|rejected| problem_of(&rejected))));
                 }
+                Ask::Move(run, moved, answer) => {
+                    owed.insert(place, Owed::Plain(answer));
+                    inputs.push(Input::Move { run, moved });
+                }
                 Ask::Why(run, item, answer) => {
-                    let shell = self.shell.as_ref().expect("the caller has looked");
-                    drop(answer.send(Ok(shell.explain(run, item).to_string())));
+                    let lab = self.shell.as_ref().expect("the caller has looked").lab();
+                    let devices = lab::sum_up(at, &lab.candidates(at, run, item));
+                    drop(answer.send(Ok(Why { why: lab.explain(run, item).to_string(), devices })));
                 }
                 Ask::AgentOf(unit, answer) => {
                     let shell = self.shell.as_ref().expect("the caller has looked");
@@ -360,10 +367,11 @@ impl LabThread {
         if !lab.runs().any(|known| known == run) {
             return Outlook::Now;
         }
-        match lab.outlook(run) {
-            muster_core::lab::Outlook::Now => Outlook::Now,
-            muster_core::lab::Outlook::Later(why) => Outlook::Later(why.to_string()),
-            muster_core::lab::Outlook::Never(why) => Outlook::Never(why.to_string()),
+        match lab.outlook(now(), run) {
+            lab::Outlook::Now => Outlook::Now,
+            lab::Outlook::Later(why, None) => Outlook::Later(why.to_string()),
+            lab::Outlook::Later(why, Some(eta)) => Outlook::Later(format!("{why}; it may start {eta}")),
+            lab::Outlook::Never(why) => Outlook::Never(why.to_string()),
         }
     }
 
@@ -433,7 +441,8 @@ impl Ask {
             | Self::Hold(.., answer)
             | Self::Check(.., answer)
             | Self::Register(_, answer)
-            | Self::Quarantine(.., answer) => {
+            | Self::Quarantine(.., answer)
+            | Self::Move(.., answer) => {
                 drop(answer.send(Err(problem.clone())));
             }
             Self::End => {}
@@ -476,6 +485,7 @@ fn problem_of(rejected: &Rejected) -> Problem {
         }
         Rejected::NoSuchDevice(_) => (404, "`muster device list` lists them"),
         Rejected::NoSuchRun(_) => (404, "it may be over: look at its results"),
+        Rejected::BeforeItself(_) => (422, "name another run"),
         Rejected::RunExists(_) => (409, ""),
         Rejected::Plan(_) | Rejected::Selector { .. } => (422, "mend it and ask again, under a new id"),
         Rejected::Replaced { .. } => (409, "another life of this agent has spoken: end this one"),

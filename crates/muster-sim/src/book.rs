@@ -111,6 +111,7 @@ impl Book {
                 | Change::DeviceHeld { .. }
                 | Change::DeviceHealth { .. }
                 | Change::Registered { .. }
+                | Change::RunMoved { .. }
                 | Change::LateEvidence { .. } => {}
                 Change::LeaseGranted { lease, device } => {
                     assert!(*lease > self.last_lease, "{lease} is newer than all before");

@@ -293,6 +293,7 @@ impl Explorer {
                     expansions: Vec::new(),
                     found_again: Vec::new(),
                     items: small.saved.clone().into_iter().collect(),
+                    moves: Vec::new(),
                 };
                 let history = Arc::new(self.scenario.behaviour.clone());
                 let snapshot = Box::new(snapshot);

@@ -16,7 +16,7 @@ use crate::types::{
 };
 use muster_core::attempt::Output;
 use muster_core::change::{
-    AgentRecord, Change, Expansion, FoundAgain, Hold, ItemRecord, LeaseRecord, Registration, RunPhase,
+    AgentRecord, Change, Expansion, FoundAgain, Hold, ItemRecord, LeaseRecord, Moved, Registration, RunPhase,
     RunRecord, RunSnapshot, Snapshot, Used,
 };
 use muster_core::health::DeviceHealth;
@@ -60,6 +60,7 @@ struct Run {
     phase: RunPhase,
     expansions: Vec<Expansion>,
     found_again: BTreeMap<TestIx, FoundAgain>,
+    moves: Vec<Moved>,
     items: BTreeMap<ItemIx, ItemRecord>,
     attempts: BTreeMap<(ItemIx, u16), AttemptView>,
     late: Vec<LateEvidence>,
@@ -105,6 +106,7 @@ impl Run {
             phase: RunPhase::Active,
             expansions: Vec::new(),
             found_again: BTreeMap::new(),
+            moves: Vec::new(),
             items: BTreeMap::new(),
             attempts: BTreeMap::new(),
             late: Vec::new(),

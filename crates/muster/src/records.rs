@@ -5,6 +5,7 @@ use crate::context::{Context, RECORDS};
 use crate::error::Complaint;
 use crate::remote::records::{ServerRecords, area_at_hand};
 use crate::terminal::text::quoted;
+use muster_api::Why;
 use muster_core::address::{Address, RunRef, Scope, item_name};
 use muster_core::attempt::Output;
 use muster_core::id::{ItemIx, RunId};
@@ -122,7 +123,7 @@ impl Records {
     }
 
     /// What a server's lab says of an item that has no verdict; `None` where the records are here.
-    pub(crate) fn why_now(&self, run: RunId, item: ItemIx) -> Option<String> {
+    pub(crate) fn why_now(&self, run: RunId, item: ItemIx) -> Option<Why> {
         match &*self.store.borrow() {
             Source::Here(_) => None,
             Source::There(store) => store.why(run, item),

@@ -1,6 +1,6 @@
 //! From a run to the exit code of the command that made it or looks at it.
 
-use muster_core::lab::RUN_TIME_LIMIT;
+use muster_core::lab::{NOT_STARTED, RUN_TIME_LIMIT};
 use muster_core::outcome::{ExitCode, Verdict};
 use muster_core::view::RunView;
 
@@ -28,6 +28,9 @@ pub(crate) fn of_execution(
     }
     if reason == RUN_TIME_LIMIT {
         return ExitCode::RunTimeLimit;
+    }
+    if reason == NOT_STARTED {
+        return ExitCode::NotStarted;
     }
     let again_is_ok = again.is_some_and(|again| !again.is_empty() && again.iter().all(|v| v.is_ok()));
     if again_is_ok && !run.is_ok() { ExitCode::Outstanding } else { of_record(run) }
@@ -107,6 +110,7 @@ mod tests {
             (Some(Stopped::Interrupted), "interrupted (Ctrl-C)", ExitCode::Interrupted),
             (Some(Stopped::Terminated), RUN_TIME_LIMIT, ExitCode::Terminated),
             (None, RUN_TIME_LIMIT, ExitCode::RunTimeLimit),
+            (None, NOT_STARTED, ExitCode::NotStarted),
         ] {
             assert_eq!(of_execution(&run, stopped, reason, None), expected);
         }

@@ -285,6 +285,8 @@ fn mark_of(pid: i32) -> Option<String> {
 }
 
 struct Stat {
+    /// It is dead, and its parent has not looked yet, which some never do.
+    dead: bool,
     parent: i32,
     session: i32,
     started: u64,
@@ -296,11 +298,12 @@ fn stat(pid: i32) -> Option<Stat> {
     // The name in parentheses may hold anything, parentheses too.
     let after = text.iter().rposition(|b| *b == b')')?;
     let text = std::str::from_utf8(&text[after + 1..]).ok()?;
-    let mut fields = text.split_ascii_whitespace().skip(1);
+    let mut fields = text.split_ascii_whitespace();
+    let dead = matches!(fields.next()?, "Z" | "X");
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
     let started = fields.nth(15)?.parse().ok()?;
-    Some(Stat { parent, session, started })
+    Some(Stat { dead, parent, session, started })
 }
 
 fn read_list(fd: &OwnedFd) -> io::Result<Vec<i32>> {
@@ -381,18 +384,20 @@ pub fn kill_descendants() -> u32 {
 /// those marked in another process id namespace (a container's) are left alone.
 pub fn kill_abandoned() -> u32 {
     let mut killed = BTreeSet::new();
-    // Limit: rounds, each for what the killed have started meanwhile.
+    // Limit: rounds, each for what the killed have started meanwhile, and for those that are still dying: what
+    // they hold is not free before.
     for _ in 0..100 {
-        let before = killed.len();
+        let mut found = false;
         for number in processes().filter(|pid| is_abandoned(*pid)) {
             let Some(pid) = Pid::from_raw(number) else { continue };
             // A pidfd, and only then the decision, so that the signal cannot hit a later user of the number.
             let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+            found = true;
             if is_abandoned(number) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
                 killed.insert(number);
             }
         }
-        if killed.len() == before {
+        if !found {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(1));
@@ -405,5 +410,5 @@ fn is_abandoned(pid: i32) -> bool {
     let numbers: Vec<u64> = mark.split('.').filter_map(|n| n.parse().ok()).collect();
     let [engine, started, space, _] = numbers[..] else { return false };
     let engine = i32::try_from(engine).ok().and_then(stat);
-    space == namespace() && engine.is_none_or(|s| s.started != started)
+    space == namespace() && engine.is_none_or(|s| s.dead || s.started != started)
 }

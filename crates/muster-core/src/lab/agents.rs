@@ -1,6 +1,6 @@
 //! What an agent says it has: its session, its devices, the units it holds, the results it brings.
 
-use super::{Agent, Device, Gone, Lab, Mistake, Pending, Presence, Rejected, Said, Wish};
+use super::{Agent, Blamed, Device, Gone, Lab, Mistake, Pending, Presence, Rejected, Said, Wish};
 use crate::change::Change;
 use crate::event::Event;
 use crate::exchange::{AttemptEnd, DeviceOffer, Exchange, Finished, Held, HeldPhase, Labels};
@@ -61,7 +61,7 @@ impl Lab {
         for held in holding {
             self.receive_held(now, id, held);
         }
-        self.take_back_what_was_given_back(id, heard, &held);
+        self.take_back_what_was_given_back(now, id, heard, &held);
         let agent = self.agents.get_mut(&id).expect("still known");
         agent.pending = Some(Pending { seq, heard, urgent, holding: held, finished: finished_units });
         Ok(())
@@ -122,6 +122,7 @@ impl Lab {
             self.devices.insert(
                 *device,
                 Device {
+                    id: *device,
                     name: name.as_str().into(),
                     labels: Labels::new(),
                     agent: id,
@@ -134,6 +135,8 @@ impl Lab {
                     findings: Vec::new(),
                     units: Vec::new(),
                     micros: 0,
+                    works_for: None,
+                    blamed: Blamed::default(),
                 },
             );
         }
@@ -213,7 +216,7 @@ impl Lab {
         let (result, found) = match end {
             AttemptEnd::NotReached => {
                 self.return_items(unit_id, vec![attempt.item]);
-                self.end_unit_if_empty(unit_id);
+                self.end_unit_if_empty(now, unit_id);
                 return;
             }
             AttemptEnd::Ran(result) => (result, None),
@@ -221,7 +224,7 @@ impl Lab {
         };
         self.note_result(now, device, attempt, &result);
         self.receive_result(now, attempt, unit_id, name, result, found);
-        self.end_unit_if_empty(unit_id);
+        self.end_unit_if_empty(now, unit_id);
     }
 
     /// A result nobody waits for: a repetition of one that is recorded, or late evidence.
@@ -266,6 +269,7 @@ impl Lab {
         }
         let HeldPhase::Running { since, current } = phase else { return };
         unit.running = true;
+        unit.since.0.get_or_insert(since.min(now));
         if let Wish::GiveBack { .. } = unit.wish {
             // Too late: it runs, and goes on.
             unit.wish = Wish::Run;
@@ -290,7 +294,13 @@ impl Lab {
     }
 
     /// Units the agent was asked to give back or stop, has heard so, and holds no more, are nobody's.
-    fn take_back_what_was_given_back(&mut self, agent: AgentId, heard: u64, held: &BTreeSet<UnitId>) {
+    fn take_back_what_was_given_back(
+        &mut self,
+        now: Time,
+        agent: AgentId,
+        heard: u64,
+        held: &BTreeSet<UnitId>,
+    ) {
         let back: Vec<UnitId> = self.agents[&agent]
             .devices
             .iter()
@@ -308,7 +318,7 @@ impl Lab {
             let items =
                 self.units.get_mut(&unit).expect("listed above").left.drain(..).map(|(ix, _)| ix).collect();
             self.return_items(unit, items);
-            self.end_unit_if_empty(unit);
+            self.end_unit_if_empty(now, unit);
         }
     }
 
@@ -326,7 +336,7 @@ impl Lab {
         self.save(Change::Returned { unit, items });
     }
 
-    fn end_unit_if_empty(&mut self, id: UnitId) {
+    fn end_unit_if_empty(&mut self, now: Time, id: UnitId) {
         if !self.units[&id].left.is_empty() {
             return;
         }
@@ -335,5 +345,7 @@ impl Lab {
         self.in_use.remove(&self.runs[&unit.run], unit.test, unit.device);
         device.units.retain(|u| *u != id);
         device.micros = device.micros.saturating_sub(unit.micros);
+        self.shares.take(self.runs[&unit.run].user, unit.micros);
+        self.account(now, unit.device);
     }
 }

@@ -3,8 +3,9 @@
 use super::Lab;
 use super::in_use::InUse;
 use super::run::{Phase, Run};
+use super::shares::UserIx;
 use crate::outcome::Counts;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Lab {
     /// Panics with the broken promise if the lab contradicts itself.
@@ -12,6 +13,7 @@ impl Lab {
         let mut leases = BTreeSet::new();
         let mut on_devices = BTreeSet::new();
         for (id, device) in &self.devices {
+            assert_eq!(device.id, *id);
             assert!(self.agents[&device.agent].devices.contains(id), "{id} is its agent's");
             if let Some(lease) = device.lease {
                 assert!(leases.insert(lease), "{lease} is held once");
@@ -48,7 +50,20 @@ impl Lab {
             in_use.add(&self.runs[&unit.run], unit.test, unit.device);
         }
         assert_eq!(in_use, self.in_use, "what is out");
+        let mut shares: BTreeMap<UserIx, (u32, u64)> = BTreeMap::new();
+        for device in self.devices.values() {
+            let first = device.units.first().map(|unit| self.runs[&self.units[unit].run].user);
+            assert_eq!(device.works_for, first, "whom a device works for");
+            if let Some(user) = first {
+                shares.entry(user).or_default().0 += 1;
+            }
+        }
+        for unit in self.units.values() {
+            shares.entry(self.runs[&unit.run].user).or_default().1 += unit.micros;
+        }
+        self.shares.check(&shares);
         for run in self.runs.values() {
+            assert!(run.was_started || !run.has_started(), "what was started is known");
             run.ready().check();
             self.check_run(run);
         }

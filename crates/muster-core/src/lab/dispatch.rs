@@ -3,14 +3,14 @@
 //! A device is kept supplied: while the work it has is expected to be over soon, it gets more, so that it
 //! never waits for a commit. Work it has not started can be asked back for a device that has none.
 
+use super::queue::Turn;
 use super::ready::{Class, Rank};
 use super::run::Run;
-use super::{Agent, Device, Lab, Mistake, Presence, UnitState, Wish};
-use crate::change::{Change, RunPhase, SentUnit};
+use super::{Agent, Device, Hint, Lab, Mistake, Presence, UnitState, Wish};
+use crate::change::{Change, SentUnit};
 use crate::exchange::Gauges;
 use crate::id::{DeviceId, ItemIx, LeaseId, RunId, UnitId};
 use crate::time::{Time, micros};
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Shortest work worth a process of its own when items share one, in microseconds. What a process costs
@@ -30,17 +30,16 @@ pub(super) enum Held {
     Load { now: f64, max: f64 },
     Disk { free: u64, min: u64 },
     Jobs { max: u32 },
+    Elsewhere { failed_on: String },
 }
-
-/// Whose turn it is, the smallest first: priority, items of the run that are out, how long it takes.
-type Turn = (Reverse<i32>, u32, Reverse<u64>);
 
 impl Lab {
     pub(super) fn dispatch(&mut self, now: Time) {
-        let ready = self.runs.values().any(|r| r.ready().len() > 0 && *r.phase() == RunPhase::Active);
+        let mut wanting = self.line_up(now);
         let mut sent: BTreeMap<LeaseId, Vec<SentUnit>> = BTreeMap::new();
-        if ready {
-            self.supply(now, &mut sent);
+        if !wanting.is_empty() {
+            self.shares.settle(now, &self.policy);
+            self.supply(now, &mut wanting, &mut sent);
         }
         for (lease, units) in sent {
             self.save(Change::Sent { lease, units });
@@ -49,8 +48,8 @@ impl Lab {
         self.end_idle_leases();
     }
 
-    /// Gives devices work until none wants more or nothing may start.
-    fn supply(&mut self, now: Time, sent: &mut BTreeMap<LeaseId, Vec<SentUnit>>) {
+    /// Gives devices work of runs that want it, until none wants more or nothing may start.
+    fn supply(&mut self, now: Time, wanting: &mut Vec<RunId>, sent: &mut BTreeMap<LeaseId, Vec<SentUnit>>) {
         let devices: Vec<DeviceId> = self
             .agents
             .values()
@@ -66,8 +65,15 @@ impl Lab {
             .collect();
         // The device that will be idle first is served first, whosever it is.
         while let Some((_, _, device)) = hungry.pop_first() {
-            let Some((run, class, rank)) = self.best(device) else { continue };
-            let (lease, unit) = self.send(device, run, class, rank, devices.len() as u64);
+            let Some((run, class, rank)) = self.best(now, wanting, device) else { continue };
+            let (lease, unit) = self.send(now, device, run, class, rank, devices.len() as u64);
+            if self.runs[&run].ready().len() == 0 {
+                wanting.retain(|r| *r != run);
+                if wanting.is_empty() {
+                    sent.entry(lease).or_default().push(unit);
+                    return;
+                }
+            }
             sent.entry(lease).or_default().push(unit);
             if self.wants_more(device) {
                 hungry.insert((self.devices[&device].micros, self.devices[&device].units.len(), device));
@@ -76,7 +82,7 @@ impl Lab {
     }
 
     /// Whether an agent has been silent for so long that it may be lost.
-    fn is_suspect(&self, agent: &Agent, now: Time) -> bool {
+    pub(super) fn is_suspect(&self, agent: &Agent, now: Time) -> bool {
         now.since(agent.heard_at) > self.policy.suspect
     }
 
@@ -89,33 +95,34 @@ impl Lab {
         }
     }
 
-    /// The best item that may start on this device now: of the highest priority, of the run that has the
-    /// fewest items out (so that runs share the lab), and of that run the longest.
-    fn best(&self, device: DeviceId) -> Option<(RunId, Class, Rank)> {
+    /// The best item that may start on this device now: of the run whose turn it is, of that the one of the
+    /// highest priority, of those the longest.
+    fn best(&self, now: Time, wanting: &[RunId], device: DeviceId) -> Option<(RunId, Class, Rank)> {
         let idle = self.devices[&device].units.is_empty();
         let gauges = self.agents[&self.devices[&device].agent].gauges;
         let mut best: Option<(Turn, RunId, Class, Rank)> = None;
-        let fit = |r: &Run| self.is_fit_for(&self.devices[&device], r.id());
-        let may = |r: &&Run| *r.phase() == RunPhase::Active && r.reach.has(device) && fit(r);
-        for run in self.runs.values().filter(may) {
-            for (rank, class) in run.ready().heads() {
-                let place = (rank.priority, run.out(), rank.micros);
-                if best.is_some_and(|(b, ..)| b <= place) {
-                    break;
-                }
-                // Where something may hold an item up, it is only given to a device that starts it at once.
+        let may = |r: &&Run| r.reach.has(device) && self.is_fit_for(&self.devices[&device], r.id());
+        for run in wanting.iter().map(|id| &self.runs[id]).filter(may) {
+            let turn = self.turn(now, run);
+            if best.is_some_and(|(b, ..)| b <= turn) {
+                continue;
+            }
+            // Where something may hold an item up, it is only given to a device that starts it at once.
+            let startable = run.ready().heads().find(|(_, class)| {
                 let free = run.gate_def(class.gate).is_open_always();
-                if (free || idle) && self.held_up(run, class.gate, device, gauges).is_none() {
-                    best = Some((place, run.id(), class, rank));
-                    break;
-                }
+                (free || idle)
+                    && self.held_up(run, class.gate, device, gauges).is_none()
+                    && !self.waits_for_another(run, run.failed_on(*class), device)
+            });
+            if let Some((rank, class)) = startable {
+                best = Some((turn, run.id(), class, rank));
             }
         }
         best.map(|(_, run, class, rank)| (run, class, rank))
     }
 
     /// What keeps the items of a gate from starting on a device, if anything does.
-    fn held_up(&self, run: &Run, gate: u32, device: DeviceId, gauges: Gauges) -> Option<Held> {
+    pub(super) fn held_up(&self, run: &Run, gate: u32, device: DeviceId, gauges: Gauges) -> Option<Held> {
         if self.policy.mistake == Mistake::IgnoreLimits {
             return None;
         }
@@ -165,15 +172,19 @@ impl Lab {
         // is, unless it would be held up on every one of them.
         let idle = there().any(|(_, d)| d.units.is_empty());
         let mut held = None;
+        let failed_on = &run.item(ix).record.failed_on;
         for (id, device) in there().filter(|(_, d)| !idle || d.units.is_empty()) {
             let gauges = self.agents[&device.agent].gauges;
-            held = Some(self.held_up(run, gate, *id, gauges)?);
+            let elsewhere = self.waits_for_another(run, failed_on, *id);
+            let elsewhere = elsewhere.then(|| Held::Elsewhere { failed_on: self.names(failed_on) });
+            held = Some(self.held_up(run, gate, *id, gauges).or(elsewhere)?);
         }
         held
     }
 
     fn send(
         &mut self,
+        now: Time,
         device_id: DeviceId,
         run_id: RunId,
         class: Class,
@@ -201,7 +212,10 @@ impl Lab {
         }
         let test = run.item(first.item).test;
         let discovery = run.is_discovery(first.item);
+        run.was_started = true;
+        run.waits_since = Some(now);
         self.in_use.add(run, test, device_id);
+        self.shares.give(run.user, unit_micros);
         let device = self.devices.get_mut(&device_id).expect("the caller chose it");
         device.lease = Some(lease);
         device.units.push(id);
@@ -218,11 +232,13 @@ impl Lab {
                 left,
                 micros: unit_micros,
                 running: false,
+                since: Hint(None),
                 sent: false,
                 told: None,
                 wish: Wish::Run,
             },
         );
+        self.account(now, device_id);
         (lease, sent)
     }
 

@@ -1,6 +1,7 @@
 //! Why is this not running? The structured answer for any item.
 
 use super::dispatch::Held;
+use super::eta::Eta;
 use super::run::{Phase, Run};
 use super::{Device, Lab};
 use crate::id::{DeviceId, ItemIx, RunId};
@@ -103,6 +104,11 @@ pub enum Gate {
         /// Their limit.
         max: u32,
     },
+    /// It failed there, and is to be tried on another device.
+    Elsewhere {
+        /// The devices it failed on, for people.
+        failed_on: String,
+    },
 }
 
 /// When a run that was just asked for may start.
@@ -110,8 +116,8 @@ pub enum Gate {
 pub enum Outlook {
     /// Something of it has been given to a device.
     Now,
-    /// Later, and why.
-    Later(Explanation),
+    /// Later: why, and when as far as is known.
+    Later(Explanation, Option<Eta>),
     /// Not as the lab is, and why.
     Never(Explanation),
 }
@@ -124,14 +130,15 @@ impl From<Held> for Gate {
             Held::Load { now, max } => Self::Load { now, max },
             Held::Disk { free, min } => Self::Disk { free, min },
             Held::Jobs { max } => Self::Jobs { max },
+            Held::Elsewhere { failed_on } => Self::Elsewhere { failed_on },
         }
     }
 }
 
 impl Lab {
     /// When a run may start.
-    pub fn outlook(&self, run: RunId) -> Outlook {
-        let Some(of) = self.runs.get(&run) else { return Outlook::Later(Explanation::Unknown) };
+    pub fn outlook(&self, now: Time, run: RunId) -> Outlook {
+        let Some(of) = self.runs.get(&run) else { return Outlook::Later(Explanation::Unknown, None) };
         if of.out() > 0 || self.is_over(run) {
             return Outlook::Now;
         }
@@ -146,23 +153,23 @@ impl Lab {
             {
                 Outlook::Now
             }
-            _ => Outlook::Later(why),
+            _ => Outlook::Later(why, self.eta(now, run)),
         }
     }
 
     /// Devices that are there and that a run may have.
-    fn reachable<'a>(&'a self, run: &'a Run) -> impl Iterator<Item = &'a Device> + 'a {
+    pub(super) fn reachable<'a>(&'a self, run: &'a Run) -> impl Iterator<Item = &'a Device> + 'a {
         self.devices_there().filter(|d| run.reach.has(*d)).map(|d| &self.devices[&d])
     }
 
     /// Whether a device that is there may be given something of a run.
-    fn is_usable(&self, device: &Device, run: &Run) -> bool {
+    pub(super) fn is_usable(&self, device: &Device, run: &Run) -> bool {
         let trouble = &self.agents[&device.agent].trouble;
         device.hold.is_none() && trouble.is_empty() && self.is_fit_for(device, run.id())
     }
 
     /// Why it is not.
-    fn unusable(&self, device: &Device) -> String {
+    pub(super) fn unusable(&self, device: &Device) -> String {
         let agent = &self.agents[&device.agent];
         if let Some(hold) = &device.hold {
             return format!("it is held by {}: {}", hold.by, hold.reason);
@@ -303,6 +310,9 @@ impl fmt::Display for Gate {
             Self::Load { now, max } => write!(f, "the load per core is {now:.2}, above {max:.2}"),
             Self::Disk { free, min } => write!(f, "{free} bytes are free on the disk, {min} are needed"),
             Self::Jobs { max } => write!(f, "the area runs {max} at once already"),
+            Self::Elsewhere { failed_on } => {
+                write!(f, "it failed on {failed_on} and waits for another device")
+            }
         }
     }
 }

@@ -50,6 +50,7 @@ impl Lab {
                     suspects.extend(unit.suspect().map(|item| (unit.run, item)));
                 }
                 self.in_use.remove(&self.runs[&unit.run], unit.test, unit.device);
+                self.shares.take(self.runs[&unit.run].user, unit.micros);
                 let forget = self.policy.mistake == Mistake::ForgetLostUnits;
                 let run = self.run_mut(unit.run);
                 for (ix, _) in unit.left {
@@ -59,6 +60,7 @@ impl Lab {
                     }
                 }
             }
+            self.account(now, device);
             self.save(Change::LeaseEnded { lease });
         }
         if let (Gone::Died, Some(max)) = (how, self.policy.losses_max) {

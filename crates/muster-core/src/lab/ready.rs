@@ -15,6 +15,8 @@ pub(super) struct Class {
     pub(super) gate: u32,
     /// Test and group whose items may share a process.
     pub(super) shared: Option<(TestIx, u32)>,
+    /// The devices its items failed on, by their place in the run; 0 for none.
+    pub(super) failed_on: u32,
 }
 
 /// Where an item stands among the others: smaller starts earlier.
@@ -98,6 +100,12 @@ impl Ready {
     /// How many items a class has, of how many nothing is known, and what the others take together.
     pub(super) fn class_micros(&self, class: Class) -> (usize, usize, u64) {
         self.classes.get(&class).map_or((0, 0, 0), |m| (m.ranks.len(), m.unknown, m.known_micros))
+    }
+
+    /// What all items take together, those of which nothing is known as long as this.
+    pub(super) fn all_micros(&self, unknown: u64) -> u64 {
+        let micros = |m: &Members| m.known_micros.saturating_add(unknown.saturating_mul(m.unknown as u64));
+        self.classes.values().map(micros).fold(0, u64::saturating_add)
     }
 
     /// Items of all classes that stand before this place.

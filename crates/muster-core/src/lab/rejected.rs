@@ -10,6 +10,9 @@ pub enum Rejected {
     /// No such run is active.
     #[error("no run `{0}` is active")]
     NoSuchRun(RunId),
+    /// A run cannot be put before itself.
+    #[error("run `{0}` cannot be put before itself")]
+    BeforeItself(RunId),
     /// The run exists already; asking twice changes nothing.
     #[error("run `{0}` exists already")]
     RunExists(RunId),
@@ -75,6 +78,7 @@ impl Rejected {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoSuchRun(_) => "no-such-run",
+            Self::BeforeItself(_) => "before-itself",
             Self::RunExists(_) => "run-exists",
             Self::Plan(_) => "bad-plan",
             Self::NoSuchDevice(_) => "no-such-device",

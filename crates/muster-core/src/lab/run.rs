@@ -10,11 +10,12 @@ mod waiting;
 use super::Rejected;
 use super::reach::Reach;
 use super::ready::{Class, Rank, Ready};
-use crate::change::{Change, Expansion, FoundAgain, ItemRecord, RunPhase, RunRecord, RunSnapshot};
+use super::shares::UserIx;
+use crate::change::{Change, Expansion, FoundAgain, ItemRecord, Moved, RunPhase, RunRecord, RunSnapshot};
 use crate::definition::{AfterMode, Batch, Kind, Needs, TestDef, UnexpectedPass};
 use crate::event::Event;
 use crate::exchange::{Group, RunContext, TestContext};
-use crate::id::{ItemIx, RunId, TestIx, UnitId};
+use crate::id::{DeviceId, ItemIx, RunId, TestIx, UnitId};
 use crate::outcome::{Counts, Verdict};
 use crate::plan::{History, PathMap, PlannedItem, PlannedItems};
 use crate::select::Selector;
@@ -39,9 +40,19 @@ pub(super) struct Run {
     /// The devices it may have.
     pub(super) reach: Reach,
     pub(super) history: Arc<dyn History + Send + Sync>,
+    /// Who asked for it.
+    pub(super) user: UserIx,
+    /// Since when it wants a device and gets none, as far as is known.
+    pub(super) waits_since: Option<Time>,
+    /// Something of it was given to a device once.
+    pub(super) was_started: bool,
+    /// What people said of its place in the queue.
+    moves: Vec<Moved>,
     gates: Vec<GateDef>,
     /// The places of the gates.
     gate_of: BTreeMap<GateKey, u32>,
+    /// Sets of devices that items failed on; the first is empty.
+    failed_on: Vec<Vec<DeviceId>>,
     ready: Ready,
     backoff: BTreeSet<(Time, ItemIx)>,
     /// Items of other tests that wait for an item to end.
@@ -122,6 +133,8 @@ pub(super) struct Item {
     pub(super) phase: Phase,
     /// Items of other tests it waits for.
     pub(super) unmet: u32,
+    /// The devices it failed on, by their place in the run.
+    failed_on: u32,
 }
 
 /// Where an item stands in its run.
@@ -172,6 +185,7 @@ impl Run {
                 expansions: Vec::new(),
                 found_again: Vec::new(),
                 items: Vec::new(),
+                moves: Vec::new(),
             },
             history,
         )
@@ -181,7 +195,7 @@ impl Run {
         snapshot: RunSnapshot,
         history: Arc<dyn History + Send + Sync>,
     ) -> Result<Self, Rejected> {
-        let RunSnapshot { record, phase, expansions, found_again, items } = snapshot;
+        let RunSnapshot { record, phase, expansions, found_again, items, moves } = snapshot;
         let spec = &record.spec;
         let selector = Selector::new(&spec.selection).map_err(crate::plan::PlanError::from)?;
         let reach = Reach::new(&spec.placement.selector, spec.placement.pools.as_deref())?;
@@ -214,8 +228,13 @@ impl Run {
             selector: Arc::new(selector),
             reach,
             history,
+            user: UserIx::default(),
+            waits_since: None,
+            was_started: false,
+            moves,
             gates: Vec::new(),
             gate_of: BTreeMap::new(),
+            failed_on: vec![Vec::new()],
             ready: Ready::default(),
             backoff: BTreeSet::new(),
             edges: BTreeMap::new(),
@@ -342,6 +361,9 @@ impl Run {
 
     /// Puts an item's record in place and keeps all counts right.
     pub(super) fn set_record(&mut self, ix: ItemIx, record: ItemRecord) {
+        if self.item(ix).record.failed_on != record.failed_on {
+            self.set_failed_on(ix, &record.failed_on);
+        }
         let discovery = self.is_discovery(ix);
         // A question for items is not a check of its own: it counts only where it went wrong.
         let counted = |v: Verdict| !discovery || !v.is_ok() || v == Verdict::NoItems;
@@ -371,6 +393,23 @@ impl Run {
         if after.is_some() && !matches!(item.phase, Phase::Out { .. }) {
             self.unqueue(ix);
             self.item_mut(ix).phase = Phase::Ended;
+        }
+    }
+
+    /// An item failed on other devices than was known: it stands elsewhere among those that are ready.
+    fn set_failed_on(&mut self, ix: ItemIx, failed_on: &[DeviceId]) {
+        let ready = self.item(ix).phase == Phase::Ready;
+        if ready {
+            self.unqueue(ix);
+        }
+        let known = self.failed_on.iter().position(|set| set == failed_on);
+        let at = known.unwrap_or_else(|| {
+            self.failed_on.push(failed_on.to_vec());
+            self.failed_on.len() - 1
+        });
+        self.item_mut(ix).failed_on = u32::try_from(at).expect("fewer than 2^32 sets");
+        if ready {
+            self.release_item(ix);
         }
     }
 
@@ -454,6 +493,7 @@ impl Run {
                 .filter(|(_, item)| item.record != ItemRecord::default())
                 .map(|(ix, item)| (ix, item.record.clone()))
                 .collect(),
+            moves: self.moves.clone(),
         }
     }
 
@@ -485,7 +525,8 @@ impl Run {
             return None;
         }
         let deadline = self.deadline.filter(|_| self.stop.is_none());
-        self.backoff.first().map(|(t, _)| *t).into_iter().chain(deadline).min()
+        let backoff = self.backoff.first().map(|(t, _)| *t);
+        backoff.into_iter().chain(deadline).chain(self.start_by()).min()
     }
 
     /// Items of a test, the question for its items first.
@@ -614,8 +655,14 @@ impl Run {
         history: Arc<dyn History + Send + Sync>,
     ) -> Result<(), Rejected> {
         let snapshot = RunSnapshot { record, ..self.snapshot() };
-        *self = Self::restore(snapshot, history)?;
+        *self = Self { user: self.user, was_started: self.was_started, ..Self::restore(snapshot, history)? };
         Ok(())
+    }
+    pub(super) fn moves(&self) -> &[Moved] {
+        &self.moves
+    }
+    pub(super) fn enter_move(&mut self, moved: Moved) {
+        self.moves.push(moved);
     }
     pub(super) fn set_stop(&mut self, stop: Stop) {
         self.stop = Some(stop);
@@ -638,7 +685,7 @@ impl Test {
 
 impl Item {
     fn new(test: TestIx) -> Self {
-        Self { test, record: ItemRecord::default(), phase: Phase::Blocked, unmet: 0 }
+        Self { test, record: ItemRecord::default(), phase: Phase::Blocked, unmet: 0, failed_on: 0 }
     }
 }
 

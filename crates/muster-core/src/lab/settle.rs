@@ -183,6 +183,7 @@ impl Lab {
     ) {
         let AttemptRef { run: run_id, item: ix, attempt: number } = attempt;
         let lab_errors_max = self.policy.lab_errors_max;
+        let device_id = self.units[&unit].device;
         let run = self.run_mut(run_id);
         let test_ix = run.item(ix).test;
         let discovery = run.is_discovery(ix);
@@ -214,7 +215,6 @@ impl Lab {
                 });
             }
         }
-        run.set_back(ix);
         let mut again = None;
         match next {
             Next::Verdict(verdict, reason) => {
@@ -223,6 +223,9 @@ impl Lab {
             }
             Next::Again(delay) => again = Some(delay),
         }
+        self.judge_device(run_id, ix, &mut record, &result, device_id);
+        let run = self.run_mut(run_id);
+        run.set_back(ix);
         // The found items are entered before the question for them ends: the test is never seen as over.
         if let Some(expansion) = &expansion {
             run.append(expansion.clone());

@@ -1,5 +1,6 @@
 //! The lab for people: its devices and what waits for them.
 
+use super::run::Run;
 use super::{Lab, Outlook, Presence};
 use crate::address::Address;
 use crate::change::RunPhase;
@@ -12,20 +13,26 @@ impl Lab {
     pub fn view(&self, now: Time) -> LabView {
         let mut devices: Vec<DeviceView> = self.devices.keys().map(|id| self.view_device(now, *id)).collect();
         devices.sort_by(|a, b| (&a.host, &a.name).cmp(&(&b.host, &b.name)));
-        let runs = self.runs.values().filter(|r| *r.phase() == RunPhase::Active).map(|run| {
+        let mut runs: Vec<&Run> = self.runs.values().filter(|r| *r.phase() == RunPhase::Active).collect();
+        runs.sort_by_cached_key(|run| self.turn(now, run));
+        let runs = runs.into_iter().map(|run| {
             let record = run.record();
-            let waits = match self.outlook(record.id) {
-                Outlook::Now => None,
-                Outlook::Later(why) | Outlook::Never(why) => Some(why.to_string()),
+            let (waits, eta) = match self.outlook(now, record.id) {
+                Outlook::Now => (None, None),
+                Outlook::Later(why, eta) => (Some(why.to_string()), eta.map(|eta| eta.to_string())),
+                Outlook::Never(why) => (Some(why.to_string()), None),
             };
             QueuedRun {
                 id: record.id,
                 address: format!("{}/{}", record.spec.area, record.number),
                 user: record.spec.placement.user.clone(),
+                priority: run.priority(),
+                moved: run.moves().last().cloned(),
                 selector: run.reach.text().to_owned(),
-                open: run.items().iter().filter(|i| i.record.verdict.is_none()).count() as u32,
+                open: run.open(),
                 out: run.out(),
                 waits,
+                eta,
             }
         });
         LabView { devices, runs: runs.collect(), registered: self.registered.values().cloned().collect() }
@@ -52,12 +59,14 @@ impl Lab {
             health: self.view_health(device),
             trouble: agent.trouble.clone(),
             pool: self.pools.of(&device.name, &agent.host, &device.labels).to_owned(),
+            blamed: device.blamed.times,
+            blamed_for: device.blamed.last.clone(),
             id,
         }
     }
 
     /// The address of what a unit is at.
-    fn name_of(&self, unit: UnitId) -> String {
+    pub(super) fn name_of(&self, unit: UnitId) -> String {
         let unit = &self.units[&unit];
         let run = &self.runs[&unit.run];
         let record = run.record();

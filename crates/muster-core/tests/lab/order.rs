@@ -320,11 +320,13 @@ fn work_given_back_by_one_agent_goes_to_another() {
 
 #[test]
 fn runs_share_the_lab_and_priority_goes_before() {
-    let shares = |second: &str| {
+    let shares = |second: &str, priority| {
         let mut world = World::new("devices 4; a*8 takes 9s known 9s");
         world.create();
         let other = World::new(second).record;
-        let record = RunRecord { id: RunId(77), number: 2, ..(*other).clone() };
+        let mut spec = (*other.spec).clone();
+        spec.placement.priority = priority;
+        let record = RunRecord { id: RunId(77), number: 2, spec: Arc::new(spec), ..(*other).clone() };
         world.apply(Input::CreateRun { record: Arc::new(record), history: Arc::new(()) }).unwrap();
         let devices = (1..=4).map(|n| DeviceOffer::named(format!("d{n}"))).collect();
         world.hears(Exchange { devices, ..exchange(1, 1, 1, 0) }).unwrap();
@@ -332,7 +334,7 @@ fn runs_share_the_lab_and_priority_goes_before() {
         let first: Vec<u128> = leases.iter().map(|l| l.units[0].run.0).collect();
         first.iter().filter(|run| **run == 77).count()
     };
-    assert_eq!(shares("b*8 takes 1s"), 2, "half of the devices, though its items are short");
-    assert_eq!(shares("b*8 takes 1s prio 1"), 4);
-    assert_eq!(shares("b takes 1s"), 1, "it has no more");
+    assert_eq!(shares("b*8 takes 1s", 0), 2, "half of the devices, though its items are short");
+    assert_eq!(shares("b*8 takes 1s", 1), 4);
+    assert_eq!(shares("b takes 1s", 0), 1, "it has no more");
 }

@@ -89,7 +89,7 @@ fn a_run_has_no_device_of_a_pool_that_who_asked_may_not_use() {
     let orders = world.hears(exchange(1, 1, 1, 0));
     assert!(orders.is_none_or(|o| o.units.is_empty()), "d1 is in another pool");
     let why = Explanation::OtherPools { user: "ben".to_owned(), pools: vec!["release".to_owned()] };
-    assert_eq!(world.lab.outlook(world.run()), Outlook::Never(why.clone()));
+    assert_eq!(world.lab.outlook(world.now, world.run()), Outlook::Never(why.clone()));
     assert_eq!(why.to_string(), "every device that would do is in the pool `release`, which ben may not use");
     let orders = world.hears(exchange(2, 1, 1, 0)).unwrap();
     assert!(!orders.units.is_empty(), "d2 is not");

@@ -91,6 +91,7 @@ fn paths() -> OpenApiRouter<State> {
         .routes(routes!(results::runs))
         .routes(routes!(results::run, runs::submit))
         .routes(routes!(runs::stop).layer(small()))
+        .routes(routes!(runs::move_run).layer(small()))
         .routes(routes!(results::results))
         .routes(routes!(results::item))
         .routes(routes!(results::attempts))

@@ -10,7 +10,7 @@ use super::page::Page;
 use super::results::{Listed, Past};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use muster_api::{About, HoldDevice, Problem, Stop, Why};
+use muster_api::{About, HoldDevice, MoveRun, Problem, Stop, Why};
 use muster_formats::report::wire;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
@@ -107,6 +107,7 @@ fn schemas() -> Value {
     describe!(
         About,
         HoldDevice,
+        MoveRun,
         Problem,
         Stop,
         Why,

@@ -4,17 +4,19 @@ use super::State;
 use super::agents::gone;
 use super::answer::{Cbor, Refusal, read, read_either, run_id};
 use super::codes::problems;
+use super::devices::name_of;
 use super::guard::Said;
 use crate::access::Who;
 use crate::blobs::sync_dir;
-use crate::desk::{Ask, down};
+use crate::desk::{Ask, down, now};
 use axum::body::{Body, Bytes};
 use axum::extract::{self, Path};
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use futures_util::StreamExt as _;
 use muster_api::access::Role;
-use muster_api::{Accepted, Problem, Stop, Submit, Why};
+use muster_api::{Accepted, MoveRun, Problem, QueuePlace, Stop, Submit, Why};
+use muster_core::change::{MoveTo, Moved};
 use muster_core::id::{ItemIx, UnitId};
 use muster_store::Store as _;
 use std::fs::{self, File};
@@ -28,6 +30,7 @@ const OUTPUT_BYTES_MAX: u64 = 8 << 30;
 problems! {
     OfSubmit: "not-understood", "bad-id", "no-such-blob@409", "run-exists", "too-long", "bad-plan", "bad-selector";
     OfStop: "not-understood", "bad-id", "no-such-run", "bad-body@415", "too-long";
+    OfMove: "not-understood", "bad-id", "no-such-run", "bad-body@415", "bad-move", "before-itself", "too-long";
     OfWhy: "bad-id", "no-such-run", "no-such-item";
 }
 
@@ -55,6 +58,10 @@ pub(super) async fn submit(
     if let (Some(access), Who::User { name, .. }) = (&state.access, &who) {
         name.as_ref().clone_into(&mut placement.user);
         placement.pools = Some(access.pools_for(&who, &area));
+        if placement.priority > 0 {
+            // Before everybody else's: that is for those who may reorder the queue.
+            who.need(Role::Operator, Some(&area))?;
+        }
     }
     let build = submit.spec.inputs.build.as_ref().map(|build| ("build", build.digest));
     for (what, blob) in
@@ -91,6 +98,42 @@ pub(super) async fn stop(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Longest text about a move.
+const TEXT_BYTES_MAX: usize = 1_000;
+
+/// Changes a run's place in the queue
+///
+/// What runs goes on; the order is that in which free devices are given. Who moved what, when and why is recorded.
+#[utoipa::path(post, path = "/runs/{run}/move", tag = "runs", operation_id = "move_run",
+    params(("run" = String, Path, description = "The run's id, a UUID", format = "uuid")),
+    request_body(content = ref("#/components/schemas/MoveRun"), content_type = "application/json"),
+    responses((status = 204, description = "It is moved, and that is recorded"), OfMove))]
+pub(super) async fn move_run(
+    extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
+    Path(run): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<StatusCode, Refusal> {
+    let run = run_id(&run)?;
+    let MoveRun { by, reason, to } = read_either("a move", &headers, &body)?;
+    let to = match to {
+        QueuePlace::First => MoveTo::First,
+        QueuePlace::Before(other) => MoveTo::Before(run_id(&other)?),
+        QueuePlace::Priority(priority) => MoveTo::Priority(priority),
+        QueuePlace::Back => MoveTo::Back,
+    };
+    if by.trim().is_empty() || by.len() > TEXT_BYTES_MAX || reason.len() > TEXT_BYTES_MAX {
+        let said = format!("`by` is a text of 1 to {TEXT_BYTES_MAX} bytes, `reason` has at most as many");
+        return Err(Problem::new(422, "bad-move", said).next("say who moves the run").into());
+    }
+    let by = name_of(&who, by);
+    let moved = Moved { by, reason, at: now(), to };
+    let done = state.desk.ask(|answer| Ask::Move(run, moved, answer)).await;
+    done.unwrap_or_else(|| Err(gone()))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Why an item is not running, or that it is
 #[utoipa::path(get, path = "/runs/{run}/items/{item}/why", tag = "runs", operation_id = "why",
     params(
@@ -104,7 +147,7 @@ pub(super) async fn why(
 ) -> Result<Json<Why>, Refusal> {
     let run = run_id(&run)?;
     let why = state.desk.ask(|answer| Ask::Why(run, ItemIx(item), answer)).await;
-    Ok(Json(Why { why: why.unwrap_or_else(|| Err(gone()))? }))
+    Ok(Json(why.unwrap_or_else(|| Err(gone()))?))
 }
 
 /// An agent brings the file of a long output. When this is answered it survives a power cut.

@@ -94,7 +94,8 @@ impl World {
                 | Rejected::Stale { .. }
                 | Rejected::NoSuchRun(_)
                 | Rejected::RunExists(_) => {}
-                Rejected::Plan(_)
+                Rejected::BeforeItself(_)
+                | Rejected::Plan(_)
                 | Rejected::Selector { .. }
                 | Rejected::NoSuchDevice(_)
                 | Rejected::NoCheckDue(_)

@@ -1,7 +1,7 @@
 //! Small runs to record.
 
 use muster_core::attempt::{AttemptResult, Cause, Measured, Output, StepResult, Usage};
-use muster_core::change::{Change, Expansion, ItemRecord, Placement, RunRecord, RunSpec};
+use muster_core::change::{Change, Expansion, ItemRecord, Placement, RunRecord, RunSpec, Supersede};
 use muster_core::definition::{
     AreaLimits, Batch, Framework, Items, Kind, Line, Step, SuiteDef, TestDef, UnexpectedPass,
 };
@@ -52,6 +52,10 @@ pub fn record(id: u128, area: &str, number: u32) -> Arc<RunRecord> {
             selector: "labels.os == \"linux\"".to_owned(),
             source: Some(Digest([7; 32])),
             pools: Some(vec!["boards".to_owned(), "default".to_owned()]),
+            priority: -3,
+            start_within: Some(Duration::from_secs(7200)),
+            supersede: Supersede::Waiting,
+            retry_elsewhere: true,
         },
         inputs: inputs(),
     };
@@ -169,6 +173,7 @@ pub fn attempt(run: u128, item: u32, number: u16, outcome: Outcome) -> Change {
             failed: !outcome.is_good(),
             verdict: Some(Verdict::from(outcome)),
             reason: String::new(),
+            failed_on: Vec::new(),
         },
     }
 }

@@ -6,7 +6,9 @@ use crate::error::StoreError;
 use crate::store::Store;
 use crate::types::{ItemFilter, LabKey, RunFilter, RunName};
 use muster_core::attempt::Output;
-use muster_core::change::{Change, Hold, ItemRecord, Registration, RunPhase, SentUnit, Snapshot};
+use muster_core::change::{
+    Change, Hold, ItemRecord, MoveTo, Moved, Registration, RunPhase, SentUnit, Snapshot,
+};
 use muster_core::health::{DeviceHealth, Entry, Evidence, Health};
 use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, UnitId};
 use muster_core::outcome::{Outcome, Verdict};
@@ -38,6 +40,8 @@ cases![
     ids_are_never_used_again,
     failures_are_those_that_stand,
     a_question_for_items_counts_only_where_it_went_wrong,
+    moves_in_the_queue_are_kept_in_order,
+    devices_an_item_failed_on_come_back,
     late_evidence_is_kept_and_changes_nothing,
     outputs_of_any_length_come_back,
     expectations_come_from_good_attempts_of_the_same_target,
@@ -362,6 +366,42 @@ fn a_question_for_items_counts_only_where_it_went_wrong(records: &dyn Records) {
     assert_eq!(counted(1), (5, 0, None));
     assert_eq!(counted(2), (5, 1, Some(Verdict::Error)));
     assert_eq!(counted(3), (5, 1, Some(Verdict::NoItems)));
+}
+
+fn moves_in_the_queue_are_kept_in_order(records: &dyn Records) {
+    let mut store = records.open(LAB);
+    let moved = |n: u64, to| Moved { by: format!("ana {n}"), reason: "release".to_owned(), at: Time(n), to };
+    let moves = [moved(2, MoveTo::First), moved(1, MoveTo::Before(RunId(2))), moved(3, MoveTo::Priority(-4))];
+    commit(&mut *store, &[active(1), active(2)]);
+    for moved in &moves {
+        commit(&mut *store, &[Change::RunMoved { run: RunId(1), moved: moved.clone() }]);
+    }
+    let back = Change::RunMoved { run: RunId(2), moved: moved(4, MoveTo::Back) };
+    let unknown = Change::RunMoved { run: RunId(9), moved: moved(5, MoveTo::Back) };
+    assert!(store.commit(&[back, unknown]).is_err());
+    store = records.open(LAB);
+    let runs = store.load_snapshot().unwrap().runs;
+    assert_eq!(runs[0].moves, moves);
+    assert_eq!(runs[1].moves, [], "a refused commit changes nothing");
+}
+
+fn devices_an_item_failed_on_come_back(records: &dyn Records) {
+    let mut store = records.open(LAB);
+    let failed = |devices: &[u32]| Change::ItemSet {
+        run: RunId(1),
+        item: ItemIx(2),
+        record: ItemRecord {
+            lab_errors: 1,
+            failed_on: devices.iter().copied().map(DeviceId).collect(),
+            ..ItemRecord::default()
+        },
+    };
+    commit(&mut *store, &[active(1), failed(&[7]), failed(&[7, 300])]);
+    store = records.open(LAB);
+    let known = &store.load_snapshot().unwrap().runs[0].items;
+    assert_eq!(known[0].1.failed_on, [DeviceId(7), DeviceId(300)]);
+    commit(&mut *store, &[failed(&[])]);
+    assert_eq!(store.load_snapshot().unwrap().runs[0].items[0].1.failed_on, []);
 }
 
 fn late_evidence_is_kept_and_changes_nothing(records: &dyn Records) {

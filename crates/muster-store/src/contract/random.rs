@@ -7,7 +7,7 @@ use crate::mem::Mem;
 use crate::store::Store;
 use crate::types::LabKey;
 use muster_core::attempt::Output;
-use muster_core::change::{Change, FoundAgain, ItemRecord, RunPhase, RunRecord, SentUnit};
+use muster_core::change::{Change, FoundAgain, ItemRecord, MoveTo, Moved, RunPhase, RunRecord, SentUnit};
 use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
 use muster_core::outcome::{Outcome, Verdict};
 use muster_core::time::Time;
@@ -185,7 +185,7 @@ impl World {
     }
 
     fn change(&mut self, lab: usize, changes: &mut Vec<Change>) {
-        match self.random.below(16) {
+        match self.random.below(17) {
             0 => self.create(lab, changes),
             1 => {
                 let lab = &mut self.labs[lab];
@@ -213,6 +213,12 @@ impl World {
             12 => self.set_item(lab, changes),
             13 => self.set_phase(lab, changes),
             14 => self.find_again_or_replan(lab, changes),
+            16 => {
+                let Some(run) = self.own_run(lab) else { return };
+                let (at, to) = (Time(self.random.next()), MoveTo::Priority(self.random.next() as i32));
+                let moved = Moved { by: "ana".to_owned(), reason: String::new(), at, to };
+                changes.push(Change::RunMoved { run, moved });
+            }
             15 if !self.runs.is_empty() => {
                 let attempt = AttemptRef { run: self.any_run(), item: ItemIx(0), attempt: 1 };
                 let result = Arc::new(self.result());

@@ -19,6 +19,7 @@ pub(super) enum Undo {
     Item(RunId, ItemIx, Option<ItemRecord>),
     Attempt(RunId, (ItemIx, u16)),
     State(RunId, RunPhase),
+    Moved(RunId),
     Late(RunId),
 }
 
@@ -97,6 +98,10 @@ impl State {
                 let known = self.own(key, *run)?;
                 let former = std::mem::replace(&mut known.phase, phase.clone());
                 undo.push(Undo::State(*run, former));
+            }
+            Change::RunMoved { run, moved } => {
+                self.own(key, *run)?.moves.push(moved.clone());
+                undo.push(Undo::Moved(*run));
             }
             Change::AgentSeen { agent, session, host, devices } => {
                 let lab = self.lab(key);
@@ -177,6 +182,7 @@ impl State {
             Undo::Item(id, item, None) => drop(self.changed(id).items.remove(&item)),
             Undo::Attempt(id, key) => drop(self.changed(id).attempts.remove(&key)),
             Undo::State(id, phase) => self.changed(id).phase = phase,
+            Undo::Moved(id) => drop(self.changed(id).moves.pop()),
             Undo::Late(id) => drop(self.changed(id).late.pop()),
         }
     }

@@ -52,6 +52,7 @@ impl Run {
             expansions: self.expansions.clone(),
             found_again: self.found_again.values().cloned().collect(),
             items: self.items.iter().map(|(ix, r)| (*ix, r.clone())).collect(),
+            moves: self.moves.clone(),
         }
     }
 

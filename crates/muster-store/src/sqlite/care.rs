@@ -72,7 +72,7 @@ impl Sqlite {
             tx.execute(&format!("DELETE FROM {table} WHERE id BETWEEN ?1 AND ?2"), [from, to])
                 .map_err(&err)?;
         }
-        for table in ["late", "plans", "runs"] {
+        for table in ["late", "moves", "plans", "runs"] {
             tx.execute(&format!("DELETE FROM {table} WHERE rid = ?1"), [rid]).map_err(&err)?;
         }
         tx.commit().map_err(&err)?;

@@ -95,6 +95,15 @@ impl Writer<'_> {
             }
             Change::ItemSet { run, item, record } => self.record(*run, *item, record, None),
             Change::RunState { run, phase } => self.set_phase(*run, phase),
+            Change::RunMoved { run, moved } => {
+                let rid = self.live(*run)?.rid;
+                encode_named(self.buf, "a move", moved)?;
+                self.execute(
+                    "INSERT INTO moves (rid, seq, body)
+                     SELECT ?1, 1 + coalesce(max(seq), 0), ?2 FROM moves WHERE rid = ?1",
+                    params![rid, &*self.buf],
+                )
+            }
             Change::AgentSeen { agent, session, host, devices } => {
                 if let Some(highest) = devices.iter().map(|(d, _)| *d).max() {
                     self.use_ids(|used| used.device = used.device.max(highest))?;
@@ -366,7 +375,7 @@ impl Writer<'_> {
         record: &ItemRecord,
         attempt: Option<(u16, &str, &AttemptResult)>,
     ) -> Result<(), StoreError> {
-        let ItemRecord { attempts, tries, lab_errors, failed, verdict, reason } = record;
+        let ItemRecord { attempts, tries, lab_errors, failed, verdict, reason, failed_on } = record;
         let number = attempt.map_or(0, |(number, _, _)| number);
         let live = self.live(run)?;
         let id = key(live.rid, live.record_seq);
@@ -377,6 +386,11 @@ impl Writer<'_> {
         if let Some(seq) = replaced.bad_seq {
             self.execute("UPDATE records SET bad = NULL WHERE id = ?1", [key(rid, seq)])?;
         }
+        let mut devices = None;
+        if !failed_on.is_empty() {
+            encode(self.buf, "devices", failed_on)?;
+            devices = Some(self.buf.clone());
+        }
         let (mut columns, mut output) = (None, Kept::None);
         if let Some((_, device, result)) = attempt {
             output = self.keep_output(run, number_of_run, &result.output)?;
@@ -384,8 +398,9 @@ impl Writer<'_> {
         }
         if self.insert_record.is_none() {
             let sql = "INSERT INTO records (id, item, attempt, verdict, outcome, nanos, started, attempts,
-                                            tries, lab_errors, failed, bad, reason, body, output)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+                                            tries, lab_errors, failed, bad, reason, body, output,
+                                            failed_on)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
             self.insert_record = Some(self.tx.prepare_cached(sql).map_err(writing(self.db))?);
         }
         let insert = self.insert_record.as_mut().expect("set above");
@@ -405,7 +420,8 @@ impl Writer<'_> {
                 is_bad(record).then_some(rid),
                 (!reason.is_empty()).then_some(reason),
                 columns.is_some().then_some(&*self.buf),
-                output.row()
+                output.row(),
+                devices
             ])
             .map_err(writing(self.db))?;
         Ok(())

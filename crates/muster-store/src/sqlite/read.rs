@@ -9,8 +9,8 @@ use crate::layout::{Layout, Outline, Place, outline};
 use crate::parts::{is_wanted, listed_item, view};
 use crate::types::{FailedItem, ItemFilter, LabKey, LateEvidence, ListedItem};
 use muster_core::change::{
-    AgentRecord, Expansion, FoundAgain, ItemRecord, LeaseRecord, RunPhase, RunRecord, RunSnapshot, RunSpec,
-    Snapshot,
+    AgentRecord, Expansion, FoundAgain, ItemRecord, LeaseRecord, Moved, RunPhase, RunRecord, RunSnapshot,
+    RunSpec, Snapshot,
 };
 use muster_core::exchange::Group;
 use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx};
@@ -199,6 +199,18 @@ impl Reader<'_> {
         Ok(again)
     }
 
+    fn moves(&self, rid: i64) -> Result<Vec<Moved>, StoreError> {
+        let get = reading(self.db);
+        let mut found =
+            self.conn.prepare_cached("SELECT body FROM moves WHERE rid = ?1 ORDER BY seq").map_err(&get)?;
+        let mut list = found.query([rid]).map_err(&get)?;
+        let mut moves = Vec::new();
+        while let Some(row) = list.next().map_err(&get)? {
+            moves.push(decode_named(self.db, "a move", self.blob(row, 0)?)?);
+        }
+        Ok(moves)
+    }
+
     /// Every row of a run, in order; columns after `columns` are not read.
     pub(super) fn each_record(
         &self,
@@ -221,14 +233,18 @@ impl Reader<'_> {
     fn items(&self, rid: i64, len: u32) -> Result<Vec<ItemRecord>, StoreError> {
         let get = reading(self.db);
         let mut items = vec![ItemRecord::default(); len as usize];
-        self.each_record(rid, "item, verdict, attempts, tries, lab_errors, failed, reason", |row| {
-            let item: u32 = row.get(0).map_err(&get)?;
-            let Some(known) = items.get_mut(item as usize) else {
-                return Err(rows::damaged(self.db, format!("there is a record of item {item} of {len}")));
-            };
-            *known = item_record(self.db, row, 1)?;
-            Ok(())
-        })?;
+        self.each_record(
+            rid,
+            "item, verdict, attempts, tries, lab_errors, failed, reason, failed_on",
+            |row| {
+                let item: u32 = row.get(0).map_err(&get)?;
+                let Some(known) = items.get_mut(item as usize) else {
+                    return Err(rows::damaged(self.db, format!("there is a record of item {item} of {len}")));
+                };
+                *known = item_record(self.db, row, 1)?;
+                Ok(())
+            },
+        )?;
         Ok(items)
     }
 
@@ -241,6 +257,7 @@ impl Reader<'_> {
             phase,
             expansions,
             found_again: self.found_again(rid, record.id)?,
+            moves: self.moves(rid)?,
             items: items.filter(|(_, record)| *record != ItemRecord::default()).collect(),
             record,
         })
@@ -456,7 +473,7 @@ impl Reader<'_> {
         let mut found = self
             .conn
             .prepare_cached(
-                "SELECT item, verdict, attempts, tries, lab_errors, failed, reason,
+                "SELECT item, verdict, attempts, tries, lab_errors, failed, reason, failed_on,
                         attempt, outcome, nanos, started, body, output
                  FROM records WHERE bad = ?1",
             )
@@ -465,13 +482,13 @@ impl Reader<'_> {
         while let Some(row) = list.next().map_err(&get)? {
             let item = ItemIx(row.get(0).map_err(&get)?);
             let record = item_record(self.db, row, 1)?;
-            let number: u16 = row.get(7).map_err(&get)?;
+            let number: u16 = row.get(8).map_err(&get)?;
             let last = match number {
                 0 => {
                     earlier.insert(item);
                     None
                 }
-                number => Some(decode_attempt(self.db, number, row, 8)?),
+                number => Some(decode_attempt(self.db, number, row, 9)?),
             };
             failed.insert(item, (record, last));
         }

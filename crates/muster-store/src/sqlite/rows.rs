@@ -330,7 +330,7 @@ pub(super) fn decode_attempt(
 }
 
 /// An item's record from a row whose columns are
-/// `verdict, attempts, tries, lab_errors, failed, reason`, beginning at `at`.
+/// `verdict, attempts, tries, lab_errors, failed, reason, failed_on`, beginning at `at`.
 pub(super) fn item_record(db: &Path, row: &rusqlite::Row<'_>, at: usize) -> Result<ItemRecord, StoreError> {
     let get = super::error::reading(db);
     let code: Option<i64> = row.get(at).map_err(&get)?;
@@ -341,5 +341,9 @@ pub(super) fn item_record(db: &Path, row: &rusqlite::Row<'_>, at: usize) -> Resu
         failed: row.get(at + 4).map_err(&get)?,
         verdict: code.map(|c| verdict(db, c)).transpose()?,
         reason: row.get::<_, Option<String>>(at + 5).map_err(&get)?.unwrap_or_default(),
+        failed_on: match row.get_ref(at + 6).map_err(&get)?.as_blob_or_null().map_err(|e| get(e.into()))? {
+            Some(devices) => decode(db, "devices", devices)?,
+            None => Vec::new(),
+        },
     })
 }

@@ -5,7 +5,7 @@ use crate::contract::{Records, all, attempt, record, see};
 use crate::segment;
 use crate::{ItemFilter, LabKey, LockError, Mem, RunFilter, RunLock, RunName, Store, StoreError};
 use muster_core::attempt::Output;
-use muster_core::change::{Change, SentUnit};
+use muster_core::change::{Change, ItemRecord, MoveTo, Moved, Placement, RunSpec, SentUnit};
 use muster_core::id::{DeviceId, ItemIx, LeaseId, RunId, UnitId};
 use muster_core::inputs::Inputs;
 use muster_core::outcome::Outcome;
@@ -488,29 +488,59 @@ fn fixture() -> Vec<Vec<Change>> {
             attempt(2, 4, 1, Outcome::Pass),
             attempt(2, 6, 1, Outcome::Crash),
         ],
+        // Of version 7.
+        vec![
+            Change::RunMoved {
+                run: RunId(2),
+                moved: Moved {
+                    by: "ana".to_owned(),
+                    reason: "release".to_owned(),
+                    at: muster_core::time::Time(5),
+                    to: MoveTo::Before(RunId(1)),
+                },
+            },
+            Change::ItemSet {
+                run: RunId(2),
+                item: ItemIx(0),
+                record: ItemRecord {
+                    lab_errors: 1,
+                    failed_on: vec![DeviceId(3), DeviceId(1)],
+                    ..ItemRecord::default()
+                },
+            },
+        ],
     ]
 }
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/compat");
 
-/// Version 4 can be read for ever. Where this fails because a type of the core has changed, its blob needs
-/// a new form beside the old one (`rows`), or the new field a default. Until the first release the fixture
-/// may be made anew instead: `MUSTER_MAKE_FIXTURE=store-4 cargo test -p muster-store records_of_version_4`.
+/// Versions 4 and later can be read for ever. Where this fails because a type of the core has changed, its blob
+/// needs a new form beside the old one (`rows`), or the new field a default. Until the first release the fixture
+/// may be made anew instead: `MUSTER_MAKE_FIXTURE=store-7 cargo test -p muster-store records_of_version_7`.
 #[test]
 fn records_of_version_4_can_be_read_and_gone_on_with() {
     // It knew nothing that is fetched.
-    let mut changes = fixture();
-    for change in changes.iter_mut().flatten() {
-        if let Change::RunCreated(record) | Change::RunReplanned(record) = change {
-            Arc::make_mut(&mut Arc::make_mut(record).spec).inputs = Inputs::default();
-        }
-    }
-    go_on_with("store-4", &changes);
+    go_on_with("store-4", &before_version_7(|spec| spec.inputs = Inputs::default()));
 }
 
 #[test]
-fn records_of_version_6_can_be_read_and_gone_on_with() {
-    go_on_with("store-6", &fixture());
+fn records_of_version_7_can_be_read_and_gone_on_with() {
+    go_on_with("store-7", &fixture());
+}
+
+/// What the fixtures held that knew who had asked and which devices were wanted, and nothing of the queue.
+fn before_version_7(change: impl Fn(&mut RunSpec)) -> Vec<Vec<Change>> {
+    let mut changes = fixture();
+    changes.pop();
+    for record in changes.iter_mut().flatten() {
+        if let Change::RunCreated(record) | Change::RunReplanned(record) = record {
+            let spec = Arc::make_mut(&mut Arc::make_mut(record).spec);
+            let Placement { user, selector, source, .. } = std::mem::take(&mut spec.placement);
+            spec.placement = Placement { user, selector, source, ..Placement::default() };
+            change(spec);
+        }
+    }
+    changes
 }
 
 /// Reads a fixture, which holds these changes, and writes to it.

@@ -1,6 +1,6 @@
 //! `muster run`: plans, runs, records and reports.
 
-use super::typed::{ExecArgs, SelectArgs, TargetArgs};
+use super::typed::{ExecArgs, SelectArgs, TargetArgs, duration};
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::agent::Agent;
@@ -8,10 +8,11 @@ use crate::local::given::{Given, beside_records};
 use crate::local::session::Request;
 use crate::local::{area, request, session};
 use crate::remote;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use muster_core::outcome::ExitCode;
 use muster_store::Store as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Arguments of `muster run`.
 #[derive(Args, Clone, Debug)]
@@ -71,6 +72,45 @@ pub(crate) struct LabArgs {
     /// The id of the run, a UUID: asking again with the same id joins the run there is
     #[arg(long, value_name = "UUID")]
     pub(crate) id: Option<uuid::Uuid>,
+    /// Before runs of lower priority, behind those of higher; 0 unless said
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) priority: Option<i32>,
+    /// End with exit code 7 if nothing of it has been started after this long
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) start_within: Option<Duration>,
+    /// Stop older runs of yours of the same area, name and target: those that wait, or all
+    #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "waiting")]
+    pub(crate) supersede: Option<SupersedeWhich>,
+    /// Try what failed again on another device (with retries), to tell a bad device from bad code
+    #[arg(long)]
+    pub(crate) retry_elsewhere: bool,
+}
+
+/// Which older runs a new one takes the place of.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum SupersedeWhich {
+    /// Those of which nothing has been started
+    Waiting,
+    /// All that are under way
+    All,
+}
+
+impl LabArgs {
+    /// The first flag that is for a lab alone, if one was given.
+    fn flag(&self) -> Option<&'static str> {
+        let Self { on, detach, wait: _, id, priority, start_within, supersede, retry_elsewhere } = self;
+        [
+            (*detach, "--detach"),
+            (on.is_some(), "--on"),
+            (id.is_some(), "--id"),
+            (priority.is_some(), "--priority"),
+            (start_within.is_some(), "--start-within"),
+            (supersede.is_some(), "--supersede"),
+            (*retry_elsewhere, "--retry-elsewhere"),
+        ]
+        .into_iter()
+        .find_map(|(given, flag)| given.then_some(flag))
+    }
 }
 
 /// A name must not look like another way to point at a run.
@@ -90,8 +130,7 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
         return remote::run(args, server, context);
     }
     let RunArgs { select, target, name, exec, inputs, lab } = args;
-    let of_labs = [("--on", lab.on.is_some()), ("--detach", lab.detach), ("--id", lab.id.is_some())];
-    if let Some((flag, _)) = of_labs.into_iter().find(|(_, is_given)| *is_given) {
+    if let Some(flag) = lab.flag() {
         return Err(Complaint::usage(format!("`{flag}` is for a lab"))
             .hint("name its server with `--server http://HOST:PORT`, or in MUSTER_SERVER")
             .into());

@@ -12,6 +12,7 @@ use crate::terminal::text::add;
 use crate::terminal::{text, why_item};
 use crate::wiring::place;
 use clap::Args;
+use muster_api::Why;
 use muster_core::address::{RunRef, item_name};
 use muster_core::change::{RunPhase, RunSnapshot};
 use muster_core::definition::{After, AfterMode, FlakyPolicy, TestDef};
@@ -141,7 +142,7 @@ struct Story {
     snapshot: RunSnapshot,
     life: Option<Life>,
     /// What the lab says now, where it can be asked.
-    now: Option<String>,
+    now: Option<Why>,
     /// What it comes after, and how far that is.
     after: Vec<Before>,
     late: Vec<LateEvidence>,
@@ -162,6 +163,7 @@ struct JsonStory<'a> {
     run: wire::Run<'a>,
     planned_because: String,
     state: String,
+    devices: &'a [String],
     expectations: Vec<String>,
     after: Vec<JsonBefore<'a>>,
     late_results: usize,
@@ -224,6 +226,11 @@ impl Story {
         }
     }
 
+    /// Why devices are not given to it, a line for each reason.
+    fn devices(&self) -> &[String] {
+        self.now.as_ref().map_or(&[], |now| &now.devices)
+    }
+
     fn waits_for(&self) -> String {
         let tries = self.found.item().attempts.len();
         let so_far = match tries {
@@ -239,7 +246,10 @@ impl Story {
                 format!("it has no verdict{so_far}: the process that worked on the run was killed")
             }
             (RunPhase::Active, _) if self.now.is_some() => {
-                format!("it has no verdict yet{so_far}: {}", self.now.as_deref().unwrap_or_default())
+                format!(
+                    "it has no verdict yet{so_far}: {}",
+                    self.now.as_ref().map(|now| now.why.as_str()).unwrap_or_default()
+                )
             }
             _ if !self.found.item().reason.is_empty() => {
                 format!("it has no verdict yet{so_far}: {}", self.found.item().reason)
@@ -310,6 +320,7 @@ impl Story {
             run: wire::Run::new(&self.found.run, wire::Texts::None),
             planned_because: self.because(),
             state: self.state(),
+            devices: self.devices(),
             expectations: self.expectations(),
             after: self.after.iter().map(Before::json).collect(),
             late_results: self.late.len(),
@@ -324,6 +335,7 @@ impl Story {
             format!("{} {}", paint(HEAD, text::visible(&address)), paint(style, label)),
             format!("  {}", self.state()),
         ];
+        lines.extend(self.devices().iter().map(|line| format!("    {line}")));
         let told = why_item(item, logs);
         if !told.is_empty() && told != item.reason {
             lines.push(format!("  {told}"));

@@ -6,14 +6,14 @@ pub(crate) mod records;
 mod session;
 pub(crate) mod trust;
 
-use crate::commands::run::{LabArgs, RunArgs};
+use crate::commands::run::{LabArgs, RunArgs, SupersedeWhich};
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::given::Given;
 use crate::local::{area, request};
 use muster_api::trust::Trust;
 use muster_api::{Accepted, Client, ClientError, Outlook, Stop, Submit};
-use muster_core::change::{Placement, RunRecord, RunSpec};
+use muster_core::change::{Placement, RunRecord, RunSpec, Supersede};
 use muster_core::id::RunId;
 use muster_core::inputs::Package;
 use muster_core::outcome::ExitCode;
@@ -59,7 +59,7 @@ pub(crate) fn client_with(server: &str, trust: &Trust) -> Result<Client, anyhow:
 /// The area cannot be used, or the server does not answer.
 pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let RunArgs { select, target, name, exec, inputs, lab } = args;
-    let LabArgs { on, detach, wait: _, id } = lab;
+    let LabArgs { on, detach, wait: _, id, priority, start_within, supersede, retry_elsewhere } = lab;
     let client = client(server, context)?;
     let given = Given::fetch(&inputs, &std::env::temp_dir())?;
     let area = area::load(context, given.area(), target.target.as_deref(), &request::flags(&exec))?;
@@ -83,8 +83,20 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     let trace_id = format!("{:032x}", id.0);
     // What cannot be written is told before anything is asked for.
     let session = if detach { None } else { Some(Session::new(client.clone(), id, &exec, context)?) };
-    let placement =
-        Placement { user: os_user(), selector: on.unwrap_or_default(), source: Some(source), pools: None };
+    let placement = Placement {
+        user: os_user(),
+        selector: on.unwrap_or_default(),
+        source: Some(source),
+        pools: None,
+        priority: priority.unwrap_or(0),
+        start_within,
+        supersede: match supersede {
+            None => Supersede::No,
+            Some(SupersedeWhich::Waiting) => Supersede::Waiting,
+            Some(SupersedeWhich::All) => Supersede::All,
+        },
+        retry_elsewhere,
+    };
     let spec = RunSpec { placement, inputs: given.inputs, trace_id, ..(*spec).clone() };
     let submit = Submit { spec, plan: (*plan).clone() };
     let accepted = ask_for(&client, id, &submit).map_err(complain)?;

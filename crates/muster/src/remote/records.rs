@@ -1,6 +1,7 @@
 //! The records of a server, as a store that can be read.
 
 use crate::context::{Context, FILE, OTHER_FILE};
+use muster_api::Why;
 use muster_api::records::{Items, Late, Name, PastAttempt, Question};
 use muster_api::{Client, ClientError};
 use muster_core::attempt::Output;
@@ -30,7 +31,7 @@ impl ServerRecords {
     }
 
     /// Why an item is not running, as the lab sees it now; `None` where it does not say.
-    pub(crate) fn why(&self, run: RunId, item: ItemIx) -> Option<String> {
+    pub(crate) fn why(&self, run: RunId, item: ItemIx) -> Option<Why> {
         self.client.why(run, item).ok()
     }
 

@@ -363,6 +363,51 @@ fn devices_and_queue_of_a_lab_can_be_listed() {
 }
 
 #[test]
+fn the_order_of_the_queue_can_be_changed_and_outlives_the_server() {
+    let env = TestEnv::new();
+    env.write("muster.toml", "[area]\nname = \"demo\"\n[test.waits]\nrun = \"sleep 100\"\n");
+    let mut lab = Lab::start(&env);
+    lab.start_agent("one", &["--device", "b1:kind=board"]);
+    let url = lab.url();
+    let ask = |args: &[&str]| {
+        env.tell(&env.command(args).env("MUSTER_SERVER", &url).env("USER", "ana").output().unwrap())
+    };
+    while !ask(&["device", "list"]).contains("idle") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    ask(&["run", "--detach"]);
+    ask(&["run", "--detach", "--priority", "2"]);
+    let waits = ask(&["run", "--detach"]);
+    assert!(
+        waits.contains("demo/3 waits: every device is busy") && waits.contains("it may start in"),
+        "{waits}"
+    );
+    let order = |ask: &dyn Fn(&[&str]) -> String| ask(&["queue", "--output", "quiet"]);
+    assert_eq!(order(&ask), "demo/2\ndemo/3\ndemo/1\n--- exit 0\n", "what has least under way first");
+    let moved = ask(&["queue", "move", "3", "--before", "demo/2", "--reason", "release today"]);
+    assert_eq!(moved, "demo/3 is number 1 of 3\n--- exit 0\n");
+    lab.kill_server();
+    lab.start_server();
+    while !ask(&["device", "list"]).contains("busy") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(order(&ask), "demo/3\ndemo/2\ndemo/1\n--- exit 0\n");
+    let queue = ask(&["queue"]);
+    assert!(queue.contains("before demo/2: release today") && queue.contains("ana"), "{queue}");
+    let why = ask(&["why", "3/waits"]);
+    assert!(why.contains("1 busy: `b1` (demo/1/waits"), "{why}");
+    assert!(ask(&["queue", "move", "3", "--before", "3"]).contains("cannot be put before itself"));
+    assert!(ask(&["queue", "move", "9", "--first"]).contains("no run `9` is under way"));
+    let late = ask(&["run", "--start-within", "1s"]);
+    assert!(late.contains("nothing of it was started") && late.ends_with("--- exit 7\n"), "{late}");
+    let newer = ask(&["run", "--detach", "--supersede"]);
+    assert!(newer.contains("demo/5"), "{newer}");
+    assert_eq!(order(&ask), "demo/5\ndemo/1\n--- exit 0\n", "those that waited were superseded");
+    let alone = env.run(&["run", "--priority", "1"]);
+    assert!(alone.contains("`--priority` is for a lab"), "{alone}");
+}
+
+#[test]
 fn events_of_a_run_are_for_everybody_and_go_on_where_they_were_cut() {
     let env = TestEnv::new();
     env.write("muster.toml", "[area]\nname = \"demo\"\n[test.a]\nrun = \"true\"\nitems = [\"1\", \"2\"]\n");

@@ -47,8 +47,8 @@ fn area(env: &TestEnv) {
 }
 
 /// A device with an agent of the SUT protocol, and its directory for tests.
-fn device(env: &TestEnv) -> (Child, String, PathBuf) {
-    let root = env.home().join("device");
+fn device(env: &TestEnv, name: &str) -> (Child, String, PathBuf) {
+    let root = env.home().join(name);
     std::fs::create_dir_all(&root).unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let root_text = root.display().to_string();
@@ -93,7 +93,7 @@ fn a_slot_of_this_host_is_a_device_too() {
 fn the_commands_of_a_test_run_on_the_device_it_was_given() {
     let env = TestEnv::new();
     area(&env);
-    let (device, address, root) = device(&env);
+    let (device, address, root) = device(&env, "device");
     let mut lab = Lab::start(&env);
     lab.agents.push(device);
     lab.start_agent("one", &["--device", &format!("phone/1:address={address}")]);
@@ -119,10 +119,12 @@ fn a_device_that_dies_is_the_labs_fault_and_a_program_out_of_time_dies_on_the_de
             marks.display()
         ),
     );
-    let (device, address, _root) = device(&env);
+    // The lab does not give a broken device another test, so there is one more for the second try.
+    let (one, two) = (device(&env, "one-device"), device(&env, "two-device"));
     let mut lab = Lab::start(&env);
-    lab.agents.push(device);
-    lab.start_agent("one", &["--device", &format!("phone:address={address}")]);
+    let named = [format!("one:address={}", one.1), format!("two:address={}", two.1)];
+    lab.agents.extend([one.0, two.0]);
+    lab.start_agent("one", &["--device", &named[0], "--device", &named[1]]);
     let args = ["run", "--progress", "quiet", "--report", "json:r.json"];
     let said = lab.command(&args).output().unwrap();
     let items = items(&env, "r.json");

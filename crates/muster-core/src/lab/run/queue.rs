@@ -24,7 +24,7 @@ impl Run {
             if planned.expected.slow { known.max(3_600_000_000) } else { known }
         };
         let rank = Rank { priority: Reverse(test.def.priority), micros: Reverse(micros), item: ix };
-        (Class { gate: test.gate, shared }, rank)
+        (Class { gate: test.gate, shared, failed_on: item.failed_on }, rank)
     }
 
     pub(in crate::lab) fn expected_micros(&self, ix: ItemIx) -> u64 {
@@ -77,6 +77,17 @@ impl Run {
         let test = self.item(ix).test;
         self.test_mut(test).out -= 1;
         self.out -= 1;
+    }
+
+    /// The devices that the items of a class failed on.
+    pub(in crate::lab) fn failed_on(&self, class: Class) -> &[DeviceId] {
+        &self.failed_on[class.failed_on as usize]
+    }
+
+    /// What all that is ready is expected to take, in microseconds.
+    pub(in crate::lab) fn ready_micros(&self) -> u64 {
+        let unknown = self.mean.get().unwrap_or(UNKNOWN_MICROS);
+        self.ready.all_micros(unknown)
     }
 
     /// Ready items that rank before this one.

@@ -16,8 +16,13 @@ impl fmt::Debug for Run {
             selector: _,
             reach,
             history: _,
+            user,
+            waits_since: _,
+            was_started,
+            moves,
             gates: _,
             gate_of: _,
+            failed_on: _,
             ready,
             backoff,
             edges,
@@ -34,6 +39,9 @@ impl fmt::Debug for Run {
             .field("id", &record.id)
             .field("phase", phase)
             .field("reach", reach)
+            .field("user", user)
+            .field("was_started", was_started)
+            .field("moves", moves)
             .field("expansions", expansions)
             .field("found_again", found_again)
             .field("tests", tests)

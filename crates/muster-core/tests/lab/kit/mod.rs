@@ -101,6 +101,41 @@ impl World {
         self.tick();
     }
 
+    /// Asks for another run of the same area, placed like this.
+    pub(crate) fn ask(&mut self, placement: Placement) -> RunId {
+        let number = u32::try_from(self.lab.runs().count()).expect("few") + 1;
+        let spec = muster_core::change::RunSpec { placement, ..(*self.record.spec).clone() };
+        let area = &self.scenario.area;
+        let record = build::run_record(area, number, self.now, spec, &self.scenario.behaviour);
+        let record = Arc::new(record.expect("the plan of the first is good"));
+        let id = record.id;
+        self.apply(Input::CreateRun { record, history: Arc::new(self.scenario.behaviour.clone()) })
+            .expect("the run is new");
+        self.tick();
+        id
+    }
+
+    /// The numbers of the runs that were given devices, in that order.
+    pub(crate) fn given(&self) -> String {
+        let sent = self.saved.iter().filter_map(|change| match change {
+            Change::Sent { units, .. } => Some(units),
+            _ => None,
+        });
+        sent.flatten().map(|unit| unit.run.0.to_string()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Why a run was stopped; `None` unless it was.
+    pub(crate) fn stopped(&self, run: RunId) -> Option<&str> {
+        self.saved.iter().rev().find_map(|change| match change {
+            Change::RunState { run: of, phase: muster_core::change::RunPhase::Stopped { reason, .. } }
+                if *of == run =>
+            {
+                Some(reason.as_str())
+            }
+            _ => None,
+        })
+    }
+
     /// Applies an input and checks everything; orders and news are carried out.
     pub(crate) fn apply(&mut self, input: Input) -> Result<Vec<(AgentId, Orders)>, Rejected> {
         let before = format!("{:?}", self.lab.snapshot());
@@ -206,7 +241,8 @@ impl World {
                 self.tick();
             }
             self.talk();
-            if run_only && self.lab.is_over(self.run()) && self.scenario.happenings.is_empty() {
+            let over = self.lab.runs().all(|run| self.lab.is_over(run));
+            if run_only && over && self.scenario.happenings.is_empty() {
                 return;
             }
             let happens = self.scenario.happenings.first().map(|(at, _)| *at);
@@ -316,6 +352,7 @@ impl World {
             expansions: Vec::new(),
             found_again: Vec::new(),
             items: Vec::new(),
+            moves: Vec::new(),
         };
         let mut items = std::collections::BTreeMap::new();
         for change in &self.saved {
@@ -334,7 +371,9 @@ impl World {
                 Change::ItemSet { item, record, .. } => drop(items.insert(*item, record.clone())),
                 Change::RunState { phase, .. } => snapshot.phase = phase.clone(),
                 Change::RunReplanned(record) => snapshot.record = Arc::clone(record),
+                Change::RunMoved { run, moved } if *run == self.run() => snapshot.moves.push(moved.clone()),
                 Change::RunCreated(_)
+                | Change::RunMoved { .. }
                 | Change::AgentSeen { .. }
                 | Change::LeaseGranted { .. }
                 | Change::LeaseEnded { .. }

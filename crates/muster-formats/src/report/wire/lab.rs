@@ -118,6 +118,14 @@ pub struct QueuedRun {
     pub out: u32,
     /// Why nothing of it is running; `null` where something is.
     pub waits: Option<String>,
+    /// When it may start, as far as is known; `null` where it runs or that cannot be said.
+    pub eta: Option<String>,
+    /// Its priority among runs.
+    pub priority: i32,
+    /// Who last changed its place in the queue; `null` where nobody did.
+    pub moved_by: Option<String>,
+    /// Why.
+    pub moved_because: Option<String>,
 }
 
 impl From<&core::QueuedRun> for QueuedRun {
@@ -130,6 +138,10 @@ impl From<&core::QueuedRun> for QueuedRun {
             open: run.open,
             out: run.out,
             waits: run.waits.clone(),
+            eta: run.eta.clone(),
+            priority: run.priority,
+            moved_by: run.moved.as_ref().map(|moved| moved.by.clone()),
+            moved_because: run.moved.as_ref().map(|moved| moved.reason.clone()),
         }
     }
 }

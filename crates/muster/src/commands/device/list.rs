@@ -105,15 +105,34 @@ fn table(devices: &[DeviceView]) -> Table {
         ("health", Column::Left),
         ("held by", Column::Shrink),
         ("runs", Column::Shrink),
+        ("failed only here", Column::Shrink),
         ("labels", Column::Cut),
     ]);
     for device in devices {
-        let DeviceView { name, host, labels, state, running, queued, hold, health, trouble, pool, id: _ } =
-            device;
+        let DeviceView {
+            name,
+            host,
+            labels,
+            state,
+            running,
+            queued,
+            hold,
+            health,
+            trouble,
+            pool,
+            blamed,
+            blamed_for,
+            id: _,
+        } = device;
         let mut runs = running.clone().unwrap_or_default();
         if *queued > 0 {
             add!(runs, " and {queued} more");
         }
+        let failed = match blamed {
+            0 => String::new(),
+            1 => blamed_for.clone(),
+            n => format!("{blamed_for}, {n} times"),
+        };
         let labels: Vec<String> =
             labels.iter().filter(|(k, _)| *k != "host").map(|(k, v)| format!("{k}={v}")).collect();
         table.row(vec![
@@ -124,6 +143,7 @@ fn table(devices: &[DeviceView]) -> Table {
             health_cell(health, trouble),
             Cell::new(hold.as_ref().map(|h| format!("{}: {}", h.by, h.reason)).unwrap_or_default(), WARN),
             runs.into(),
+            Cell::new(failed, WARN),
             labels.join(" ").into(),
         ]);
     }
