@@ -169,6 +169,7 @@ mod tests {
         assert!(blobs.find(with.source).unwrap().is_some());
         fs::write(dir.path().join("kinds.toml"), "[kind.board]\nmtach = 'true'\n").unwrap();
         let Err(ChecksError::Kinds { errors, .. }) = Checks::load(dir.path(), &blobs) else { panic!() };
-        assert!(errors[0].to_string().contains("did you mean `match`?"), "{}", errors[0]);
+        let all: String = errors.iter().map(ToString::to_string).collect();
+        assert!(all.contains("did you mean `match`?"), "{all}");
     }
 }

@@ -4,11 +4,14 @@ use crate::site::{Site, run_id};
 use muster_api::trust::Trust;
 use muster_api::{Client, Submit};
 use muster_core::change::{Placement, RunSpec};
+use muster_core::inputs::Inputs;
 use muster_store::contract::record;
 
 fn submit(area: &str) -> Submit {
     let known = record(1, area, 1);
-    let spec = RunSpec { placement: Placement::default(), ..(*known.spec).clone() };
+    // What is fetched would have to be among the blobs.
+    let (placement, inputs) = (Placement::default(), Inputs::default());
+    let spec = RunSpec { placement, inputs, ..(*known.spec).clone() };
     // How long items take the server fills in itself: that makes no other run of it.
     Submit { spec, plan: (*known.plan).clone() }
 }
