@@ -417,7 +417,12 @@ fn is_asked_for(record: &RunRecord, submit: &Submit) -> bool {
         }
         plan
     };
-    *record.spec == *spec && plain(&record.plan) == plain(plan)
+    let mut spec = spec.clone();
+    if spec.placement.source.is_some() {
+        // The packed area is the same; where it was packed is another place each time it is fetched.
+        spec.area_dir.clone_from(&record.spec.area_dir);
+    }
+    *record.spec == spec && plain(&record.plan) == plain(plan)
 }
 
 enum Admitted {
