@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 700;
 
 /// Which of our crates each crate may use: the fences of ARCHITECTURE.md.
-const FENCES: [(&str, &[&str]); 9] = [
+const FENCES: [(&str, &[&str]); 10] = [
     ("muster-core", &[]),
     ("muster-formats", &["muster-core"]),
     ("muster-api", &["muster-core"]),
     ("muster-store", &["muster-core"]),
     ("muster-device", &["muster-core"]),
-    ("muster-agent", &["muster-core", "muster-formats", "muster-api"]),
-    ("muster-server", &["muster-core", "muster-formats", "muster-api", "muster-store"]),
+    ("muster-package", &["muster-core"]),
+    ("muster-agent", &["muster-core", "muster-formats", "muster-api", "muster-package"]),
+    ("muster-server", &["muster-core", "muster-formats", "muster-api", "muster-store", "muster-package"]),
     ("muster-sim", &["muster-core", "muster-store", "muster-server", "muster-agent"]),
     (
         "muster",
@@ -27,6 +28,7 @@ const FENCES: [(&str, &[&str]); 9] = [
             "muster-agent",
             "muster-server",
             "muster-device",
+            "muster-package",
         ],
     ),
 ];
