@@ -18,6 +18,7 @@ pub mod forecast;
 pub mod health;
 pub mod id;
 pub mod inputs;
+pub mod install;
 pub mod judge;
 pub mod kind;
 pub mod lab;
