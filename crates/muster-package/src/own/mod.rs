@@ -1,1 +1,52 @@
 //! Muster's own packages: a manifest of files, whose bytes are chunks named by their digest.
+//!
+//! ```text
+//! a folder ──build──► Manifest + new chunks ──► Repository: packs, maps, manifests, names
+//!                                                    │  files of a directory, or of any web server
+//!                                                    ▼
+//!                           Place: trees/DIGEST ◄── Source: what the place lacks, verified byte by byte
+//! ```
+//!
+//! The digest of a package is that of its manifest, so the same folder is the same package wherever and
+//! whenever it is built. The format is described in `docs/reference/package-format.md`.
+
+mod about;
+mod build;
+mod check;
+mod chunk;
+mod codec;
+mod error;
+mod exclude;
+mod fetch;
+mod fingerprint;
+mod http;
+mod install;
+mod lock;
+mod manifest;
+mod names;
+mod pack;
+mod parallel;
+mod place;
+mod repository;
+mod reuse;
+mod source;
+mod tree_path;
+mod verify;
+mod write;
+
+pub use about::{About, Kind, Reference, Wanted};
+pub use build::{Built, Tree, build};
+pub use chunk::{ChunkId, Chunking, Piece};
+pub use error::PackageError;
+pub use exclude::{EXCLUDE_FILE, Exclude};
+pub use fetch::Traffic;
+pub use fingerprint::Verify;
+pub use http::HttpLimits;
+pub use install::{InstallOptions, Installed, Moved};
+pub use manifest::{Change, Entry, Manifest, What, changes};
+pub use names::Published;
+pub use place::{Lease, Place, PlaceEntry};
+pub use repository::{Collected, Pruned, Repository, Upload};
+pub use source::{Found, Source, Sources};
+pub use tree_path::{LinkTarget, TreePath};
+pub use verify::Damage;

@@ -1,0 +1,441 @@
+//! Where packages are had from: repositories in directories and on web servers, asked in their order. One
+//! that does not answer is not asked again; what one has damaged is taken from the next.
+
+use super::about::{Reference, Wanted};
+use super::chunk::ChunkId;
+use super::error::PackageError;
+use super::fetch::{self, Take, Traffic};
+use super::http::{Http, HttpLimits};
+use super::manifest::{self, MANIFEST_BYTES_MAX, Manifest};
+use super::names::{self, NAMES_BYTES_MAX, NAMES_FILE, Published};
+use super::pack::{Map, TABLE_BYTES_MAX};
+use super::repository::window_log;
+use muster_core::digest::Digest;
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// A repository to fetch from.
+#[derive(Debug)]
+pub struct Source {
+    place: Place,
+    /// It did not answer.
+    is_dead: AtomicBool,
+    /// Bytes that came from it.
+    pub(super) bytes: AtomicU64,
+    /// Requests that were made of it.
+    pub(super) requests: AtomicU64,
+    list: OnceLock<Vec<Published>>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Dir(PathBuf),
+    Http(Http),
+}
+
+impl Source {
+    /// What is at a path or a URL.
+    ///
+    /// # Errors
+    /// It is no URL that can be asked.
+    pub fn parse(text: &str, limits: HttpLimits) -> Result<Self, PackageError> {
+        if text.contains("://") {
+            return Ok(Self::new(Place::Http(Http::new(text, limits)?)));
+        }
+        Ok(Self::dir(PathBuf::from(text)))
+    }
+
+    /// What is in a directory.
+    pub fn dir(dir: PathBuf) -> Self {
+        Self::new(Place::Dir(dir))
+    }
+
+    fn new(place: Place) -> Self {
+        Self {
+            place,
+            is_dead: AtomicBool::new(false),
+            bytes: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            list: OnceLock::new(),
+        }
+    }
+
+    /// As it is shown to people.
+    pub fn shown(&self) -> String {
+        match &self.place {
+            Place::Dir(dir) => format!("`{}`", dir.display()),
+            Place::Http(http) => format!("`{}`", http.shown),
+        }
+    }
+
+    /// How many parts are fetched at once: where each has a way to go, more than there are cores.
+    pub(super) fn lanes(&self) -> usize {
+        match &self.place {
+            Place::Dir(_) => super::parallel::threads(),
+            // Limit: what a web server gladly gives to one client.
+            Place::Http(_) => super::parallel::threads().clamp(4, 8),
+        }
+    }
+
+    /// What is published there, oldest first.
+    ///
+    /// # Errors
+    /// [`PackageError`]
+    pub fn list(&self) -> Result<Vec<Published>, PackageError> {
+        if let Some(list) = self.list.get() {
+            return Ok(list.clone());
+        }
+        let bytes = self.read(NAMES_FILE, NAMES_BYTES_MAX)?.ok_or_else(|| PackageError::Missing {
+            what: format!("`{NAMES_FILE}`, which every repository has,"),
+            place: self.shown(),
+        })?;
+        let list = names::decode(&bytes)
+            .map_err(|why| PackageError::damaged(format!("`{NAMES_FILE}`"), self.shown(), why))?;
+        Ok(self.list.get_or_init(|| list).clone())
+    }
+
+    /// A whole file; `None` where there is none.
+    pub(super) fn read(&self, name: &str, max: u64) -> Result<Option<Vec<u8>>, PackageError> {
+        self.again(name, || {
+            let Some(from) = self.open(name, None)? else { return Ok(None) };
+            let read = read_limited(from, max).map_err(|e| Failure::of(&e))?;
+            self.bytes.fetch_add(read.len() as u64, Ordering::Relaxed);
+            Ok(Some(read))
+        })
+    }
+
+    /// Tries again what may pass.
+    pub(super) fn again<T>(
+        &self,
+        name: &str,
+        mut one: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, PackageError> {
+        let tries = match &self.place {
+            Place::Dir(_) => 1,
+            Place::Http(http) => http.tries,
+        };
+        let mut pause = Duration::from_millis(100);
+        for attempt in 1.. {
+            if self.is_dead.load(Ordering::Relaxed) {
+                break;
+            }
+            match one() {
+                Ok(done) => return Ok(done),
+                Err(Failure::Ours(error)) => return Err(error),
+                Err(Failure::Passing(_)) if attempt < tries => {
+                    std::thread::sleep(pause);
+                    pause *= 4;
+                }
+                Err(Failure::Passing(why) | Failure::Lasting(why)) => {
+                    self.is_dead.store(true, Ordering::Relaxed);
+                    return Err(PackageError::Unreachable {
+                        place: self.shown(),
+                        why: format!("`{name}`: {why}"),
+                    });
+                }
+            }
+        }
+        Err(PackageError::Unreachable { place: self.shown(), why: "it did not answer before".to_owned() })
+    }
+
+    /// A file or a part of it.
+    pub(super) fn open(
+        &self,
+        name: &str,
+        part: Option<Range<u64>>,
+    ) -> Result<Option<Box<dyn Read>>, Failure> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        match &self.place {
+            Place::Http(http) => http.open(name, part).map_err(|e| match e.may_pass {
+                true => Failure::Passing(e.why),
+                false => Failure::Lasting(e.why),
+            }),
+            Place::Dir(dir) => {
+                let mut file = match File::open(dir.join(name)) {
+                    Ok(file) => file,
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+                    Err(e) => return Err(Failure::of(&e)),
+                };
+                let Some(part) = part else { return Ok(Some(Box::new(file))) };
+                file.seek(SeekFrom::Start(part.start)).map_err(|e| Failure::of(&e))?;
+                Ok(Some(Box::new(file.take(part.end - part.start))))
+            }
+        }
+    }
+}
+
+/// Why one try failed.
+pub(super) enum Failure {
+    /// It may be different at the next.
+    Passing(String),
+    /// It will not.
+    Lasting(String),
+    /// What was fetched cannot be used here.
+    Ours(PackageError),
+}
+
+impl Failure {
+    pub(super) fn of(error: &io::Error) -> Self {
+        Self::Passing(error.to_string())
+    }
+}
+
+/// All of it, if it is not too long.
+pub(super) fn read_limited(from: impl Read, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {max} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// A package that was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What is published.
+    pub package: Published,
+    /// Where, as it is shown.
+    pub place: String,
+}
+
+/// Repositories, in the order in which they are asked.
+#[derive(Debug, Default)]
+pub struct Sources {
+    all: Vec<Source>,
+    /// What was found damaged on the way, though another had it whole.
+    mended: Mutex<Vec<PackageError>>,
+}
+
+impl Sources {
+    /// In this order.
+    pub fn new(all: Vec<Source>) -> Self {
+        Self { all, mended: Mutex::default() }
+    }
+
+    pub(super) fn one(source: Source) -> Self {
+        Self::new(vec![source])
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// What was found damaged or did not answer, so that another was asked.
+    pub fn troubles(&self) -> Vec<String> {
+        self.mended.lock().unwrap_or_else(PoisonError::into_inner).iter().map(ToString::to_string).collect()
+    }
+
+    /// What was moved until now.
+    pub fn traffic(&self) -> Traffic {
+        let sum = |count: fn(&Source) -> &AtomicU64| {
+            self.all.iter().map(|s| count(s).load(Ordering::Relaxed)).sum()
+        };
+        Traffic { bytes: sum(|s| &s.bytes), requests: sum(|s| &s.requests) }
+    }
+
+    /// All that is published in any of them, with where.
+    ///
+    /// # Errors
+    /// The first that none of them can say.
+    pub fn list(&self) -> Result<Vec<Found>, PackageError> {
+        let mut all = Vec::new();
+        for source in &self.all {
+            let place = source.shown();
+            all.extend(source.list()?.into_iter().map(|package| Found { package, place: place.clone() }));
+        }
+        Ok(all)
+    }
+
+    /// Finds a package: the newest that fits, in the first repository that has any.
+    ///
+    /// # Errors
+    /// There is none, or nobody answers.
+    pub fn find(
+        &self,
+        wanted: &Reference,
+        fits: &dyn Fn(&str) -> Result<bool, String>,
+    ) -> Result<Found, PackageError> {
+        let (mut near, mut trouble) = (None, None);
+        for source in &self.all {
+            let list = match source.list() {
+                Ok(list) => list,
+                Err(error) => {
+                    trouble.get_or_insert(error);
+                    continue;
+                }
+            };
+            for package in list.into_iter().rev() {
+                if !package.is(wanted) {
+                    if package.kind == wanted.kind && package.name == wanted.name {
+                        near.get_or_insert_with(|| format!("; there is `{}`", package.title()));
+                    }
+                    continue;
+                }
+                // Who asks for exactly this one means it.
+                let is_exact = matches!(wanted.wanted, Wanted::Exactly(_));
+                if package.platform.is_empty()
+                    || is_exact
+                    || fits(&package.platform).map_err(|why| {
+                        let title = package.title();
+                        PackageError::damaged(format!("the platform of `{title}`"), source.shown(), why)
+                    })?
+                {
+                    self.tell(trouble);
+                    return Ok(Found { package, place: source.shown() });
+                }
+                near.get_or_insert_with(|| format!("; `{}` is for `{}`", package.title(), package.platform));
+            }
+        }
+        if let Some(error) = trouble {
+            return Err(error);
+        }
+        let places: Vec<_> = self.all.iter().map(Source::shown).collect();
+        let place = if places.is_empty() { "any repository".to_owned() } else { places.join(" or ") };
+        Err(PackageError::Missing {
+            what: format!("`{wanted}`"),
+            place: format!("{place}{}", near.unwrap_or_default()),
+        })
+    }
+
+    fn tell(&self, trouble: Option<PackageError>) {
+        self.mended.lock().unwrap_or_else(PoisonError::into_inner).extend(trouble);
+    }
+
+    /// Asks one after the other until one has what is asked for, whole.
+    fn first<T>(
+        &self,
+        what: &str,
+        ask: impl Fn(&Source) -> Result<Option<T>, PackageError>,
+    ) -> Result<T, PackageError> {
+        let mut trouble = None;
+        for source in &self.all {
+            match ask(source) {
+                Ok(Some(found)) => {
+                    self.tell(trouble);
+                    return Ok(found);
+                }
+                Ok(None) => {}
+                Err(error) => drop(trouble.get_or_insert(error)),
+            }
+        }
+        Err(trouble.unwrap_or_else(|| PackageError::Missing {
+            what: what.to_owned(),
+            place: self.all.iter().map(Source::shown).collect::<Vec<_>>().join(" or "),
+        }))
+    }
+
+    /// The manifest of a package, verified, with its bytes. `have`: one that is here already, of which it may
+    /// be had as a patch.
+    ///
+    /// # Errors
+    /// [`PackageError`]
+    pub fn manifest(
+        &self,
+        package: &Published,
+        have: Option<(Digest, &[u8])>,
+    ) -> Result<(Manifest, Vec<u8>), PackageError> {
+        let digest = package.digest;
+        let what = format!("the manifest of `{}`", package.title());
+        let bytes = self.first(&what, |source| {
+            if let Some((old, old_bytes)) = have
+                && let Some(patch) = source.read(&format!("patches/{digest}-{old}"), MANIFEST_BYTES_MAX)?
+                && let Ok(bytes) = apply_patch(&patch, old_bytes)
+                && manifest::digest_of(&bytes) == digest
+            {
+                return Ok(Some(bytes));
+            }
+            let Some(packed) = source.read(&format!("manifests/{digest}"), MANIFEST_BYTES_MAX)? else {
+                return Ok(None);
+            };
+            let bytes = zstd::Decoder::new(&packed[..])
+                .and_then(|unpacked| read_limited(unpacked, MANIFEST_BYTES_MAX))
+                .map_err(|e| PackageError::damaged(&what, source.shown(), e))?;
+            if manifest::digest_of(&bytes) != digest {
+                return Err(PackageError::damaged(&what, source.shown(), "its digest is another"));
+            }
+            Ok(Some(bytes))
+        })?;
+        // Its digest is right, so nobody else has it better.
+        let manifest =
+            Manifest::decode(&bytes).map_err(|why| PackageError::damaged(&what, "every repository", why))?;
+        let about = &manifest.about;
+        let said = (package.kind, &package.name, &package.version, &package.platform);
+        if said != (about.kind, &about.name, &about.version, &about.platform) {
+            let why = format!("it says that it is `{}`", about.reference());
+            return Err(PackageError::damaged(what, "every repository", why));
+        }
+        Ok((manifest, bytes))
+    }
+
+    /// Where the chunks of a package are in the first repository that knows.
+    pub(super) fn map_of(&self, package: &Published, chunks: usize) -> Result<Map, PackageError> {
+        let what = format!("the map of `{}`", package.title());
+        self.first(&what, |source| map_of(source, package, chunks))
+    }
+
+    /// Fetches chunks, and hands each on once it is verified; threads do so at the same time. What one
+    /// repository has not, or not whole, is had from the next.
+    ///
+    /// # Errors
+    /// What `take` says, or that not all can be had.
+    pub(super) fn fetch(
+        &self,
+        package: &Published,
+        chunks: &[(ChunkId, u32)],
+        wanted: &[bool],
+        take: &Take<'_>,
+    ) -> Result<(), PackageError> {
+        let lacking: Vec<AtomicBool> = wanted.iter().map(|w| AtomicBool::new(*w)).collect();
+        let count = || lacking.iter().filter(|l| l.load(Ordering::Relaxed)).count();
+        let mut trouble = None;
+        for source in &self.all {
+            if count() == 0 {
+                break;
+            }
+            let map = match map_of(source, package, chunks.len()) {
+                Ok(Some(map)) => map,
+                Ok(None) => continue,
+                Err(error) => {
+                    trouble.get_or_insert(error);
+                    continue;
+                }
+            };
+            if let Some(error) = fetch::fetch(source, &map, chunks, &lacking, take)? {
+                trouble.get_or_insert(error);
+            }
+        }
+        match count() {
+            0 => {
+                self.tell(trouble);
+                Ok(())
+            }
+            chunks => Err(PackageError::Incomplete {
+                package: format!("`{}`", package.title()),
+                chunks,
+                last: trouble.map(Box::new),
+            }),
+        }
+    }
+}
+
+fn map_of(source: &Source, package: &Published, chunks: usize) -> Result<Option<Map>, PackageError> {
+    let Some(bytes) = source.read(&format!("maps/{}", package.digest), TABLE_BYTES_MAX)? else {
+        return Ok(None);
+    };
+    let what = || format!("the map of `{}`", package.title());
+    Map::decode(&bytes, chunks).map(Some).map_err(|why| PackageError::damaged(what(), source.shown(), why))
+}
+
+pub(super) fn apply_patch(patch: &[u8], old: &[u8]) -> io::Result<Vec<u8>> {
+    let mut decoder = zstd::stream::Decoder::with_ref_prefix(patch, old)?;
+    // Limit: as much as is used to make one of this length.
+    decoder.window_log_max(window_log(old.len().saturating_mul(4)).max(27))?;
+    read_limited(decoder, MANIFEST_BYTES_MAX)
+}

@@ -1,0 +1,341 @@
+//! What is moved, and from where.
+
+use crate::drive::{World, install, nodes, publish, read};
+use muster_package::own::{
+    About, Exclude, HttpLimits, InstallOptions, Kind, Place, Repository, Source, Sources, Tree, Verify,
+};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// A web server of files that breaks connections if told to.
+pub(crate) struct Web {
+    pub(crate) url: String,
+    requests: Arc<AtomicUsize>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Manner {
+    Good,
+    /// It gives files whole whatever part is asked for.
+    NoParts,
+    /// Every second answer ends in its middle.
+    Breaks,
+    /// Every second answer is an error.
+    Errors,
+    /// It answers nothing.
+    Silent,
+}
+
+impl Web {
+    pub(crate) fn serve(root: &Path, manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/repo", listener.local_addr().unwrap());
+        let (root, requests) = (root.to_owned(), Arc::new(AtomicUsize::new(0)));
+        let counted = requests.clone();
+        // They end with the test.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (root, counted) = (root.clone(), counted.clone());
+                std::thread::spawn(move || talk(stream, &root, manner, &counted));
+            }
+        });
+        Self { url, requests }
+    }
+
+    fn source(&self) -> Source {
+        let limits = HttpLimits { answer: Duration::from_secs(5), ..HttpLimits::default() };
+        Source::parse(&self.url, limits).unwrap()
+    }
+}
+
+fn talk(stream: TcpStream, root: &Path, manner: Manner, counted: &AtomicUsize) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut writer = stream;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let path = line.split(' ').nth(1)?.strip_prefix("/repo/")?.to_owned();
+        let mut part = None;
+        loop {
+            let mut header = String::new();
+            reader.read_line(&mut header).ok()?;
+            if let Some((from, to)) =
+                header.to_lowercase().strip_prefix("range: bytes=").and_then(|r| r.trim().split_once('-'))
+            {
+                part = Some((from.parse::<u64>().ok()?, to.parse::<u64>().ok()?));
+            }
+            if header.trim().is_empty() {
+                break;
+            }
+        }
+        let count = counted.fetch_add(1, Ordering::SeqCst);
+        if manner == Manner::Silent {
+            std::thread::sleep(Duration::from_secs(600));
+        }
+        if manner == Manner::Errors && count.is_multiple_of(2) {
+            writer.write_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").ok()?;
+            continue;
+        }
+        let Ok(mut file) = fs::File::open(root.join(&path)) else {
+            writer.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").ok()?;
+            continue;
+        };
+        let len = file.metadata().ok()?.len();
+        let (status, from, to) = match part {
+            Some((from, to)) if manner != Manner::NoParts => {
+                (format!("206 Partial Content\r\ncontent-range: bytes {from}-{to}/{len}"), from, to + 1)
+            }
+            _ => ("200 OK".to_owned(), 0, len),
+        };
+        file.seek(std::io::SeekFrom::Start(from)).ok()?;
+        let mut body = Vec::new();
+        file.take(to - from).read_to_end(&mut body).ok()?;
+        write!(writer, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len()).ok()?;
+        if manner == Manner::Breaks && count.is_multiple_of(2) {
+            writer.write_all(&body[..body.len() / 2]).ok()?;
+            return None;
+        }
+        writer.write_all(&body).ok()?;
+    }
+}
+
+fn place(world: &World, name: &str) -> Place {
+    Place::open(&world.path(name)).unwrap()
+}
+
+#[test]
+fn what_has_not_changed_is_not_fetched_again() {
+    let world = World::new();
+    let web = Web::serve(world.repository.root(), Manner::Good);
+    world.publish("1", &nodes(1));
+    let sources = Sources::new(vec![web.source()]);
+    let cold = install(&world.place, &sources, "dep:thing", Verify::Record).unwrap();
+    assert_eq!(read(&cold.dir), nodes(1));
+    assert!(cold.moved.traffic.bytes > 500_000, "{:?}", cold.moved);
+
+    let sources = Sources::new(vec![web.source()]);
+    let same = install(&world.place, &sources, "dep:thing", Verify::Record).unwrap();
+    assert_eq!(same.moved.files_kept, 44);
+    assert_eq!(same.moved.traffic.requests, 0, "{:?}", same.moved);
+
+    let upload = world.publish("2", &nodes(2));
+    assert!(upload.chunks_new <= 3, "{upload:?}");
+    let sources = Sources::new(vec![web.source()]);
+    let warm = install(&world.place, &sources, "dep:thing", Verify::Record).unwrap();
+    assert_eq!(read(&warm.dir), nodes(2));
+    assert_eq!(warm.moved.files_written, 3, "the two that changed, and the empty one: {:?}", warm.moved);
+    assert!(warm.moved.traffic.bytes * 3 < cold.moved.traffic.bytes * 2, "{:?}", warm.moved);
+    // Both are there, and each is right.
+    assert!(world.place.verify(&cold.package).unwrap().is_empty());
+    assert!(world.place.verify(&warm.package).unwrap().is_empty());
+    // Back to the first: all of it is there.
+    let sources = Sources::new(vec![web.source()]);
+    let back = install(&world.place, &sources, "dep:thing@1", Verify::Record).unwrap();
+    assert_eq!((back.moved.files_kept, back.moved.traffic.requests), (44, 0), "{:?}", back.moved);
+}
+
+#[test]
+fn a_web_server_may_break_refuse_and_know_no_parts() {
+    let world = World::new();
+    world.publish("1", &nodes(1));
+    for (name, manner) in [("parts", Manner::NoParts), ("breaks", Manner::Breaks), ("errors", Manner::Errors)]
+    {
+        let web = Web::serve(world.repository.root(), manner);
+        let sources = Sources::new(vec![web.source()]);
+        let installed = install(&place(&world, name), &sources, "dep:thing", Verify::Record).unwrap();
+        assert_eq!(read(&installed.dir), nodes(1), "{name}");
+    }
+}
+
+#[test]
+fn a_repository_that_does_not_answer_is_asked_once_and_then_its_mirror() {
+    let world = World::new();
+    world.publish("1", &nodes(1));
+    let silent = Web::serve(world.repository.root(), Manner::Silent);
+    let limits = HttpLimits { answer: Duration::from_millis(200), tries: 1, ..HttpLimits::default() };
+    let dead = Source::parse(&silent.url, limits).unwrap();
+    let gone = Source::parse("http://127.0.0.1:9/x", limits).unwrap();
+    let sources = Sources::new(vec![dead, gone, world.repository.source()]);
+    let installed = install(&world.place, &sources, "dep:thing", Verify::Record).unwrap();
+    assert_eq!(read(&installed.dir), nodes(1));
+    assert_eq!(silent.requests.load(Ordering::SeqCst), 1);
+    assert!(!sources.troubles().is_empty(), "it is told");
+}
+
+#[test]
+fn a_plain_web_server_of_others_will_do() {
+    let world = World::new();
+    world.publish("1", &nodes(1));
+    let mut server = std::process::Command::new("python3")
+        .args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "0"])
+        .current_dir(world.repository.root())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("python3 is installed by `cargo xtask setup`");
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port = line.split("port ").nth(1).unwrap().split(' ').next().unwrap();
+    let source = Source::parse(&format!("http://127.0.0.1:{port}/"), HttpLimits::default()).unwrap();
+    let installed = install(&world.place, &Sources::new(vec![source]), "dep:thing", Verify::Record);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(read(&installed.unwrap().dir), nodes(1));
+}
+
+#[test]
+fn a_package_is_copied_from_one_repository_to_another() {
+    let world = World::new();
+    world.publish("1", &nodes(1));
+    world.publish("2", &nodes(2));
+    let other = Repository::create(&world.path("other")).unwrap();
+    for package in world.repository.list().unwrap() {
+        other.copy(&world.sources(), &package).unwrap();
+    }
+    assert_eq!(other.list().unwrap(), world.repository.list().unwrap());
+    let place = place(&world, "place-2");
+    let sources = Sources::new(vec![other.source()]);
+    let installed = install(&place, &sources, "dep:thing@2", Verify::Record).unwrap();
+    assert_eq!(read(&installed.dir), nodes(2));
+}
+
+#[test]
+fn a_version_is_published_once() {
+    let world = World::new();
+    world.publish("1", &nodes(1));
+    assert!(world.publish("1", &nodes(1)).is_known);
+    let tree = Tree { dir: world.path("tree-1"), exclude: Exclude::new([]).unwrap() };
+    fs::write(world.path("tree-1/none"), "some").unwrap();
+    let about = About { version: "1".to_owned(), ..About::new(Kind::Dep, "thing") };
+    let said = world.repository.build(&tree, about).unwrap_err().to_string();
+    assert!(said.starts_with("dep:thing@1 is published already, as "), "{said}");
+}
+
+#[test]
+fn what_nobody_can_reach_is_collected_and_nothing_else() {
+    let world = World::new();
+    world.publish("1", &nodes(1));
+    world.publish("2", &nodes(2));
+    assert_eq!(world.repository.collect().unwrap().files, 0);
+    assert_eq!(world.repository.prune(1).unwrap().removed.len(), 1);
+    let gone = world.repository.collect().unwrap();
+    assert_eq!(gone.files, 3, "a manifest, a map and a patch; the pack of the first is of use to the second");
+    assert_eq!(read(&world.install("dep:thing").unwrap().dir), nodes(2));
+    world.repository.remove(&"dep:thing".parse().unwrap()).unwrap();
+    world.repository.collect().unwrap();
+    let left: Vec<PathBuf> = ["packs", "maps", "manifests", "patches", "incoming"]
+        .iter()
+        .flat_map(|d| fs::read_dir(world.repository.root().join(d)).unwrap())
+        .map(|e| e.unwrap().path())
+        .collect();
+    assert_eq!(left, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_is_used_is_not_taken_away() {
+    let world = World::new();
+    let mut used = Vec::new();
+    for version in 1..=4 {
+        world.publish(&version.to_string(), &nodes(version));
+        used.push(world.install("dep:thing").unwrap());
+    }
+    world.place.collect(0).unwrap();
+    assert!(used.iter().all(|i| i.dir.is_dir()));
+    used.truncate(1);
+    world.place.collect(0).unwrap();
+    let left: Vec<_> = world.place.list().unwrap().into_iter().map(|e| e.package.version).collect();
+    assert_eq!(left.len(), 3, "the one that is used, the current one and the last: {left:?}");
+    assert!(!left.contains(&"2".to_owned()));
+    drop(used);
+    world.place.collect(0).unwrap();
+    assert_eq!(world.place.list().unwrap().len(), 2);
+}
+
+#[test]
+fn a_cache_of_the_same_host_serves_another_place() {
+    let world = World::new();
+    world.publish("1", &nodes(1));
+    let first = world.install("dep:thing").unwrap();
+    let second = place(&world, "place-2");
+    let sources = world.sources();
+    let options = InstallOptions { cache: Some(&world.place), ..InstallOptions::default() };
+    let installed = second.install(&first.package, &sources, options).unwrap();
+    assert_eq!(read(&installed.dir), nodes(1));
+    assert_eq!(installed.moved.files_written, 1, "the empty file: {:?}", installed.moved);
+}
+
+#[test]
+fn hooks_are_run_and_a_failing_one_leaves_what_was_there() {
+    let world = World::new();
+    let build = |version: &str, install: &str, check: &str| {
+        let dir = world.path(version);
+        crate::drive::write(&dir, &nodes(1));
+        let tree = Tree { dir, exclude: Exclude::new([]).unwrap() };
+        let (install, check) = (install.to_owned(), check.to_owned());
+        let about = About { version: version.to_owned(), install, check, ..About::new(Kind::Dep, "thing") };
+        world.repository.build(&tree, about).unwrap();
+    };
+    build("1", "echo made > made", "test -f made && test -d \"$MUSTER_PACKAGE_DIR\"");
+    let first = world.install("dep:thing").unwrap();
+    assert_eq!(fs::read_to_string(first.dir.join("made")).unwrap(), "made\n");
+    assert_eq!(world.install("dep:thing").unwrap().moved.files_kept, 44);
+    build("2", "", "echo it needs more than this machine has; exit 3");
+    let said = world.install("dep:thing").unwrap_err().to_string();
+    assert!(said.contains("check hook of `dep:thing@2` failed: it needs more"), "{said}");
+    assert_eq!(fs::read_link(world.path("place/dep/thing")).unwrap().file_name(), first.dir.file_name());
+}
+
+#[test]
+fn two_installers_at_once_get_the_same_and_different_packages() {
+    let world = World::new();
+    for version in 1..=3 {
+        world.publish(&version.to_string(), &nodes(version));
+    }
+    std::thread::scope(|scope| {
+        for n in 0..9_u64 {
+            let world = &world;
+            scope.spawn(move || {
+                let version = n % 3 + 1;
+                let installed = world.install(&format!("dep:thing@{version}")).unwrap();
+                assert_eq!(read(&installed.dir), nodes(version));
+            });
+        }
+    });
+    assert_eq!(fs::read_dir(world.path("place/incoming")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_does_not_fit_leaves_what_was_there() {
+    // A file system of 6 MB, where it may be made.
+    let world = World::new();
+    let small = world.path("small");
+    fs::create_dir(&small).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=6m", "none"])
+        .arg(&small)
+        .stderr(std::process::Stdio::null())
+        .status();
+    assert!(mounted.is_ok_and(|m| m.success()), "needs the right to mount a tmpfs");
+    let done = std::panic::catch_unwind(|| {
+        world.publish("1", &nodes(1));
+        let place = Place::open(&small).unwrap();
+        let first = install(&place, &world.sources(), "dep:thing", Verify::Record).unwrap();
+        let big = crate::drive::Nodes::from([(
+            b"big".to_vec(),
+            crate::drive::file(crate::drive::noise(8 << 20, 1)),
+        )]);
+        publish(&world.repository, &world.path("big"), "2", &big);
+        let said = install(&place, &world.sources(), "dep:thing", Verify::Record).unwrap_err().to_string();
+        assert!(said.contains("bytes free, and"), "{said}");
+        assert!(place.verify(&first.package).unwrap().is_empty());
+        assert_eq!(fs::read_link(small.join("dep/thing")).unwrap().file_name(), first.dir.file_name());
+    });
+    let unmounted = std::process::Command::new("umount").arg(&small).status().unwrap();
+    assert!(unmounted.success());
+    done.unwrap();
+}

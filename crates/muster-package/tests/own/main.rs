@@ -1,0 +1,9 @@
+//! Packages as they are used: built, published, fetched and installed, with what can go wrong on the way.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod damage;
+mod delivery;
+mod drive;
+mod kill;
+mod tree;
