@@ -2,12 +2,18 @@
 
 use super::Bench;
 use super::compare::{Contest, call, line, median, millis, say};
+use anyhow::Context as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const JOBS: usize = 10_000;
+
+/// The lab that is only simulated, and what is queued for it.
+const AGENTS: usize = 500;
+const DEVICES: usize = 4;
+const QUEUED: usize = 100_000;
 
 /// A server and an agent, killed when dropped.
 struct Lab {
@@ -25,7 +31,7 @@ impl Bench {
         let _absent = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir)?;
         let lab = Lab::start(&self.muster, &dir, &[&["--slots", &self.jobs.to_string()]], "60s")?;
-        let area = self.noop_area("lab-area", JOBS)?;
+        let area = self.noop_area("lab-area", JOBS, self.jobs)?;
         let one = self.area("lab-one")?;
         let run = ["--server", &lab.url, "run", "--progress", "quiet"];
         call(&self.muster, &run, &one).run()?;
@@ -54,21 +60,106 @@ impl Bench {
         );
         let per_job = |d: Duration| format!("{:.1} µs/job", d.as_secs_f64() * 1e6 / JOBS as f64);
         contest.hold(&format!("{JOBS} no-op jobs"), self.rounds, per_job)?;
-        let mut waits = Vec::new();
-        for _ in 0..self.rounds * 10 {
-            let begin = Instant::now();
-            call(&self.muster, &run, &one).run()?;
-            waits.push(begin.elapsed());
-        }
-        waits.sort();
-        let p99 = waits[waits.len() * 99 / 100];
-        say(&format!(
-            "\none test on an idle lab, start of the command to its exit: median {}, p99 {}",
-            millis(median(waits)),
-            millis(p99)
-        ));
+        self.idle(&lab, &one)?;
+        self.sut()?;
         drop(lab);
+        self.load(&dir)?;
         self.lost(&dir)
+    }
+
+    /// What an idle lab costs, and how soon it starts what it is asked for.
+    fn idle(&self, lab: &Lab, one: &Path) -> anyhow::Result<()> {
+        let report = one.join("report.json");
+        let json = format!("json:{}", report.display());
+        let run =
+            call(&self.muster, &["--server", &lab.url, "run", "--progress", "quiet", "--report", &json], one);
+        let (mut starts, mut inside) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds * 20 {
+            let asked = jiff::Timestamp::now();
+            run.run()?;
+            let report: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&report)?)?;
+            let time = |place: &str| -> anyhow::Result<jiff::Timestamp> {
+                Ok(report.pointer(place).and_then(|t| t.as_str()).unwrap_or_default().parse()?)
+            };
+            let began = time("/tests/0/items/0/attempts/0/started")?;
+            starts.push(Duration::try_from(began.duration_since(asked))?);
+            inside.push(Duration::try_from(began.duration_since(time("/started")?))?);
+        }
+        let spread = |times: &mut Vec<Duration>| {
+            times.sort();
+            let p99 = times[times.len() * 99 / 100];
+            format!("p50 {}, p99 {}", millis(median(times.clone())), millis(p99))
+        };
+        say(&format!(
+            "\none test on an idle lab, {} times\n  from the start of the command to the start of the test: {}\n  from the run's record to the start of the test: {}",
+            starts.len(),
+            spread(&mut starts),
+            spread(&mut inside)
+        ));
+        let agent = lab.agents[0].id();
+        let keeper = child_of(agent)?;
+        say(&format!(
+            "  memory of the agent {:.1} MiB, of its keeper {:.1} MiB, of the server {:.1} MiB",
+            resident_mib(agent),
+            resident_mib(keeper),
+            resident_mib(lab.server.id())
+        ));
+        Ok(())
+    }
+
+    /// Simulated agents by the hundred, and a long queue.
+    fn load(&self, dir: &Path) -> anyhow::Result<()> {
+        super::super::cargo(&["build", "--release", "--package", "muster-sim", "--example", "load"])?;
+        let program = self.muster.with_file_name("examples").join("load");
+        let lab = Lab::start(&self.muster, &dir.join("load"), &[], "60s")?;
+        let area = self.noop_area("load-area", QUEUED, AGENTS * DEVICES)?;
+        let submit = ["--server", &lab.url, "run", "--wait", "--progress", "quiet"];
+        let mut run = call(&self.muster, &submit, &area).command().spawn()?;
+        let queued = format!("{QUEUED}");
+        let list = || -> anyhow::Result<String> {
+            let list = Command::new(&self.muster).args(["--server", &lab.url, "queue"]).output()?;
+            Ok(String::from_utf8_lossy(&list.stdout).into_owned())
+        };
+        while !list()?.contains(&queued) {
+            anyhow::ensure!(run.try_wait()?.is_none(), "the run was not taken into the queue");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let (before, waiting) = (lab.cpu(), resident_mib(lab.server.id()));
+        let mut load = Command::new(program);
+        load.args([&lab.url, &AGENTS.to_string(), &DEVICES.to_string()]);
+        let mut load = load.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let ended = loop {
+            anyhow::ensure!(load.try_wait()?.is_none(), "the simulated agents are gone");
+            if let Some(ended) = run.try_wait()? {
+                break ended;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        anyhow::ensure!(ended.success(), "the run of {QUEUED} did not pass");
+        let cpu = lab.cpu() - before;
+        drop(load.stdin.take());
+        let said = std::io::read_to_string(load.stdout.take().expect("it was piped"))?;
+        load.wait()?;
+        let figures: serde_json::Value =
+            serde_json::from_str(said.lines().last().unwrap_or_default()).context("the load's figures")?;
+        let figure = |name: &str| figures[name].as_f64().unwrap_or(f64::NAN);
+        say(&format!(
+            "\n{AGENTS} simulated agents with {DEVICES} devices each, {QUEUED} jobs queued; they share the processors with the server\n  {:.0} dispatches a second; exchanges that carry results: p50 {:.1} ms, p99 {:.1} ms of {:.0}\n  server: {:.0} µs of processor time a job, {waiting:.1} MiB with all queued, at most {:.1} MiB",
+            figure("per_second"),
+            figure("p50_ms"),
+            figure("p99_ms"),
+            figure("exchanges"),
+            cpu * 1e6 / QUEUED as f64,
+            peak_kib(lab.server.id()) as f64 / 1024.0
+        ));
+        Ok(())
+    }
+
+    /// Files and commands over the SUT protocol.
+    fn sut(&self) -> anyhow::Result<()> {
+        say("\nSUT protocol: push, pull and exec, on loopback");
+        let example = ["run", "--release", "--quiet", "--package", "muster-device", "--example", "sut_bench"];
+        super::super::cargo(&example)
     }
 
     /// From `kill -9` to the test running elsewhere.
@@ -98,9 +189,9 @@ impl Bench {
             }
             let at: usize = lines().trim().parse()?;
             let agent = lab.agents[at].id();
-            let keeper = std::fs::read_to_string(format!("/proc/{agent}/task/{agent}/children"))?;
+            let keeper = child_of(agent)?;
             let begin = Instant::now();
-            Command::new("kill").args(["-KILL", keeper.trim()]).status()?;
+            Command::new("kill").args(["-KILL", &keeper.to_string()]).status()?;
             while lines().lines().count() < 2 {
                 std::thread::sleep(Duration::from_micros(200));
             }
@@ -166,8 +257,22 @@ impl Drop for Lab {
     }
 }
 
+/// An agent's keeper.
+fn child_of(pid: u32) -> anyhow::Result<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    Ok(children.split_whitespace().next().context("the agent has no keeper")?.parse()?)
+}
+
 fn peak_kib(pid: u32) -> u64 {
+    status_kib(pid, "VmHWM:")
+}
+
+fn resident_mib(pid: u32) -> f64 {
+    status_kib(pid, "VmRSS:") as f64 / 1024.0
+}
+
+fn status_kib(pid: u32, name: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let high = text.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|h| h.split_whitespace().next());
-    high.and_then(|n| n.parse().ok()).unwrap_or(0)
+    let value = text.lines().find_map(|l| l.strip_prefix(name)).and_then(|v| v.split_whitespace().next());
+    value.and_then(|n| n.parse().ok()).unwrap_or(0)
 }

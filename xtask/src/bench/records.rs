@@ -24,7 +24,8 @@ impl Bench {
         contest.add("muster plan (half after the other half)", planning);
         contest.hold("100,000 items planned", self.rounds, millis)?;
 
-        let (one, all) = (self.noop_area("records-1", 1)?, self.noop_area("records", ITEMS)?);
+        let (one, all) =
+            (self.noop_area("records-1", 1, self.jobs)?, self.noop_area("records", ITEMS, self.jobs)?);
         let (_, small) = self.run_measured(&one)?;
         let (time, peak) = self.run_measured(&all)?;
         say(&format!(
@@ -39,14 +40,14 @@ impl Bench {
         contest.hold("asking such a record", self.rounds, millis)
     }
 
-    pub(super) fn noop_area(&self, name: &str, items: usize) -> anyhow::Result<PathBuf> {
+    /// An area of this many no-op tests, this many of them at once.
+    pub(super) fn noop_area(&self, name: &str, items: usize, jobs: usize) -> anyhow::Result<PathBuf> {
         let noop = self.noop_program()?;
         let dir = self.dir.join(name);
         std::fs::create_dir_all(&dir)?;
         let names: Vec<String> = (0..items).map(|n| format!("\"{n}\"")).collect();
         let area = format!(
-            "[area]\nname = \"records\"\n[limits]\njobs = {}\n[test.noop]\ncmd = [\"{}\"]\nitems = [{}]\n",
-            self.jobs,
+            "[area]\nname = \"records\"\n[limits]\njobs = {jobs}\n[test.noop]\ncmd = [\"{}\"]\nitems = [{}]\n",
             noop.display(),
             names.join(",")
         );
