@@ -204,7 +204,7 @@ fn no_damage_of_an_archive_gets_anything_out_of_its_directory() {
         // What is filled up with zeros behind the archive is not worth being spoiled.
         let used = plain.iter().rposition(|b| *b != 0).unwrap() + 1025;
         plain.truncate(used);
-        for _ in 0..150 {
+        for _ in 0..80 {
             let mut spoiled = plain.clone();
             // Nine of ten hit a header, where it matters.
             if numbers.below(10) > 0 {

@@ -1,9 +1,12 @@
 //! Folders, packages and programs for the tests.
 
-use muster_package::autotest::{Built, Exclude, PackageName, Source, build};
+use muster_package::autotest::{
+    Built, Exclude, Limits, Location, PackageName, Source, Sources, build, upload,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// What is kept for readers to be tried with.
 pub(crate) fn testdata(name: &str) -> PathBuf {
@@ -40,4 +43,28 @@ pub(crate) fn said(command: &mut Command) -> String {
     let done = command.output().unwrap_or_else(|e| panic!("{command:?}: {e} (cargo xtask setup)"));
     assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap()
+}
+
+/// Repositories in this order, with tries that follow each other at once.
+pub(crate) fn sources<'a>(locations: impl IntoIterator<Item = &'a str>) -> Sources {
+    Sources::new(locations.into_iter().map(|l| l.parse::<Location>().unwrap()), limits())
+}
+
+pub(crate) fn limits() -> Limits {
+    Limits { tries: 3, pause: Duration::from_millis(1), ..Limits::default() }
+}
+
+/// A repository of one test, published as people do it.
+pub(crate) fn published(repository: &Path, name: &str, text: &str) -> Built {
+    let dir = tempfile::tempdir().unwrap();
+    let package: PackageName = name.parse().unwrap();
+    files(&dir.path().join("from"), &[(&format!("{}.py", package.name()), text)]);
+    let built = built(name, &dir.path().join("from"), dir.path());
+    let location = Location::Dir(repository.to_owned());
+    upload(&location, &[dir.path().join(package.file())], 0, &limits()).unwrap();
+    built
+}
+
+pub(crate) fn package(name: &str) -> PackageName {
+    name.parse().unwrap()
 }

@@ -1,0 +1,250 @@
+//! A repository on another host, through the system's `ssh` and a POSIX shell there.
+//!
+//! How the host is reached is the user's business, as with devices of that scheme; nothing is ever asked for.
+//! Lines for the shell are fixed; paths are arguments in quotes, and nothing else is put into them.
+
+use super::checksums::{self, Checksums, Md5};
+use super::get::{Answer, GetError, Limits, Version};
+use super::location::SshPlace;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// What our lines end with where there is no such file, and where the list was changed by somebody else.
+/// None of them is an exit code of the programs that are called.
+const ABSENT: i32 = 44;
+const NO_DIR: i32 = 45;
+const CHANGED: i32 = 46;
+const UNCHANGED: i32 = 47;
+/// How often the list is read and written again where somebody else was faster.
+// Limit: each time somebody else made progress.
+const CHANGES_MAX: u32 = 20;
+
+/// What a line came to.
+struct Ran {
+    status: ExitStatus,
+    said: String,
+}
+
+impl Ran {
+    fn is(&self, code: i32) -> bool {
+        self.status.code() == Some(code)
+    }
+
+    /// What to tell people of one that failed.
+    fn why(&self) -> String {
+        match (self.status.code(), self.said.trim()) {
+            (Some(code), "") => format!("the shell there ended with {code}"),
+            (None, "") => "`ssh` was killed".to_owned(),
+            (_, said) => said.to_owned(),
+        }
+    }
+}
+
+/// In single quotes, as every POSIX shell takes it.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+impl SshPlace {
+    fn run(&self, line: &str, input: Stdio, output: Stdio, limits: &Limits) -> io::Result<Ran> {
+        let mut ssh = Command::new("ssh");
+        let connect = format!("ConnectTimeout={}", limits.connect.as_secs().max(1));
+        let silence = format!("ServerAliveInterval={}", (limits.silence.as_secs() / 3).max(1));
+        for option in [
+            "BatchMode=yes",
+            "StrictHostKeyChecking=yes",
+            "UpdateHostKeys=no",
+            &connect,
+            &silence,
+            "ServerAliveCountMax=3",
+            "ClearAllForwardings=yes",
+            "ForwardAgent=no",
+            "ForwardX11=no",
+            "PermitLocalCommand=no",
+            "RemoteCommand=none",
+            "RequestTTY=no",
+            "LogLevel=ERROR",
+        ] {
+            ssh.args(["-o", option]);
+        }
+        if let Some(config) = &self.config {
+            ssh.arg("-F").arg(config);
+        }
+        if let Some(port) = self.port {
+            ssh.arg("-p").arg(port.to_string());
+        }
+        // The shell that a user has there may be any; this one is asked for.
+        ssh.args(["--", &self.host, &format!("exec sh -c {}", quoted(line))]);
+        let mut errors = tempfile::tempfile()?;
+        ssh.stdin(input).stdout(output).stderr(errors.try_clone()?);
+        let mut child = ssh.spawn().map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => io::Error::new(
+                e.kind(),
+                "there is no program `ssh` here; install it, on Debian: apt-get install openssh-client",
+            ),
+            _ => e,
+        })?;
+        let end = Instant::now() + limits.total;
+        let mut look = Duration::from_millis(1);
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if Instant::now() >= end {
+                child.kill()?;
+                child.wait()?;
+                let why = format!("not done within {} seconds", limits.total.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+            std::thread::sleep(look);
+            look = (look * 2).min(Duration::from_millis(50));
+        };
+        let mut said = Vec::new();
+        errors.seek(SeekFrom::Start(0))?;
+        // Limit: what a host says about a failure is told to people.
+        errors.take(4096).read_to_end(&mut said)?;
+        Ok(Ran { status, said: String::from_utf8_lossy(&said).into_owned() })
+    }
+
+    /// A line in the repository's directory.
+    fn inside(&self, line: &str, input: Stdio, output: Stdio, limits: &Limits) -> io::Result<Ran> {
+        let path = quoted(&self.path);
+        self.run(&format!("cd -- {path} || exit {NO_DIR}; {line}"), input, output, limits)
+    }
+}
+
+pub(super) fn get(
+    place: &SshPlace,
+    name: &str,
+    to: &mut File,
+    bytes_max: u64,
+    known: Option<&Version>,
+    limits: &Limits,
+) -> Result<Answer, GetError> {
+    super::get::begin(to, 0)?;
+    let file = quoted(&format!("./{name}"));
+    let known = match known.and_then(|k| k.etag.as_deref()?.parse::<Md5>().ok()) {
+        Some(md5) => {
+            format!("sum=$(md5sum < {file}); if [ \"${{sum%% *}}\" = {md5} ]; then exit {UNCHANGED}; fi; ")
+        }
+        None => String::new(),
+    };
+    // One byte more than is allowed is enough to see that it is too long.
+    let bytes = bytes_max.saturating_add(1);
+    let line = format!("[ -f {file} ] || exit {ABSENT}; {known}head -c {bytes} < {file}");
+    let output = to.try_clone().map_err(GetError::Here)?;
+    let ran = place.inside(&line, Stdio::null(), output.into(), limits);
+    let ran = ran.map_err(|e| GetError::Unreachable(e.to_string()))?;
+    match () {
+        () if ran.status.success() => {}
+        () if ran.is(ABSENT) => return Err(GetError::Absent),
+        () if ran.is(UNCHANGED) => return Ok(Answer::Unchanged),
+        () if ran.is(NO_DIR) => {
+            return Err(GetError::Unreachable(format!("there is no directory `{}` there", place.path)));
+        }
+        () => return Err(GetError::Unreachable(ran.why())),
+    }
+    let bytes = to.metadata().map_err(GetError::Here)?.len();
+    if bytes > bytes_max { Err(GetError::TooLong(bytes_max)) } else { Ok(Answer::Bytes(Version::default())) }
+}
+
+fn failed(ran: &Ran) -> io::Error {
+    io::Error::other(ran.why())
+}
+
+/// How many bytes may be written there.
+pub(super) fn free_bytes(place: &SshPlace, limits: &Limits) -> io::Result<u64> {
+    let line = format!("mkdir -p -- {0} && df -Pk -- {0}", quoted(&place.path));
+    let mut output = tempfile::tempfile()?;
+    let ran = place.run(&line, Stdio::null(), output.try_clone()?.into(), limits)?;
+    if !ran.status.success() {
+        return Err(failed(&ran));
+    }
+    let mut text = String::new();
+    output.seek(SeekFrom::Start(0))?;
+    output.take(1 << 16).read_to_string(&mut text)?;
+    let blocks = text.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
+    blocks
+        .map(|b| b.saturating_mul(1024))
+        .ok_or_else(|| io::Error::other("`df` there says nothing that is understood"))
+}
+
+/// Puts a file there: beside first, looked at, then under its name in one step.
+pub(super) fn put(place: &SshPlace, name: &str, from: &File, md5: Md5, limits: &Limits) -> io::Result<()> {
+    let partial = quoted(&format!("./{}{name}.{}", super::files::PARTIAL, std::process::id()));
+    let line = format!(
+        "umask 022; trap 'rm -f -- '{partial} EXIT; cat > {partial} && chmod 644 {partial} && \
+         sum=$(md5sum < {partial}) && \
+         {{ [ \"${{sum%% *}}\" = {md5} ] || {{ echo \"what arrived is ${{sum%% *}}, not {md5}\" >&2; exit 1; }}; }} && \
+         mv -f -- {partial} {0}",
+        quoted(&format!("./{name}"))
+    );
+    let mut from = from.try_clone()?;
+    from.seek(SeekFrom::Start(0))?;
+    let ran = place.inside(&line, from.into(), Stdio::null(), limits)?;
+    if ran.status.success() { Ok(()) } else { Err(failed(&ran)) }
+}
+
+/// Whether a file there is this.
+pub(super) fn is(place: &SshPlace, name: &str, md5: Md5, limits: &Limits) -> io::Result<bool> {
+    let file = quoted(&format!("./{name}"));
+    let line = format!("sum=$(md5sum < {file}) && [ \"${{sum%% *}}\" = {md5} ]");
+    Ok(place.inside(&line, Stdio::null(), Stdio::null(), limits)?.status.success())
+}
+
+/// Takes a file away, and says whether it was there.
+pub(super) fn remove(place: &SshPlace, name: &str, limits: &Limits) -> io::Result<bool> {
+    let file = quoted(&format!("./{name}"));
+    let line = format!("[ -e {file} ] || exit {ABSENT}; rm -f -- {file}");
+    let ran = place.inside(&line, Stdio::null(), Stdio::null(), limits)?;
+    match () {
+        () if ran.status.success() => Ok(true),
+        () if ran.is(ABSENT) => Ok(false),
+        () => Err(failed(&ran)),
+    }
+}
+
+/// Changes the list there. It is written only over what was read: whoever was faster is not overwritten, and
+/// where there is a `flock` nobody else who takes it writes at the same time.
+pub(super) fn update<R>(
+    place: &SshPlace,
+    limits: &Limits,
+    mut change: impl FnMut(&mut Checksums) -> R,
+) -> io::Result<R> {
+    for _ in 0..CHANGES_MAX {
+        let mut old = tempfile::tempfile()?;
+        let mut bytes = Vec::new();
+        match get(place, checksums::FILE, &mut old, checksums::BYTES_MAX, None, limits) {
+            Ok(_) => {
+                old.seek(SeekFrom::Start(0))?;
+                old.read_to_end(&mut bytes)?;
+            }
+            Err(GetError::Absent) => {}
+            Err(e) => return Err(io::Error::other(e)),
+        }
+        let (mut sums, _) = Checksums::read(&bytes).map_err(io::Error::other)?;
+        let result = change(&mut sums);
+        let mut new = tempfile::tempfile()?;
+        io::Write::write_all(&mut new, sums.write().as_bytes())?;
+        new.seek(SeekFrom::Start(0))?;
+        let partial = quoted(&format!("./{}list.{}", super::files::PARTIAL, std::process::id()));
+        let line = format!(
+            "umask 022; exec 9< .; if command -v flock > /dev/null; then flock 9; fi; \
+             trap 'rm -f -- '{partial} EXIT; cat > {partial} || exit 1; \
+             if [ -e {list} ]; then sum=$(md5sum < {list}); else sum=$(md5sum < /dev/null); fi; \
+             [ \"${{sum%% *}}\" = {was} ] || exit {CHANGED}; chmod 644 {partial} && mv -f -- {partial} {list}",
+            list = quoted(checksums::FILE),
+            was = Md5::of(&bytes)
+        );
+        let ran = place.inside(&line, new.into(), Stdio::null(), limits)?;
+        if ran.status.success() {
+            return Ok(result);
+        }
+        if !ran.is(CHANGED) {
+            return Err(failed(&ran));
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "others change the list all the time"))
+}
