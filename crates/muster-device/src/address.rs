@@ -5,8 +5,11 @@
 
 use crate::device::Device;
 use crate::drivers::{DRIVERS, Driver, Place};
+use crate::ext::{Ext, Way};
+use crate::worker::Job;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use std::fmt::{self, Write as _};
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +37,12 @@ impl DeviceAddress {
     /// This host has no descriptor left, or lacks what the driver needs to begin at all.
     pub fn open(&self) -> std::io::Result<Box<dyn Device>> {
         self.place.open()
+    }
+
+    /// The same device where a [`Worker`](crate::Worker) has it open, for a step of a job.
+    pub fn open_at(&self, socket: &Path, job: &Job) -> Box<dyn Device> {
+        let way = Way::Socket(socket.to_owned());
+        Box::new(Ext::new(way, job.options(), self.driver.scheme, &self.text))
     }
 
     /// Who talks to it.

@@ -167,6 +167,10 @@ impl Device for Described {
         if self.about.console.is_some() { Ok(self) } else { self.inner.console().map_err(|e| self.own(e)) }
     }
 
+    fn wants_fresh(&self) -> bool {
+        self.inner.wants_fresh()
+    }
+
     fn probe(&self, until: &Until) -> Result<(), DeviceError> {
         self.inner.probe(until)
     }

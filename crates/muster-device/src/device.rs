@@ -8,10 +8,12 @@
 
 use crate::console::ConsoleLine;
 use crate::error::DeviceError;
+use crate::tree::{self, Moved};
 use crate::until::Until;
 use muster_core::output::Stream;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::time::Duration;
 
 /// Something a test can run on.
@@ -95,6 +97,12 @@ pub trait Device: Send + Sync {
     /// The driver cannot.
     fn packages(&self) -> Result<&dyn Packages, DeviceError> {
         Err(self.lacks("install packages"))
+    }
+
+    /// Whether a job is to have one that was opened for it alone: what is done to it lasts no longer than this
+    /// value does, and would otherwise be there for the next.
+    fn wants_fresh(&self) -> bool {
+        false
     }
 
     /// Asks whether it answers at all. Returns when it does.
@@ -259,6 +267,25 @@ pub trait Files {
     /// # Errors
     /// The device's fault, or there is no such file.
     fn pull(&self, from: &str, offset: u64, to: &mut dyn Write, until: &Until) -> Result<u64, DeviceError>;
+
+    /// Copies a file, or a directory with all that is in it, from this host. A file goes to `to`, or into it
+    /// if that is a directory there; what is in a directory goes into `to`. Directories are made.
+    ///
+    /// # Errors
+    /// A file here cannot be read, or the device's.
+    fn push_path(&self, from: &Path, to: &str, until: &Until) -> Result<Moved, DeviceError> {
+        tree::push_path(self, from, to, until)
+    }
+
+    /// Copies a file, or a directory with all that is in it, to this host. A file goes to `to`, or into it if
+    /// that is a directory here; what is in a directory goes into `to`. Directories are made, and files are
+    /// replaced once they are whole.
+    ///
+    /// # Errors
+    /// There is nothing there, a file here cannot be written, or the device's.
+    fn pull_path(&self, from: &str, to: &Path, until: &Until) -> Result<Moved, DeviceError> {
+        tree::pull_path(self, from, to, until)
+    }
 
     /// What is in a directory, by name. Links are not followed.
     ///

@@ -17,6 +17,7 @@ pub static DRIVERS: &[Driver] = &[
     sut::DRIVER,
     fake::DRIVER,
     ext::DRIVER,
+    ext::SOCKET,
     described::DRIVER,
 ];
 

@@ -9,10 +9,13 @@
 //!                            ├── adb         a phone, through an adb server
 //!                            ├── container   bubblewrap or podman on this host
 //!                            ├── ssh         a host that the system's `ssh` reaches
-//!                            ├── ext         a driver of the lab's own, in any language
+//!                            ├── ext, unix   a driver of the lab's own, in any language
 //!                            ├── fake        nothing, with scripted faults
 //!                            └── sut         an agent of the SUT protocol, Mozilla's or sut::agent
 //! ```
+//!
+//! A [`Worker`] has a device open from one process that uses it to the next, and [`DeviceAddress::open_at`] is
+//! how those reach it.
 //!
 //! Calls block and always have an [`Until`]. An error says whose [`Fault`] it is: the lab's says nothing
 //! about what was tested. Every driver passes one suite, `contract`.
@@ -41,6 +44,7 @@ mod stream;
 pub mod sut;
 mod tree;
 mod until;
+mod worker;
 
 pub use address::{AddressError, DeviceAddress};
 pub use console::{ConsoleLine, LineEnd};
@@ -51,5 +55,6 @@ pub use device::{
 pub use drivers::{DRIVERS, Driver};
 pub use error::{DeviceError, Fault};
 pub use local::Local;
-pub use tree::{Moved, pull_path, push_path};
+pub use tree::Moved;
 pub use until::{Cancel, Until};
+pub use worker::{Job, Worker};

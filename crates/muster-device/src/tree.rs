@@ -7,7 +7,7 @@
 use crate::device::{Files, Kind};
 use crate::error::DeviceError;
 use crate::until::Until;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 const DEPTH_MAX: usize = 64;
 
 /// What was moved.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
     /// Files.
     pub files: u64,
@@ -30,12 +30,13 @@ pub struct Moved {
     pub left_out: u64,
 }
 
-/// Copies a file, or a directory with all that is in it, to a device. A file goes to `to`, or into it if
-/// that is a directory there; what is in a directory goes into `to`. Directories are made.
-///
-/// # Errors
-/// A file here cannot be read, or the device's.
-pub fn push_path(files: &dyn Files, from: &Path, to: &str, until: &Until) -> Result<Moved, DeviceError> {
+/// Files one by one, for [`Files::push_path`].
+pub(crate) fn push_path<F: Files + ?Sized>(
+    files: &F,
+    from: &Path,
+    to: &str,
+    until: &Until,
+) -> Result<Moved, DeviceError> {
     let mut moved = Moved::default();
     let meta = fs::metadata(from).map_err(|e| here("read", from, e))?;
     if meta.is_dir() {
@@ -56,8 +57,8 @@ pub fn push_path(files: &dyn Files, from: &Path, to: &str, until: &Until) -> Res
     Ok(moved)
 }
 
-fn push_dir(
-    files: &dyn Files,
+fn push_dir<F: Files + ?Sized>(
+    files: &F,
     from: &Path,
     to: &str,
     until: &Until,
@@ -94,8 +95,8 @@ fn push_dir(
     Ok(())
 }
 
-fn push_file(
-    files: &dyn Files,
+fn push_file<F: Files + ?Sized>(
+    files: &F,
     from: &Path,
     to: &str,
     until: &Until,
@@ -122,13 +123,13 @@ fn push_file(
     Ok(())
 }
 
-/// Copies a file, or a directory with all that is in it, from a device. A file goes to `to`, or into it if
-/// that is a directory here; what is in a directory goes into `to`. Directories are made, and files are
-/// replaced once they are whole.
-///
-/// # Errors
-/// There is nothing there, a file here cannot be written, or the device's.
-pub fn pull_path(files: &dyn Files, from: &str, to: &Path, until: &Until) -> Result<Moved, DeviceError> {
+/// Files one by one, for [`Files::pull_path`].
+pub(crate) fn pull_path<F: Files + ?Sized>(
+    files: &F,
+    from: &str,
+    to: &Path,
+    until: &Until,
+) -> Result<Moved, DeviceError> {
     let mut moved = Moved::default();
     let stat = files.stat(from, until)?;
     if stat.as_ref().is_some_and(|s| s.kind == Kind::Dir) {
@@ -146,8 +147,8 @@ pub fn pull_path(files: &dyn Files, from: &str, to: &Path, until: &Until) -> Res
     Ok(moved)
 }
 
-fn pull_dir(
-    files: &dyn Files,
+fn pull_dir<F: Files + ?Sized>(
+    files: &F,
     from: &str,
     to: &Path,
     until: &Until,
@@ -172,8 +173,8 @@ fn pull_dir(
     Ok(())
 }
 
-fn pull_file(
-    files: &dyn Files,
+fn pull_file<F: Files + ?Sized>(
+    files: &F,
     from: &str,
     mode: Option<u32>,
     to: &Path,

@@ -5,13 +5,11 @@
 
 use crate::local::signals::Signals;
 use anyhow::Context as _;
-use muster_agent::tasks::{DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep, MEASURES};
+use muster_agent::tasks::{DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep, HeldOpen, MEASURES};
 use muster_core::definition::Push;
 use muster_core::outcome::ExitCode;
 use muster_core::output::Stream;
-use muster_device::{
-    Cancel, Command, Device, DeviceAddress, DeviceError, Exit, Files, Moved, Until, pull_path, push_path,
-};
+use muster_device::{Cancel, Command, Device, DeviceAddress, DeviceError, Exit, Files, Job, Moved, Until};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{FromRawFd as _, OwnedFd};
@@ -69,9 +67,15 @@ fn borrowed() -> std::os::fd::BorrowedFd<'static> {
 }
 
 fn perform(step: &DeviceStep) -> Result<DeviceEnd, anyhow::Error> {
-    let DeviceStep { address, dir, part } = step;
+    let DeviceStep { address, held, dir, part } = step;
     let address: DeviceAddress = address.parse()?;
-    let device = address.open().with_context(|| format!("cannot use `{address}`"))?;
+    let device = match held {
+        Some(HeldOpen { socket, job }) => {
+            let goes_on = !matches!(part, DevicePart::Open { .. });
+            address.open_at(Path::new(socket), &Job { id: job.clone(), goes_on })
+        }
+        None => address.open().with_context(|| format!("cannot use `{address}`"))?,
+    };
     let cancel = Cancel::new()?;
     let ended = cancel.clone();
     let mut signals = Signals::any()?;
@@ -83,7 +87,10 @@ fn perform(step: &DeviceStep) -> Result<DeviceEnd, anyhow::Error> {
     });
     // How long it may take in all is the agent's business, which ends this process.
     let until = Until::within(Duration::MAX).or(&cancel);
-    device.probe(&until.at_most(PROBE))?;
+    // Later steps see by themselves whether it still answers.
+    if let DevicePart::Open { .. } = part {
+        device.probe(&until.at_most(PROBE))?;
+    }
     let files = device.files()?;
     let dir = if dir.starts_with('/') {
         dir.clone()
@@ -106,7 +113,7 @@ fn open(files: &dyn Files, dir: &str, push: &[Push], until: &Until) -> Result<()
     files.make_dir(dir, until)?;
     for Push { from, to } in push {
         let to = there(dir, to);
-        let moved = push_path(files, Path::new(from), &to, until)?;
+        let moved = files.push_path(Path::new(from), &to, until)?;
         say("brought", from, &to, moved);
     }
     Ok(())
@@ -167,12 +174,12 @@ fn close(
         if let Some(above) = to.parent() {
             std::fs::create_dir_all(above).with_context(|| format!("cannot make `{}`", above.display()))?;
         }
-        let moved = pull_path(files, &from, &to, until)?;
+        let moved = files.pull_path(&from, &to, until)?;
         say("brought back", &from, &to.to_string_lossy(), moved);
     }
     let measures = there(dir, MEASURES);
     if files.stat(&measures, until)?.is_some() {
-        pull_path(files, &measures, &into.join(MEASURES), until)?;
+        files.pull_path(&measures, &into.join(MEASURES), until)?;
     }
     // The next attempt there would do so too.
     if let Err(error) = remove_if_there(files, dir, &until.at_most(REMOVE)) {

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod context;
 mod device_step;
+mod device_worker;
 mod doctor;
 mod error;
 mod local;
@@ -26,6 +27,9 @@ fn main() -> std::process::ExitCode {
     }
     if hidden == muster_agent::tasks::DEVICE_COMMAND {
         return error::catch(device_step::run);
+    }
+    if hidden == muster_agent::tasks::WORKER_COMMAND {
+        return error::catch(device_worker::run);
     }
     error::catch(cli::main)
 }

@@ -34,7 +34,7 @@ mod task;
 mod worker;
 
 pub use engine::{Cgroups, Engine, EngineConfig, Source, Stop};
-pub use orphans::{MARK, become_subreaper, kill_abandoned, kill_descendants};
+pub use orphans::{MARK, become_subreaper, helper_mark, kill_abandoned, kill_descendants};
 pub use task::{Limits, Next, ProcessEnd, ProcessSpec, Status, Task};
 
 use rustix::fd::{AsRawFd as _, OwnedFd};

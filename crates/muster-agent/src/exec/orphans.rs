@@ -260,6 +260,14 @@ fn owner(pid: i32, running: &BTreeMap<Mark, i32>, ended: &Ended) -> Option<Mark>
     group.lines().any(|line| line.strip_prefix("0::") == Some(ours)).then_some(ended.mark)
 }
 
+/// The value of [`MARK`] for a process that helps an engine and is none of its tasks'. What it leaves behind is
+/// killed when it is found, and it is itself once this process has been killed. It is to be started by a thread
+/// that starts nothing else, and to adopt its own orphans.
+pub fn helper_mark() -> String {
+    // No task's number is zero.
+    format!("{}.0", engine_name())
+}
+
 /// `PID.START.SPACE` of this process.
 pub(super) fn engine_name() -> &'static str {
     static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();

@@ -70,7 +70,7 @@ pub fn socket_from_stdin() -> io::Result<OwnedFd> {
 pub fn run(socket: OwnedFd, env: Env) -> Result<(), AgentError> {
     ignore_signals(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE]);
     let mut line = Line::Shell(Wire::new(socket, Language::Postcard)?);
-    live(&mut line, env, None)
+    live(&mut line, env, None, None)
 }
 
 /// Keeps attempts: runs an agent that is spoken to through a socket in `state_dir`, and that goes on while
@@ -85,12 +85,18 @@ pub fn keep(state_dir: &Path, env: Env, stop: BorrowedFd<'_>) -> Result<(), Agen
     let _leads = rustix::process::setsid();
     ignore_signals(&[libc::SIGINT, libc::SIGHUP, libc::SIGPIPE]);
     let mut line = Line::Door(Box::new(Door::open(state_dir)?));
-    live(&mut line, env, Some(stop))
+    let own_dir = super::door::dir(state_dir)?;
+    live(&mut line, env, Some(stop), Some(&own_dir))
 }
 
-fn live(line: &mut Line, env: Env, stop: Option<BorrowedFd<'_>>) -> Result<(), AgentError> {
+fn live(
+    line: &mut Line,
+    env: Env,
+    stop: Option<BorrowedFd<'_>>,
+    own_dir: Option<&Path>,
+) -> Result<(), AgentError> {
     let Some(setup) = hear_setup(line)? else { return Ok(()) };
-    match Agent::start(setup, env) {
+    match Agent::start(setup, env, own_dir) {
         Ok((agent, engine, dial)) => {
             let result = agent.speak(line, &engine, dial, stop);
             engine.kill_everything();
@@ -246,7 +252,7 @@ struct State {
 }
 
 impl Agent {
-    fn start(setup: Setup, env: Env) -> io::Result<(Arc<Self>, Engine, Dial)> {
+    fn start(setup: Setup, env: Env, own_dir: Option<&Path>) -> io::Result<(Arc<Self>, Engine, Dial)> {
         let Setup { agent, session, host, devices, threads, cgroups, area_dir, minds_lease } = setup;
         let slots = u32::try_from(devices.len()).unwrap_or(u32::MAX);
         let agent = Arc::new(Self {
@@ -260,7 +266,7 @@ impl Agent {
             }),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         });
-        let host = Host::new(Arc::clone(&agent) as Arc<dyn Ears>, agent.clock, devices, env);
+        let host = Host::new(Arc::clone(&agent) as Arc<dyn Ears>, agent.clock, devices, env, own_dir);
         // The engine asks for work only after this.
         agent.host.get_or_init(|| Arc::new(host));
         let cgroups = if cgroups { Cgroups::Auto } else { Cgroups::Off };

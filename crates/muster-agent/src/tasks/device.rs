@@ -10,9 +10,13 @@
 //!    │            └ runs the command in that directory
 //!    └ makes the attempt's directory anew, brings what is pushed
 //! ```
+//!
+//! A device that is not the host itself is held open from one step to the next by a [worker](super::workers).
 
+use super::environment::ADDRESS;
 use crate::exec::Status;
 use muster_core::definition::{DeviceFiles, FROM_DEVICE, Proceed, Push, TO_DEVICE};
+use muster_core::exchange::DeviceOffer;
 use muster_core::judge::Ended;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -33,10 +37,21 @@ const REPORT_BYTES_MAX: usize = 64 << 10;
 pub struct DeviceStep {
     /// Its address.
     pub address: String,
+    /// Where it is held open; the step opens it by itself where it is not.
+    pub held: Option<HeldOpen>,
     /// The attempt's directory there: absolute, or a name in the device's directory for tests.
     pub dir: String,
     /// What.
     pub part: DevicePart,
+}
+
+/// Where a device is held open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldOpen {
+    /// The socket of who does so.
+    pub socket: String,
+    /// The job the step belongs to.
+    pub job: String,
 }
 
 /// One step on a device.
@@ -100,6 +115,11 @@ pub(super) fn dir(address: &str, device: &str, work_dir: &str) -> String {
 
 /// The address of a device that is a slot of the host.
 pub(super) const LOCAL: &str = "local:";
+
+/// Whether a device is another than the host itself.
+pub(super) fn is_elsewhere(device: &DeviceOffer) -> bool {
+    device.labels.get(ADDRESS).is_some_and(|address| address != LOCAL)
+}
 
 /// A step's part of the work on a device, as it is known before the attempt.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! What every kind of task does in the same way: the process it describes, the directory it lends, the
 //! end it tells.
 
-use super::device::{self, DEVICE_STEP, DevicePart, DevicePlan, DeviceStep};
+use super::device::{self, DEVICE_STEP, DevicePart, DevicePlan, DeviceStep, HeldOpen};
 use super::environment::{ADDRESS, Contract, Env, stretched};
 use super::logs::Place;
 use super::prepared::{Prepared, StepPlan};
@@ -108,7 +108,7 @@ impl Job {
             None => contract.apply(&mut env),
             // The contract is with the program on the device; this one is told by the step.
             Some(on_device) => {
-                let step = self.device_step(on_device, argv, &contract);
+                let step = self.device_step(on_device, argv, &contract)?;
                 env.set(DEVICE_STEP, serde_json::to_string(&step).map_err(|e| e.to_string())?);
                 argv = device::argv();
             }
@@ -129,7 +129,12 @@ impl Job {
     }
 
     /// What a step does on the device, whole.
-    fn device_step(&self, plan: &DevicePlan, argv: Vec<String>, contract: &Contract<'_>) -> DeviceStep {
+    fn device_step(
+        &self,
+        plan: &DevicePlan,
+        argv: Vec<String>,
+        contract: &Contract<'_>,
+    ) -> Result<DeviceStep, String> {
         let address =
             contract.device.and_then(|d| d.labels.get(ADDRESS)).map_or(device::LOCAL, String::as_str);
         let name = contract.device.map_or("", |d| d.name.as_str());
@@ -149,7 +154,15 @@ impl Job {
                 DevicePart::Close { pull: pull.clone(), into: contract.work_dir.to_owned() }
             }
         };
-        DeviceStep { address: address.to_owned(), dir: device::dir(address, name, contract.work_dir), part }
+        let held = match &self.host.workers {
+            Some(workers) if address != device::LOCAL => {
+                let socket = workers.reach(self.slot, address, self.unit.id)?;
+                Some(HeldOpen { socket, job: self.unit.id.0.to_string() })
+            }
+            _ => None,
+        };
+        let dir = device::dir(address, name, contract.work_dir);
+        Ok(DeviceStep { address: address.to_owned(), held, dir, part })
     }
 
     /// What the attempt left in its directory. Where that cannot be read it counts as filled.
@@ -179,6 +192,9 @@ impl Job {
     /// Tells that the unit has ended, and its last attempt with it.
     pub(super) fn end(&mut self, last: Option<(AttemptRef, AttemptEnd)>) {
         self.ended = true;
+        if let Some(workers) = &self.host.workers {
+            workers.job_ended(self.slot, self.unit.id);
+        }
         self.ears().unit_ended(self.unit.id, last);
     }
 

@@ -23,10 +23,12 @@ mod scratch;
 mod shell;
 mod steps;
 mod unusable;
+mod workers;
 
-pub use device::{DEVICE_COMMAND, DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep};
+pub use device::{DEVICE_COMMAND, DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep, HeldOpen};
 pub use environment::{Env, inherited};
 pub use scratch::MEASURES;
+pub use workers::WORKER_COMMAND;
 
 use crate::clock::Clock;
 use crate::exec::{Status, Task};
@@ -40,8 +42,10 @@ use muster_core::time::Time;
 use prepared::Prepared;
 use scratch::Scratch;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use workers::Workers;
 
 /// Who is told what comes of the tasks. Called on engine threads.
 pub trait Ears: Send + Sync {
@@ -67,14 +71,24 @@ pub struct Host {
     slots: Vec<DeviceOffer>,
     inherited: Env,
     scratch: Scratch,
+    /// What holds devices open; nothing where no device is but the host.
+    workers: Option<Workers>,
     prepared: Mutex<HashMap<(RunId, TestIx), Known>>,
 }
 
 impl Host {
-    /// What tasks need of the host they run on. `slots`: the devices, in the exchange's order.
-    pub fn new(ears: Arc<dyn Ears>, clock: Clock, slots: Vec<DeviceOffer>, inherited: Env) -> Self {
+    /// What tasks need of the host they run on. `slots`: the devices, in the exchange's order. `own_dir`: a
+    /// directory of this agent alone, where it has one.
+    pub fn new(
+        ears: Arc<dyn Ears>,
+        clock: Clock,
+        slots: Vec<DeviceOffer>,
+        inherited: Env,
+        own_dir: Option<&Path>,
+    ) -> Self {
         let scratch = Scratch::new(slots.len());
-        Self { ears, clock, slots, inherited, scratch, prepared: Mutex::new(HashMap::new()) }
+        let workers = own_dir.filter(|_| slots.iter().any(device::is_elsewhere)).map(Workers::new);
+        Self { ears, clock, slots, inherited, scratch, workers, prepared: Mutex::new(HashMap::new()) }
     }
 
     /// What to run for a unit on a slot.
@@ -93,9 +107,13 @@ impl Host {
         }
     }
 
-    /// Puts the working directories away, when no task runs any more. Takes at most this long.
+    /// Puts the working directories away and lets the devices go, when no task runs any more. Takes at most
+    /// this long for each.
     pub fn finish(&self, wait: Duration) {
         self.scratch.finish(wait);
+        if let Some(workers) = &self.workers {
+            workers.finish(wait);
+        }
     }
 
     /// What is the same for all attempts of a test, made once.

@@ -222,6 +222,10 @@ impl Device for Container {
         Ok(self)
     }
 
+    fn wants_fresh(&self) -> bool {
+        self.place.keep.is_none()
+    }
+
     fn probe(&self, until: &Until) -> Result<(), DeviceError> {
         self.check("asking whether it is there", until)?;
         self.live(until).map(drop)

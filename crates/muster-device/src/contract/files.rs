@@ -3,7 +3,7 @@
 use super::{Place, cases, run, said, soon};
 use crate::device::{Command, Device, Exit, Kind};
 use crate::error::DeviceError;
-use crate::tree::{Moved, pull_path, push_path};
+use crate::tree::Moved;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -207,10 +207,10 @@ fn trees_go_there_and_come_back(device: &dyn Device) {
     fs::write(from.join("program"), "#!/bin/sh\n").unwrap();
     fs::set_permissions(from.join("program"), fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::symlink("program", from.join("link")).unwrap();
-    let moved = push_path(place.files, &from, &place.at("tree"), &soon()).unwrap();
+    let moved = place.files.push_path(&from, &place.at("tree"), &soon()).unwrap();
     assert_eq!(moved, Moved { files: 3, dirs: 3, bytes: 70_020, left_out: 0 });
     said(device, &format!("ln -s program {}", place.at("tree/other-link")));
-    let moved = pull_path(place.files, &place.at("tree"), &back, &soon()).unwrap();
+    let moved = place.files.pull_path(&place.at("tree"), &back, &soon()).unwrap();
     assert_eq!((moved.files, moved.dirs, moved.bytes), (3, 3, 70_020));
     assert_eq!(fs::read(back.join("a b/f,1")).unwrap(), bytes(70_000));
     assert!(back.join("a b/empty").is_dir());
@@ -227,13 +227,13 @@ fn a_file_goes_into_a_directory(device: &dyn Device) {
     let here = std::env::temp_dir().join(format!("{}-file", place.path.rsplit('/').next().unwrap()));
     fs::create_dir(&here).unwrap();
     fs::write(here.join("f"), b"x").unwrap();
-    push_path(place.files, &here.join("f"), &place.path, &soon()).unwrap();
-    push_path(place.files, &here.join("f"), &place.at("new/g"), &soon()).unwrap();
+    place.files.push_path(&here.join("f"), &place.path, &soon()).unwrap();
+    place.files.push_path(&here.join("f"), &place.at("new/g"), &soon()).unwrap();
     assert_eq!((place.get(&place.at("f")), place.get(&place.at("new/g"))), (b"x".to_vec(), b"x".to_vec()));
     fs::remove_file(here.join("f")).unwrap();
-    pull_path(place.files, &place.at("new/g"), &here, &soon()).unwrap();
-    pull_path(place.files, &place.at("new/g"), &here.join("h"), &soon()).unwrap();
-    assert!(pull_path(place.files, &place.at("none"), &here.join("i"), &soon()).is_err());
+    place.files.pull_path(&place.at("new/g"), &here, &soon()).unwrap();
+    place.files.pull_path(&place.at("new/g"), &here.join("h"), &soon()).unwrap();
+    assert!(place.files.pull_path(&place.at("none"), &here.join("i"), &soon()).is_err());
     let mut names: Vec<_> = fs::read_dir(&here).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["g", "h"]);

@@ -1,76 +1,61 @@
-//! The device behind a driver of the lab's own.
+//! The device behind a driver of the lab's own, or behind what keeps one open.
 
-use super::link::{Link, VERSION, Wrong};
+use super::lines;
+use super::link::{Link, Wrong};
+use super::words::{
+    CHUNK_BYTES, Call, Data, Done, GiveUp, Hello, Line, Program, Ran, Request, Switch, millis,
+};
 use crate::device::{
     Command, Device, Entry, Exec, Exit, Files, Info, Packages, Power, Process, Processes, Screen, Sink, Stat,
+    Supply,
 };
 use crate::error::DeviceError;
 use crate::host::files::read_some;
+use crate::tree::{self, Moved};
 use crate::until::Until;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use muster_core::output::Stream;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// How long a driver may take to say hello, and to give up a call.
-const HELLO_MAX: Duration = Duration::from_secs(30);
+/// How long a driver may take to give up a call, and to be asked what it can.
 const GRACE: Duration = Duration::from_secs(10);
-/// How much of a file is in one line.
-const CHUNK_BYTES: usize = 48 << 10;
-// Limit: processes kept for the next call.
+const ASK_MAX: Duration = Duration::from_secs(30);
+// Limit: conversations kept for the next call.
 const IDLE_MAX: usize = 4;
 
-/// A device behind a driver that is a program.
+/// A device behind a driver that speaks the driver protocol.
 #[derive(Debug)]
 pub struct Ext {
-    program: String,
-    options: Vec<(String, String)>,
+    way: Way,
+    options: BTreeMap<String, String>,
+    scheme: &'static str,
     address: String,
     idle: Mutex<Vec<Link>>,
     hello: OnceLock<Hello>,
 }
 
-/// What a driver says of itself.
-#[derive(Clone, Debug, Deserialize)]
-struct Hello {
-    protocol: u64,
-    capabilities: Vec<String>,
-    #[serde(default)]
-    streams: bool,
-}
-
-/// A line of a driver.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Line {
-    id: u64,
-    #[serde(default)]
-    output: Option<String>,
-    #[serde(default)]
-    data: Option<String>,
-    #[serde(default)]
-    ok: Option<Value>,
-    #[serde(default)]
-    error: Option<Said>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Said {
-    code: String,
-    #[serde(default)]
-    message: String,
+/// How a driver is spoken with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// A program that is started for each conversation.
+    Program(String),
+    /// A socket that somebody listens at.
+    Socket(PathBuf),
 }
 
 impl Ext {
-    /// A device. The program is started at the first call.
-    pub fn new(program: &str, options: Vec<(String, String)>, address: &str) -> Self {
-        let (program, address) = (program.to_owned(), address.to_owned());
-        Self { program, options, address, idle: Mutex::default(), hello: OnceLock::new() }
+    /// A device, as it is called for people, and what its driver is told of it. The driver is asked at the
+    /// first call.
+    pub fn new(way: Way, options: BTreeMap<String, String>, scheme: &'static str, address: &str) -> Self {
+        let address = address.to_owned();
+        Self { way, options, scheme, address, idle: Mutex::default(), hello: OnceLock::new() }
     }
 
     fn link(&self, until: &Until) -> Result<Link, Wrong> {
@@ -82,33 +67,27 @@ impl Ext {
                 None => break,
             }
         }
-        let mut link = Link::start(&self.program)?;
-        let options: serde_json::Map<String, Value> =
-            self.options.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
-        let until = until.at_most(HELLO_MAX);
-        link.say(&json!({ "hello": { "protocol": VERSION, "options": options } }), &until)?;
-        let answer = link.hear(&until)?;
-        let hello: Hello = serde_json::from_value(answer.get("hello").cloned().unwrap_or_default())
-            .map_err(|e| Wrong::Nonsense(format!("it did not say hello ({e}): {answer}")))?;
-        if hello.protocol != VERSION {
-            let why = format!("it speaks version {} of the protocol, and this is {VERSION}", hello.protocol);
-            return Err(Wrong::Nonsense(why));
-        }
+        let mut link = match &self.way {
+            Way::Program(program) => Link::start(program)?,
+            Way::Socket(socket) => Link::connect(socket)?,
+        };
+        let hello = link.greet(&self.options, until)?;
         self.hello.get_or_init(|| hello);
         Ok(link)
     }
 
-    /// Whether the driver says it can. One that cannot be asked shows what is wrong in the call itself.
-    fn can(&self, capability: &str, what: &str) -> Result<(), DeviceError> {
+    /// What the driver says of itself. One that cannot be asked shows what is wrong in the call itself.
+    fn hello(&self) -> Option<&Hello> {
         if self.hello.get().is_none()
-            && let Ok(link) = self.link(&Until::within(HELLO_MAX))
+            && let Ok(link) = self.link(&Until::within(ASK_MAX))
         {
             self.give_back(link);
         }
-        match self.hello.get() {
-            Some(hello) if !hello.capabilities.iter().any(|c| c == capability) => Err(self.lacks(what)),
-            _ => Ok(()),
-        }
+        self.hello.get()
+    }
+
+    fn can(&self, capability: &str, what: &str) -> Result<(), DeviceError> {
+        if self.hello().is_none_or(|hello| hello.can(capability)) { Ok(()) } else { Err(self.lacks(what)) }
     }
 
     fn give_back(&self, link: Link) {
@@ -119,31 +98,30 @@ impl Ext {
     }
 
     /// A call, the bytes that go with it, and where output goes.
-    fn call(
+    fn call<T: DeserializeOwned>(
         &self,
-        call: &str,
-        mut request: Value,
+        call: Call,
         input: Option<(&mut dyn Read, u64)>,
         sink: &mut dyn Sink,
-        doing: &str,
         until: &Until,
-    ) -> Result<Value, DeviceError> {
-        until.check().map_err(|e| self.told(Wrong::Ended(e), doing, until))?;
-        let mut link = self.link(until).map_err(|e| self.told(e, doing, until))?;
+    ) -> Result<T, DeviceError> {
+        let left = millis(until.left());
+        let deadline_ms = (left < 1 << 50).then_some(left);
+        let mut request = Request { id: 0, deadline_ms, call };
+        let told = |wrong, call: &Call| self.told(wrong, call, until);
+        until.check().map_err(|e| told(Wrong::Ended(e), &request.call))?;
+        let mut link = self.link(until).map_err(|e| told(e, &request.call))?;
         link.last += 1;
-        let id = link.last;
-        let left = u64::try_from(until.left().as_millis()).unwrap_or(u64::MAX);
-        request["id"] = id.into();
-        request["call"] = call.into();
-        // Such numbers are beyond what JSON's readers keep, and beyond what is meant.
-        if left < 1 << 50 {
-            request["deadline_ms"] = left.into();
-        }
-        let done = self.converse(&mut link, id, &request, input, sink, doing, until);
-        match done {
+        request.id = link.last;
+        match self.converse(&mut link, &request, input, sink, until) {
             Ok(answer) => {
                 self.give_back(link);
-                answer
+                let answer = answer?;
+                let text = answer.to_string();
+                serde_json::from_value(answer).map_err(|e| {
+                    let what = format!("an answer of another form ({e}): {text}");
+                    told(Wrong::Nonsense(what), &request.call)
+                })
             }
             Err(error) => {
                 // It is asked to give up, and killed if it does not.
@@ -155,7 +133,7 @@ impl Ext {
                         | DeviceError::Output { .. }
                         | DeviceError::Here { .. }
                 );
-                if alive && self.give_up(&mut link, id, &grace).is_ok() {
+                if alive && give_up(&mut link, request.id, &grace).is_ok() {
                     self.give_back(link);
                 }
                 Err(error)
@@ -163,135 +141,126 @@ impl Ext {
         }
     }
 
-    fn give_up(&self, link: &mut Link, id: u64, grace: &Until) -> Result<(), Wrong> {
-        link.say(&json!({ "cancel": id }), grace)?;
-        loop {
-            let line = link.hear(grace)?;
-            if line["id"] == id && (line.get("ok").is_some() || line.get("error").is_some()) {
-                return Ok(());
-            }
-        }
-    }
-
     /// Outer errors leave the driver out of step, inner ones are its answer.
-    #[expect(clippy::too_many_arguments, reason = "one call, told once")]
     fn converse(
         &self,
         link: &mut Link,
-        id: u64,
-        request: &Value,
+        request: &Request,
         input: Option<(&mut dyn Read, u64)>,
         sink: &mut dyn Sink,
-        doing: &str,
         until: &Until,
     ) -> Result<Result<Value, DeviceError>, DeviceError> {
-        let told = |wrong| self.told(wrong, doing, until);
+        let id = request.id;
+        let told = |wrong| self.told(wrong, &request.call, until);
         link.say(request, until).map_err(told)?;
+        let (mut text, mut bytes) = (String::new(), Vec::new());
         if let Some((from, mut left)) = input {
-            let mut buffer = vec![0; CHUNK_BYTES];
+            bytes.resize(CHUNK_BYTES, 0);
             while left > 0 {
                 let want = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
-                let n = read_some(from, &mut buffer[..want])?;
-                link.say(&json!({ "id": id, "data": BASE64.encode(&buffer[..n]) }), until).map_err(told)?;
+                let n = read_some(from, &mut bytes[..want])?;
+                text.clear();
+                BASE64.encode_string(&bytes[..n], &mut text);
+                link.say(&Data { id, data: &text }, until).map_err(told)?;
                 left -= n as u64;
             }
         }
         loop {
-            let line = link.hear(until).map_err(told)?;
-            let text = line.to_string();
-            let line: Line = serde_json::from_value(line)
-                .map_err(|e| told(Wrong::Nonsense(format!("a line without meaning ({e}): {text}"))))?;
-            if line.id != id {
-                return Err(told(Wrong::Nonsense(format!("an answer to {} where {id} was asked", line.id))));
-            }
-            match line {
-                Line { output: Some(stream), data: Some(data), .. } => {
-                    let stream = if stream == "stderr" { Stream::Stderr } else { Stream::Stdout };
-                    let bytes = BASE64
-                        .decode(data)
-                        .map_err(|e| told(Wrong::Nonsense(format!("output that is no base64: {e}"))))?;
-                    sink.take(stream, &bytes)
-                        .map_err(|source| DeviceError::Output { device: self.address.clone(), source })?;
+            // What the driver said, or the stream whose bytes are in `bytes`.
+            let heard = link.hear(until, |line| {
+                let told: Line<'_> = lines::read(line).map_err(nonsense)?;
+                if told.id != id {
+                    let what = format!("an answer to {} where {id} was asked", told.id);
+                    return Err(Wrong::Nonsense(what));
                 }
-                Line { ok: Some(value), .. } => return Ok(Ok(value)),
-                Line { error: Some(said), .. } => return Ok(Err(self.said(said, doing, until))),
-                _ => return Err(told(Wrong::Nonsense(format!("a line without meaning: {text}")))),
+                match told {
+                    Line { output: Some(stream), data: Some(data), .. } => {
+                        bytes.clear();
+                        BASE64
+                            .decode_vec(&*data, &mut bytes)
+                            .map_err(|e| Wrong::Nonsense(format!("output that is no base64: {e}")))?;
+                        Ok(Heard::Output(if stream == "stderr" { Stream::Stderr } else { Stream::Stdout }))
+                    }
+                    Line { ok: Some(value), .. } => Ok(Heard::End(Ok(value))),
+                    Line { error: Some(said), .. } => {
+                        let error = said.error(self.scheme, &self.address, &request.call, until);
+                        Ok(Heard::End(Err(error)))
+                    }
+                    _ => {
+                        let line = String::from_utf8_lossy(line);
+                        Err(Wrong::Nonsense(format!("a line without meaning: {line}")))
+                    }
+                }
+            });
+            match heard.map_err(told)? {
+                Heard::End(end) => return Ok(end),
+                Heard::Output(stream) => sink
+                    .take(stream, &bytes)
+                    .map_err(|source| DeviceError::Output { device: self.address.clone(), source })?,
             }
         }
     }
 
     /// A call without bytes.
-    fn ask<T: DeserializeOwned>(
-        &self,
-        call: &str,
-        request: Value,
-        doing: &str,
-        until: &Until,
-    ) -> Result<T, DeviceError> {
-        let answer = self.call(call, request, None, &mut |_: Stream, _: &[u8]| Ok(()), doing, until)?;
-        self.read(answer, doing, until)
+    fn ask<T: DeserializeOwned>(&self, call: Call, until: &Until) -> Result<T, DeviceError> {
+        self.call(call, None, &mut |_: Stream, _: &[u8]| Ok(()), until)
     }
 
-    fn read<T: DeserializeOwned>(&self, answer: Value, doing: &str, until: &Until) -> Result<T, DeviceError> {
-        let text = answer.to_string();
-        serde_json::from_value(answer).map_err(|e| {
-            self.told(Wrong::Nonsense(format!("an answer of another form ({e}): {text}")), doing, until)
-        })
+    /// One whose answer says nothing more.
+    fn tell(&self, call: Call, until: &Until) -> Result<(), DeviceError> {
+        self.ask::<Done>(call, until).map(drop)
     }
 
-    /// What the driver says went wrong.
-    fn said(&self, said: Said, doing: &str, until: &Until) -> DeviceError {
-        let (device, doing) = (self.address.clone(), doing.to_owned());
-        let source = || io::Error::other(said.message.clone());
-        match &*said.code {
-            "not-found" => DeviceError::NotFound { device, path: said.message },
-            "refused" => DeviceError::Refused { device, doing, said: said.message },
-            "senseless" => DeviceError::Senseless { what: said.message },
-            "full" => DeviceError::Full { device, path: said.message },
-            "damaged" => DeviceError::Damaged { device, path: doing, what: said.message },
-            "unreachable" => DeviceError::Unreachable { device, source: source() },
-            "lost" => DeviceError::Lost { device, doing, source: source() },
-            "timeout" => DeviceError::Timeout { device, doing, given: until.given() },
-            "unsupported" => {
-                DeviceError::Unsupported { driver: "ext", device, what: doing, why: said.message }
-            }
-            other => {
-                let what = format!("an error of no known code, `{other}`: {}", said.message);
-                DeviceError::Protocol { device, doing, what }
-            }
-        }
-    }
-
-    fn told(&self, wrong: Wrong, doing: &str, until: &Until) -> DeviceError {
-        let (device, program) = (self.address.clone(), &self.program);
+    fn told(&self, wrong: Wrong, call: &Call, until: &Until) -> DeviceError {
+        let (device, doing) = (self.address.clone(), call.doing());
         match wrong {
-            Wrong::Ended(ended) => DeviceError::ended(&device, doing, ended, until),
+            Wrong::Ended(ended) => DeviceError::ended(&device, &doing, ended, until),
             Wrong::NotStarted(e) => {
-                let source =
-                    io::Error::new(e.kind(), format!("the driver `{program}` cannot be started: {e}"));
-                DeviceError::Unreachable { device, source }
+                let what = match &self.way {
+                    Way::Program(program) => format!("the driver `{program}` cannot be started: {e}"),
+                    Way::Socket(socket) => format!("nobody listens at `{}`: {e}", socket.display()),
+                };
+                DeviceError::Unreachable { device, source: io::Error::new(e.kind(), what) }
             }
             Wrong::Died(why) => {
                 let source = io::Error::new(io::ErrorKind::BrokenPipe, why);
-                DeviceError::Lost { device, doing: doing.to_owned(), source }
+                DeviceError::Lost { device, doing, source }
             }
-            Wrong::Nonsense(what) => DeviceError::Protocol { device, doing: doing.to_owned(), what },
+            Wrong::Nonsense(what) => DeviceError::Protocol { device, doing, what },
         }
     }
 }
 
-/// An answer that says nothing more.
-#[derive(Deserialize)]
-struct Done {}
+/// What a line of a driver is about.
+enum Heard {
+    Output(Stream),
+    End(Result<Value, DeviceError>),
+}
 
-#[derive(Deserialize)]
-struct RanToEnd {
-    exit: Exit,
+fn nonsense(cut: lines::Cut) -> Wrong {
+    match cut {
+        lines::Cut::Ended(ended) => Wrong::Ended(ended),
+        lines::Cut::Gone => Wrong::Died("it is there no more".to_owned()),
+        lines::Cut::Nonsense(what) => Wrong::Nonsense(what),
+    }
+}
+
+fn give_up(link: &mut Link, id: u64, grace: &Until) -> Result<(), Wrong> {
+    link.say(&GiveUp { cancel: id }, grace)?;
+    loop {
+        let over = link.hear(grace, |line| {
+            let line: Line<'_> = lines::read(line).map_err(nonsense)?;
+            Ok(line.id == id && (line.ok.is_some() || line.error.is_some()))
+        })?;
+        if over {
+            return Ok(());
+        }
+    }
 }
 
 impl Device for Ext {
     fn driver(&self) -> &'static str {
-        "ext"
+        self.scheme
     }
 
     fn address(&self) -> &str {
@@ -318,6 +287,10 @@ impl Device for Ext {
         self.can("power", "reboot").map(|()| self as &dyn Power)
     }
 
+    fn supply(&self) -> Result<&dyn Supply, DeviceError> {
+        self.can("supply", "switch its supply").map(|()| self as &dyn Supply)
+    }
+
     fn screen(&self) -> Result<&dyn Screen, DeviceError> {
         self.can("screen", "take a screenshot").map(|()| self as &dyn Screen)
     }
@@ -326,27 +299,25 @@ impl Device for Ext {
         self.can("packages", "install packages").map(|()| self as &dyn Packages)
     }
 
+    fn wants_fresh(&self) -> bool {
+        self.hello().is_some_and(|hello| hello.fresh)
+    }
+
     fn probe(&self, until: &Until) -> Result<(), DeviceError> {
-        self.ask::<Done>("probe", json!({}), "asking whether it is there", until).map(drop)
+        self.tell(Call::Probe, until)
     }
 }
 
 impl Exec for Ext {
     fn run(&self, command: &Command, sink: &mut dyn Sink, until: &Until) -> Result<Exit, DeviceError> {
-        let Some(program) = command.args.first() else {
+        if command.args.is_empty() {
             return Err(DeviceError::Senseless { what: "no program was named".to_owned() });
-        };
-        let doing = format!("running `{program}`");
-        let request = json!({
-            "args": command.args, "env": command.env, "dir": command.dir, "user": command.user,
-            "stdin": BASE64.encode(&command.stdin),
-            "time_limit_ms": command.time_limit.map(|limit| limit.as_millis().min(1 << 50) as u64),
-        });
+        }
         // The driver minds the time limit. One that does not is ended a little later.
         let limited = command.time_limit.map(|limit| until.at_most(limit.saturating_add(GRACE)));
         let until = limited.as_ref().unwrap_or(until);
-        let answer = self.call("exec", request, None, sink, &doing, until)?;
-        self.read::<RanToEnd>(answer, &doing, until).map(|ended| ended.exit)
+        let ran: Ran = self.call(Call::Exec(Program::from(command)), None, sink, until)?;
+        Ok(ran.exit)
     }
 
     fn tells_streams_apart(&self) -> bool {
@@ -356,32 +327,42 @@ impl Exec for Ext {
 
 impl Files for Ext {
     fn push(&self, from: &mut dyn Read, size: u64, to: &str, until: &Until) -> Result<(), DeviceError> {
-        let (request, doing) = (json!({ "path": to, "size": size }), format!("writing `{to}`"));
-        let mut sink = |_: Stream, _: &[u8]| Ok(());
-        let answer = self.call("push", request, Some((from, size)), &mut sink, &doing, until)?;
-        self.read::<Done>(answer, &doing, until).map(drop)
+        let call = Call::Push { path: to.to_owned(), size };
+        self.call::<Done>(call, Some((from, size)), &mut |_: Stream, _: &[u8]| Ok(()), until).map(drop)
     }
 
     fn pull(&self, from: &str, offset: u64, to: &mut dyn Write, until: &Until) -> Result<u64, DeviceError> {
-        let (request, doing) = (json!({ "path": from, "offset": offset }), format!("reading `{from}`"));
         let mut moved = 0;
         let mut sink = |_: Stream, bytes: &[u8]| {
             moved += bytes.len() as u64;
             to.write_all(bytes)
         };
-        let answer = self.call("pull", request, None, &mut sink, &doing, until)?;
-        self.read::<Done>(answer, &doing, until).map(|_| moved)
+        self.call::<Done>(Call::Pull { path: from.to_owned(), offset }, None, &mut sink, until)?;
+        Ok(moved)
+    }
+
+    fn push_path(&self, from: &Path, to: &str, until: &Until) -> Result<Moved, DeviceError> {
+        match self.whole_tree(from) {
+            Some(from) => self.ask(Call::PushTree { from, to: to.to_owned() }, until),
+            None => tree::push_path(self, from, to, until),
+        }
+    }
+
+    fn pull_path(&self, from: &str, to: &Path, until: &Until) -> Result<Moved, DeviceError> {
+        match self.whole_tree(to) {
+            Some(to) => self.ask(Call::PullTree { from: from.to_owned(), to }, until),
+            None => tree::pull_path(self, from, to, until),
+        }
     }
 
     fn list(&self, dir: &str, until: &Until) -> Result<Vec<Entry>, DeviceError> {
-        let mut entries: Vec<Entry> =
-            self.ask("list", json!({ "path": dir }), &format!("listing `{dir}`"), until)?;
+        let mut entries: Vec<Entry> = self.ask(Call::List { path: dir.to_owned() }, until)?;
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     }
 
     fn stat(&self, path: &str, until: &Until) -> Result<Option<Stat>, DeviceError> {
-        match self.ask("stat", json!({ "path": path }), &format!("looking at `{path}`"), until) {
+        match self.ask(Call::Stat { path: path.to_owned() }, until) {
             Ok(stat) => Ok(Some(stat)),
             Err(DeviceError::NotFound { .. }) => Ok(None),
             Err(other) => Err(other),
@@ -389,39 +370,49 @@ impl Files for Ext {
     }
 
     fn make_dir(&self, dir: &str, until: &Until) -> Result<(), DeviceError> {
-        self.ask::<Done>("make-dir", json!({ "path": dir }), &format!("making `{dir}`"), until).map(drop)
+        self.tell(Call::MakeDir { path: dir.to_owned() }, until)
     }
 
     fn remove(&self, path: &str, until: &Until) -> Result<(), DeviceError> {
-        self.ask::<Done>("remove", json!({ "path": path }), &format!("removing `{path}`"), until).map(drop)
+        self.tell(Call::Remove { path: path.to_owned() }, until)
     }
 
     fn make_executable(&self, path: &str, until: &Until) -> Result<(), DeviceError> {
-        let doing = format!("making `{path}` a program");
-        self.ask::<Done>("make-executable", json!({ "path": path }), &doing, until).map(drop)
+        self.tell(Call::MakeExecutable { path: path.to_owned() }, until)
     }
 
     fn test_root(&self, until: &Until) -> Result<String, DeviceError> {
-        self.ask("test-root", json!({}), "asking for its test root", until)
+        self.ask(Call::TestRoot, until)
+    }
+}
+
+impl Ext {
+    /// A path of this host for a driver that moves whole trees by itself. A pipe or a terminal may be another
+    /// one there.
+    fn whole_tree(&self, path: &Path) -> Option<String> {
+        self.hello().filter(|hello| hello.can("trees"))?;
+        if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+            return None;
+        }
+        std::path::absolute(path).ok()?.into_os_string().into_string().ok()
     }
 }
 
 impl Processes for Ext {
     fn list(&self, until: &Until) -> Result<Vec<Process>, DeviceError> {
-        let mut all: Vec<Process> = self.ask("processes", json!({}), "listing processes", until)?;
+        let mut all: Vec<Process> = self.ask(Call::Processes, until)?;
         all.sort_by_key(|p| p.pid);
         Ok(all)
     }
 
     fn signal(&self, pid: u32, signal: i32, until: &Until) -> Result<(), DeviceError> {
-        let doing = format!("signal {signal} for process {pid}");
-        self.ask::<Done>("signal", json!({ "pid": pid, "signal": signal }), &doing, until).map(drop)
+        self.tell(Call::Signal { pid, signal }, until)
     }
 }
 
 impl Info for Ext {
     fn all(&self, until: &Until) -> Result<Vec<(String, String)>, DeviceError> {
-        self.ask("info", json!({}), "asking about it", until)
+        self.ask(Call::Info, until)
     }
 
     fn one(&self, name: &str, until: &Until) -> Result<String, DeviceError> {
@@ -436,11 +427,29 @@ impl Info for Ext {
 
 impl Power for Ext {
     fn reboot(&self, until: &Until) -> Result<(), DeviceError> {
-        self.ask::<Done>("reboot", json!({ "wait": true }), "rebooting", until).map(drop)
+        self.tell(Call::Reboot { wait: true }, until)
     }
 
     fn reboot_only(&self, until: &Until) -> Result<(), DeviceError> {
-        self.ask::<Done>("reboot", json!({ "wait": false }), "rebooting", until).map(drop)
+        self.tell(Call::Reboot { wait: false }, until)
+    }
+}
+
+impl Supply for Ext {
+    fn on(&self, until: &Until) -> Result<(), DeviceError> {
+        self.tell(Call::Supply { to: Some(Switch::On) }, until)
+    }
+
+    fn off(&self, until: &Until) -> Result<(), DeviceError> {
+        self.tell(Call::Supply { to: Some(Switch::Off) }, until)
+    }
+
+    fn cycle(&self, until: &Until) -> Result<(), DeviceError> {
+        self.tell(Call::Supply { to: Some(Switch::Cycle) }, until)
+    }
+
+    fn is_on(&self, until: &Until) -> Result<bool, DeviceError> {
+        self.ask(Call::Supply { to: None }, until)
     }
 }
 
@@ -451,18 +460,17 @@ impl Screen for Ext {
             png.extend_from_slice(bytes);
             Ok(())
         };
-        self.call("screenshot", json!({}), None, &mut sink, "taking a screenshot", until)?;
+        self.call::<Done>(Call::Screenshot, None, &mut sink, until)?;
         Ok(png)
     }
 }
 
 impl Packages for Ext {
     fn install(&self, path: &str, until: &Until) -> Result<(), DeviceError> {
-        self.ask::<Done>("install", json!({ "path": path }), &format!("installing `{path}`"), until).map(drop)
+        self.tell(Call::Install { path: path.to_owned() }, until)
     }
 
     fn uninstall(&self, name: &str, until: &Until) -> Result<(), DeviceError> {
-        let doing = format!("removing the package `{name}`");
-        self.ask::<Done>("uninstall", json!({ "name": name }), &doing, until).map(drop)
+        self.tell(Call::Uninstall { name: name.to_owned() }, until)
     }
 }

@@ -1,21 +1,22 @@
-//! A process of a driver, and the lines between it and us.
+//! A conversation with a driver: a process of its program, or a connection to one that runs already.
 
+use super::lines::{self, Cut, Reader, Writer};
+use super::words::{Answer, Greeting, Hello, VERSION, Wish};
 use crate::until::{Ended, Until};
-use rustix::event::{PollFd, PollFlags};
-use rustix::fd::{AsFd as _, OwnedFd};
-use rustix::io::Errno;
-use serde_json::Value;
+use rustix::fd::{AsRawFd as _, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-/// The version of the protocol that is spoken here.
-pub(super) const VERSION: u64 = 1;
-
-/// Longest line of a driver.
-// Limit: output comes in pieces, and a list of a million files is none a test should want.
-const LINE_BYTES_MAX: usize = 64 << 20;
+/// How long a driver may take to say hello.
+const HELLO_MAX: Duration = Duration::from_secs(30);
 /// How much of what a driver says on standard error is told.
 const SAID_BYTES: u64 = 2000;
 
@@ -23,7 +24,7 @@ const SAID_BYTES: u64 = 2000;
 #[derive(Debug)]
 pub(super) enum Wrong {
     Ended(Ended),
-    /// It could not be started.
+    /// It could not be started, or nobody listens.
     NotStarted(io::Error),
     /// It ended, with what it said on standard error.
     Died(String),
@@ -37,109 +38,141 @@ impl From<Ended> for Wrong {
     }
 }
 
-/// A driver that runs. Dropped, it is killed with its group.
+/// A conversation with a driver. Dropped, a program is killed with its group, and a connection is closed.
 #[derive(Debug)]
 pub(super) struct Link {
-    child: Child,
-    input: OwnedFd,
-    output: OwnedFd,
-    said: File,
-    held: Vec<u8>,
+    peer: Peer,
+    input: Writer,
+    output: Reader,
+    /// The number of the last request.
     pub(super) last: u64,
+}
+
+#[derive(Debug)]
+enum Peer {
+    /// A child, and what it says on standard error.
+    Program(Child, File),
+    Socket,
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
+        let Peer::Program(child, _) = &mut self.peer else { return };
+        if let Some(pid) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
             // It is not waited for yet, so the number is its own.
             let _gone = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
         }
-        drop(self.child.wait());
+        drop(child.wait());
     }
 }
 
 impl Link {
+    /// Starts a program.
     pub(super) fn start(program: &str) -> Result<Self, Wrong> {
-        // A file and no pipe: a driver that talks much must not wait for us.
-        let said = tempfile::tempfile().map_err(Wrong::NotStarted)?;
-        let stderr = said.try_clone().map_err(Wrong::NotStarted)?;
-        let mut command = Command::new(program);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).process_group(0);
-        let mut child = command.spawn().map_err(Wrong::NotStarted)?;
-        let input = OwnedFd::from(child.stdin.take().expect("it was piped"));
-        let output = OwnedFd::from(child.stdout.take().expect("it was piped"));
-        for fd in [&input, &output] {
-            rustix::io::ioctl_fionbio(fd, true).map_err(|e| Wrong::NotStarted(e.into()))?;
+        let start = || -> io::Result<Self> {
+            // A file and no pipe: a driver that talks much must not wait for us.
+            let said = tempfile::tempfile()?;
+            let mut command = Command::new(program);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said.try_clone()?).process_group(0);
+            let mut child = command.spawn()?;
+            let input = OwnedFd::from(child.stdin.take().expect("it was piped"));
+            let output = OwnedFd::from(child.stdout.take().expect("it was piped"));
+            let (input, output) = (Writer::new(input)?, Reader::new(output)?);
+            Ok(Self { peer: Peer::Program(child, said), input, output, last: 0 })
+        };
+        start().map_err(Wrong::NotStarted)
+    }
+
+    /// Connects to one that listens there.
+    pub(super) fn connect(socket: &Path) -> Result<Self, Wrong> {
+        let connect = || -> io::Result<Self> {
+            let stream = connect_to(socket)?;
+            let (input, output) = (Writer::new(stream.try_clone()?.into())?, Reader::new(stream.into())?);
+            Ok(Self { peer: Peer::Socket, input, output, last: 0 })
+        };
+        connect().map_err(Wrong::NotStarted)
+    }
+
+    /// Says hello, and returns what the driver says of itself.
+    pub(super) fn greet(
+        &mut self,
+        options: &BTreeMap<String, String>,
+        until: &Until,
+    ) -> Result<Hello, Wrong> {
+        let until = until.at_most(HELLO_MAX);
+        self.say(&Greeting { hello: Wish { protocol: VERSION, options: options.clone() } }, &until)?;
+        let Answer { hello } = self.hear(&until, |line| {
+            lines::read(line).map_err(|_| {
+                let line: String = String::from_utf8_lossy(line).chars().take(100).collect();
+                Wrong::Nonsense(format!("it did not say hello: {line}"))
+            })
+        })?;
+        if hello.protocol != VERSION {
+            let why = format!("it speaks version {} of the protocol, and this is {VERSION}", hello.protocol);
+            return Err(Wrong::Nonsense(why));
         }
-        Ok(Self { child, input, output, said, held: Vec::new(), last: 0 })
+        Ok(hello)
     }
 
     /// Writes a line.
-    pub(super) fn say(&mut self, value: &Value, until: &Until) -> Result<(), Wrong> {
-        let mut line = value.to_string().into_bytes();
-        line.push(b'\n');
-        let mut rest = &*line;
-        while !rest.is_empty() {
-            match rustix::io::write(&self.input, rest) {
-                Ok(n) => rest = &rest[n..],
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    let mut fds = vec![PollFd::from_borrowed_fd(self.input.as_fd(), PollFlags::OUT)];
-                    until.poll(&mut fds)?;
-                }
-                Err(_) => return Err(self.died()),
-            }
-        }
-        Ok(())
+    pub(super) fn say(&mut self, value: &impl Serialize, until: &Until) -> Result<(), Wrong> {
+        let said = self.input.say(value, until);
+        said.map_err(|cut| self.wrong(cut))
     }
 
-    /// Reads a line.
-    pub(super) fn hear(&mut self, until: &Until) -> Result<Value, Wrong> {
-        loop {
-            if let Some(end) = self.held.iter().position(|b| *b == b'\n') {
-                let line: Vec<u8> = self.held.drain(..=end).collect();
-                return serde_json::from_slice(&line).map_err(|e| {
-                    let line = String::from_utf8_lossy(&line);
-                    let line: String = line.trim_end().chars().take(100).collect();
-                    Wrong::Nonsense(format!("a line that is no JSON ({e}): {line}"))
-                });
-            }
-            if self.held.len() > LINE_BYTES_MAX {
-                return Err(Wrong::Nonsense(format!("a line of more than {} MiB", LINE_BYTES_MAX >> 20)));
-            }
-            let mut buffer = vec![0; 64 << 10];
-            match rustix::io::read(&self.output, &mut *buffer) {
-                Ok(0) => return Err(self.died()),
-                Ok(n) => self.held.extend_from_slice(&buffer[..n]),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    let mut fds = vec![PollFd::from_borrowed_fd(self.output.as_fd(), PollFlags::IN)];
-                    until.poll(&mut fds)?;
-                }
-                Err(e) => return Err(Wrong::Ended(Ended::Io(e.into()))),
-            }
+    /// What is made of the next line.
+    pub(super) fn hear<T>(
+        &mut self,
+        until: &Until,
+        make: impl FnOnce(&[u8]) -> Result<T, Wrong>,
+    ) -> Result<T, Wrong> {
+        match self.output.hear(until) {
+            Ok(line) => make(line),
+            Err(cut) => Err(self.wrong(cut)),
         }
     }
 
     /// Whether it has ended, or said what nobody asked for.
     pub(super) fn is_out_of_step(&self) -> bool {
-        let mut buffer = [0; 1];
-        !self.held.is_empty() || !matches!(rustix::io::read(&self.output, &mut buffer), Err(Errno::AGAIN))
+        self.output.has_more()
     }
 
-    fn died(&mut self) -> Wrong {
-        drop(self.child.kill());
-        let status = self.child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
-        let mut text = Vec::new();
-        let end = self.said.seek(io::SeekFrom::End(0)).unwrap_or(0);
-        let read = self.said.seek(io::SeekFrom::Start(end.saturating_sub(SAID_BYTES)));
-        // What it said is a help; that it ended is what matters.
-        drop(read.and_then(|_| self.said.read_to_end(&mut text)));
-        let text = String::from_utf8_lossy(&text);
-        let last = text.lines().rev().find(|line| !line.trim().is_empty());
-        Wrong::Died(match last {
-            Some(line) => format!("the driver ended ({status}): {}", line.trim()),
-            None => format!("the driver ended ({status}) and said nothing"),
-        })
+    fn wrong(&mut self, cut: Cut) -> Wrong {
+        match cut {
+            Cut::Ended(ended) => Wrong::Ended(ended),
+            Cut::Nonsense(what) => Wrong::Nonsense(what),
+            Cut::Gone => Wrong::Died(match &mut self.peer {
+                Peer::Program(child, said) => last_words(child, said),
+                Peer::Socket => "what has it open has ended".to_owned(),
+            }),
+        }
+    }
+}
+
+/// Connects to a socket, however long its path is.
+fn connect_to(socket: &Path) -> io::Result<UnixStream> {
+    let (Some(dir), Some(name)) = (socket.parent(), socket.file_name()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no path of a socket"));
+    };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    // Limit: the path of a socket has room for 108 bytes.
+    let dir: OwnedFd = rustix::fs::open(dir, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    UnixStream::connect(Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name))
+}
+
+/// How a program ended, and what it said of it.
+fn last_words(child: &mut Child, said: &mut File) -> String {
+    drop(child.kill());
+    let status = child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
+    let mut text = Vec::new();
+    let end = said.seek(io::SeekFrom::End(0)).unwrap_or(0);
+    let read = said.seek(io::SeekFrom::Start(end.saturating_sub(SAID_BYTES)));
+    // What it said is a help; that it ended is what matters.
+    drop(read.and_then(|_| said.read_to_end(&mut text)));
+    let text = String::from_utf8_lossy(&text);
+    let last = text.lines().rev().find(|line| !line.trim().is_empty());
+    match last {
+        Some(line) => format!("the driver ended ({status}): {}", line.trim()),
+        None => format!("the driver ended ({status}) and said nothing"),
     }
 }

@@ -3,8 +3,10 @@
 use super::Qemu;
 use crate::device::{Command, Entry, Exec, Exit, Files, Info, Packages, Process, Processes, Sink, Stat};
 use crate::error::DeviceError;
+use crate::tree::Moved;
 use crate::until::Until;
 use std::io::{Read, Write};
+use std::path::Path;
 
 impl Exec for Qemu {
     fn run(&self, command: &Command, sink: &mut dyn Sink, until: &Until) -> Result<Exit, DeviceError> {
@@ -24,6 +26,14 @@ impl Files for Qemu {
 
     fn pull(&self, from: &str, offset: u64, to: &mut dyn Write, until: &Until) -> Result<u64, DeviceError> {
         self.live(until)?.inside.files()?.pull(from, offset, to, until)
+    }
+
+    fn push_path(&self, from: &Path, to: &str, until: &Until) -> Result<Moved, DeviceError> {
+        self.live(until)?.inside.files()?.push_path(from, to, until)
+    }
+
+    fn pull_path(&self, from: &str, to: &Path, until: &Until) -> Result<Moved, DeviceError> {
+        self.live(until)?.inside.files()?.pull_path(from, to, until)
     }
 
     fn list(&self, dir: &str, until: &Until) -> Result<Vec<Entry>, DeviceError> {

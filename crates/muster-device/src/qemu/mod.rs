@@ -196,6 +196,10 @@ impl Device for Qemu {
         Ok(self)
     }
 
+    fn wants_fresh(&self) -> bool {
+        self.machine.keep.is_none()
+    }
+
     fn probe(&self, until: &Until) -> Result<(), DeviceError> {
         let doing = "asking whether it is there";
         until.check().map_err(|e| DeviceError::ended(&self.address, doing, e, until))?;

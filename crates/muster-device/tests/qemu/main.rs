@@ -6,7 +6,10 @@
 
 mod guest;
 
-use muster_device::{Captured, Command, Device, DeviceAddress, DeviceError, Exit, LineEnd, Until, contract};
+use muster_device::{
+    Captured, Command, Device, DeviceAddress, DeviceError, Exit, Job, LineEnd, Until, Worker, contract,
+};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 fn soon() -> Until {
@@ -30,7 +33,6 @@ fn a_guest_is_a_device() {
     let dir = tempfile::tempdir().unwrap();
     let machine = guest::make(dir.path());
     let device = open(&format!("qemu:{}", machine.display()));
-    contract::check_all(&*device);
 
     let accelerator = device.info().unwrap().one("accelerator", &soon()).unwrap();
     assert!(accelerator.starts_with("tcg: ") || accelerator.starts_with("kvm: "), "{accelerator}");
@@ -87,6 +89,27 @@ fn a_guest_that_ends_before_it_answers_shows_its_console() {
     let error = device.probe(&soon()).unwrap_err();
     let text = std::error::Error::source(&error).unwrap().to_string();
     assert!(text.contains("ended before it answered") && text.contains("\"M\""), "{text}");
+}
+
+/// The guest of a job is the same in all its steps, and no other job's. The promises are tried here, since what
+/// keeps them behind a worker keeps them without one.
+#[test]
+fn a_guest_keeps_the_promises_of_every_driver_and_is_one_job_s_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let address: DeviceAddress = format!("qemu:{}", guest::make(dir.path()).display()).parse().unwrap();
+    let socket = dir.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (control, theirs) = UnixStream::pair().unwrap();
+    let worker = Worker::new(address.clone());
+    let thread = std::thread::spawn(move || worker.run(&listener, theirs).unwrap());
+    let step = |job: &str, goes_on| address.open_at(&socket, &Job { id: job.to_owned(), goes_on });
+    contract::check_all(&*step("1", false));
+    let boot = "cat /proc/sys/kernel/random/boot_id";
+    let first = said(&*step("1", true), boot);
+    assert_eq!(said(&*step("1", true), boot), first);
+    assert_ne!(said(&*step("2", false), boot), first);
+    drop(control);
+    thread.join().unwrap();
 }
 
 #[test]

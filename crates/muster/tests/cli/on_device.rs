@@ -146,6 +146,117 @@ fn a_device_that_dies_is_the_labs_fault_and_a_program_out_of_time_dies_on_the_de
     assert!(attempt["message"].as_str().unwrap().contains("went away"), "{attempt}");
 }
 
+/// The processes that have a device of this address open, with those they have started.
+fn workers(address: &str) -> Vec<u32> {
+    let args = |pid: u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let holds = |pid: &u32| {
+        let args = args(*pid);
+        let mut words = args.split(|b| *b == 0).skip(1);
+        words.next() == Some(b"__device-worker") && words.next() == Some(address.as_bytes())
+    };
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(holds).collect()
+}
+
+/// Waits until nobody has it open.
+fn wait_until_let_go(address: &str) {
+    while !workers(address).is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+/// A container that no other test has.
+fn container(env: &TestEnv) -> String {
+    format!("container:/?bind={}", env.home().display())
+}
+
+#[test]
+fn the_steps_of_a_test_find_one_device_and_the_next_test_a_fresh_one() {
+    let env = TestEnv::new();
+    env.write("pushed", "brought\n");
+    env.write(
+        "muster.toml",
+        r#"
+[area]
+name = "dev"
+[defaults]
+runs-on = "device"
+[test.steps]
+push = "pushed"
+steps = [
+  "cat pushed && echo one > /tmp/left",
+  { name = "two", run = "cat /tmp/left > back && ls -d /proc/self/ns/../.." },
+]
+pull = "back"
+[test.other]
+run = "test ! -e /tmp/left"
+after = "steps"
+"#,
+    );
+    let address = container(&env);
+    let mut lab = Lab::start(&env);
+    lab.start_agent("one", &["--device", &format!("box:address={address}")]);
+    let run = |lab: &Lab<'_>| {
+        let said = lab.command(&["run", "--progress", "quiet", "--report", "json:r.json"]).output().unwrap();
+        assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
+    };
+    run(&lab);
+    let [first] = workers(&address)[..] else { panic!("{:?} have it open", workers(&address)) };
+    run(&lab);
+    assert_eq!(workers(&address), [first], "it is the same for a test that follows");
+    // What keeps the tests is killed, and what has the device open ends with it.
+    kill(lab.keeper("one"));
+    wait_until_let_go(&address);
+    run(&lab);
+    assert_eq!(workers(&address).len(), 1);
+    let said = env.run(&["agent", "--stop", "--state", &env.home().join("one").display().to_string()]);
+    assert!(workers(&address).is_empty(), "{said}");
+}
+
+#[test]
+fn a_step_whose_worker_was_killed_is_the_labs_fault_and_the_test_is_tried_again() {
+    let env = TestEnv::new();
+    let (reached, go_on) = (env.home().join("reached"), env.home().join("go-on"));
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"dev\"\n[test.steps]\nsteps = [\n\
+             {{ name = \"one\", run = \"touch here\", runs-on = \"device\" }},\n\
+             {{ name = \"host\", run = \"touch {0}; until test -e {1}; do sleep 0.01; done\" }},\n\
+             {{ name = \"two\", run = \"test -e here\", runs-on = \"device\" }},\n]\n",
+            reached.display(),
+            go_on.display()
+        ),
+    );
+    let address = container(&env);
+    let mut lab = Lab::start(&env);
+    // Another one, or the first would have to be checked before it is used again.
+    let other = format!("container:/?bind={}", env.area().display());
+    let boxes = [&address, &other].map(|address| format!("box-{}:address={address}", address.len()));
+    lab.start_agent("one", &["--device", &boxes[0], "--device", &boxes[1]]);
+    let run = lab.command(&["run", "--progress", "quiet", "--report", "json:r.json"]).spawn().unwrap();
+    while !reached.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let all = [workers(&address), workers(&other)].concat();
+    let [first] = all[..] else { panic!("{all:?} have one open") };
+    kill(first);
+    wait_until_let_go(&address);
+    wait_until_let_go(&other);
+    std::fs::write(&go_on, "").unwrap();
+    let said = run.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
+    let (verdict, attempts, message) = items(&env, "r.json")["steps/"].clone();
+    assert_eq!((verdict.as_str(), attempts), ("pass", 2), "{message}");
+    let log = env.tell(&lab.command(&["log", "1/steps#1"]).output().unwrap());
+    assert!(log.contains("what they left there is gone"), "{log}");
+}
+
 #[test]
 fn what_is_said_for_devices_and_means_nothing_is_refused() {
     let env = TestEnv::new();

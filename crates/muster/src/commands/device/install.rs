@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::error::Complaint;
 use clap::Args;
 use muster_core::outcome::ExitCode;
-use muster_device::{DeviceError, push_path};
+use muster_device::DeviceError;
 use std::path::PathBuf;
 
 /// Arguments of `muster device install`.
@@ -27,7 +27,7 @@ pub(super) fn run(args: &InstallArgs, context: &Context) -> Result<ExitCode, any
     let done = (|| -> Result<(), DeviceError> {
         let (packages, files) = (call.device.packages()?, call.device.files()?);
         let remote = format!("{}/{name}", files.test_root(&call.until)?);
-        push_path(files, &context.dir.join(&args.file), &remote, &call.until)?;
+        files.push_path(&context.dir.join(&args.file), &remote, &call.until)?;
         let installed = packages.install(&remote, &call.until);
         // What became of the package matters more.
         drop(files.remove(&remote, &call.until));

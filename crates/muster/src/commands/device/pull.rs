@@ -4,7 +4,6 @@ use super::{Call, LONG, OnArgs};
 use crate::context::Context;
 use clap::Args;
 use muster_core::outcome::ExitCode;
-use muster_device::pull_path;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -43,7 +42,7 @@ pub(super) fn run(args: &PullArgs, context: &Context) -> Result<ExitCode, anyhow
         return Ok(ExitCode::Passed);
     }
     let to = context.dir.join(&args.local);
-    let moved = call.device.files().and_then(|files| pull_path(files, &args.remote, &to, &call.until));
+    let moved = call.device.files().and_then(|files| files.pull_path(&args.remote, &to, &call.until));
     let moved = moved.map_err(|e| call.told(e, context))?;
     call.print(&moved, context, |_| Ok(()))?;
     Ok(ExitCode::Passed)

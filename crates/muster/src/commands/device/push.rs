@@ -4,7 +4,6 @@ use super::{Call, LONG, OnArgs};
 use crate::context::Context;
 use clap::Args;
 use muster_core::outcome::ExitCode;
-use muster_device::push_path;
 use std::path::PathBuf;
 
 /// Arguments of `muster device push`.
@@ -31,7 +30,7 @@ pub(super) fn run(args: &PushArgs, context: &Context) -> Result<ExitCode, anyhow
             Some(remote) => remote.clone(),
             None => files.test_root(&call.until)? + "/",
         };
-        push_path(files, &context.dir.join(&args.local), &remote, &call.until)
+        files.push_path(&context.dir.join(&args.local), &remote, &call.until)
     });
     let moved = moved.map_err(|e| call.told(e, context))?;
     call.print(&moved, context, |_| Ok(()))?;
