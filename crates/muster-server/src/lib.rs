@@ -16,6 +16,7 @@ mod clock;
 mod desk;
 mod http;
 mod hub;
+mod linger;
 mod listen;
 mod serve;
 mod shell;

@@ -3,6 +3,7 @@
 //! Who connects may be hostile: a handshake, the head of a request and a silence have their time, and nobody
 //! has more than a share of the connections.
 
+use crate::linger::{lend, linger};
 use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -129,13 +130,17 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         request.extensions_mut().insert(peer.clone());
         TowerToHyperService::new(router.clone()).call(request)
     });
+    let (lent, returned) = lend(stream);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(lent), service);
     // It breaks when the other side does; there is nobody to tell.
     let _broken = watcher.watch(connection).await;
+    if let Ok(stream) = returned.await {
+        linger(stream).await;
+    }
 }
 
 /// How many connections each address has.

@@ -17,6 +17,7 @@ mod records;
 mod register;
 mod results;
 mod runs;
+mod unread;
 mod watching;
 
 use crate::access::{Access, Who};
@@ -152,7 +153,10 @@ pub(crate) fn router(state: State) -> Router {
         })
         .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX));
     let router = if is_open { router.layer(middleware::from_fn(only_from_here)) } else { router };
-    router.layer(middleware::from_fn(answer::finish)).with_state(state)
+    router
+        .layer(middleware::from_fn(answer::finish))
+        .layer(middleware::from_fn(unread::close))
+        .with_state(state)
 }
 
 /// The lab's devices and what waits for them, for the command line.

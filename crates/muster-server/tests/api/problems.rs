@@ -1,6 +1,8 @@
 //! What is answered where something is wrong.
 
 use crate::site::{Site, uuid};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
 #[test]
 fn every_refusal_is_a_problem_document_with_a_code_a_next_step_and_the_request_s_id() {
@@ -70,4 +72,38 @@ fn the_id_of_a_request_is_taken_over_where_it_can_be_one() {
         assert_ne!(ask(bad), bad);
     }
     assert_ne!(ask(""), ask(""), "each has its own");
+}
+
+#[test]
+fn a_refusal_is_heard_by_who_sends_a_long_body_before_looking_for_an_answer() {
+    let site = Site::with_runs(0);
+    let listen = site.url().strip_prefix("http://").unwrap().to_owned();
+    let (piece, pieces) = (vec![b'x'; 1 << 20], 24);
+    for (path, coding, wanted) in [
+        ("/api/v1/devices/7/hold", "", "413 "),
+        ("/api/v1/devices/7/hold", "chunked", "413 "),
+        ("/api/v1/none", "", "404 "),
+        ("/api/v1/runs/7", "", "400 "),
+    ] {
+        let mut stream = TcpStream::connect(&listen).unwrap();
+        let length = match coding {
+            "" => format!("content-length: {}", piece.len() * pieces),
+            coding => format!("transfer-encoding: {coding}"),
+        };
+        let head = format!("PUT {path} HTTP/1.1\r\nhost: {listen}\r\ncontent-type: application/json\r\n");
+        write!(stream, "{head}{length}\r\n\r\n").unwrap();
+        for _ in 0..pieces {
+            if coding == "chunked" {
+                write!(stream, "{:x}\r\n", piece.len()).unwrap();
+            }
+            stream.write_all(&piece).expect("the server takes what it does not want");
+            if coding == "chunked" {
+                stream.write_all(b"\r\n").unwrap();
+            }
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {wanted}")), "{path} {coding}: {answer}");
+        assert!(answer.contains("\"code\""), "{answer}");
+    }
 }
