@@ -6,8 +6,8 @@ use crate::connect::{agent, distrust};
 use crate::records::Question;
 use crate::trust::{Proof, Trust};
 use crate::{
-    About, Accepted, Adopt, Announce, By, CBOR, HoldDevice, MoveRun, PREFIX, Problem, Seen, Stop, Submit,
-    Why, from_cbor, to_cbor,
+    About, Accepted, Adopt, Announce, By, CBOR, HoldDevice, LabEvents, MoveRun, PREFIX, Problem, Seen, Stop,
+    Submit, Why, from_cbor, to_cbor,
 };
 use muster_core::digest::Digest;
 use muster_core::exchange::{DeviceOffer, Exchange, Orders};
@@ -384,6 +384,22 @@ impl Client {
         let answer = self.heard(sent)?;
         let body = answer.into_body().into_with_config().limit(u64::MAX).reader();
         Ok(Watch { body: BufReader::new(Box::new(body)), server: self.server.clone() })
+    }
+
+    /// Watches what happens in the lab as a whole from behind this number on; `None`: from now on. Unless it follows, it
+    /// ends when everything that has happened was told.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn lab_events(&self, after: Option<u64>, follow: bool) -> Result<LabEvents, ClientError> {
+        let after = after.map_or_else(|| "now".to_owned(), |number| number.to_string());
+        let url = self.url(&format!("/events?after={after}&follow={follow}"));
+        let sent = self.call(|http| {
+            let request = http.get(&url).config().timeout_recv_response(Some(ANSWER_MAX));
+            request.timeout_recv_body(None).build().call()
+        });
+        let body = self.heard(sent)?.into_body().into_with_config().limit(u64::MAX).reader();
+        Ok(LabEvents::new(body, self.server.clone()))
     }
 
     /// Whether the server has a blob.

@@ -10,6 +10,7 @@ pub mod access;
 mod client;
 mod connect;
 mod device;
+mod lab_events;
 mod problem;
 pub mod records;
 mod run;
@@ -18,6 +19,7 @@ pub mod trust;
 pub use about::About;
 pub use client::{Client, ClientError, Watch};
 pub use device::{Adopt, Announce, By, HoldDevice};
+pub use lab_events::{LabEvents, LabNews};
 pub use problem::Problem;
 pub use run::{Accepted, MoveRun, Outlook, QueuePlace, Seen, SeenWhat, Stop, Submit, Why};
 

@@ -3,6 +3,7 @@
 
 use crate::attempt::AttemptResult;
 use crate::digest::Digest;
+use crate::event::LabEvent;
 use crate::exchange::{Group, Labels};
 use crate::health::DeviceHealth;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
@@ -123,6 +124,13 @@ pub enum Change {
         unit: UnitId,
         /// The items.
         items: Vec<ItemIx>,
+    },
+    /// Something happened that those who watch the lab are told. It changes nothing.
+    Happened {
+        /// When.
+        at: Time,
+        /// What.
+        event: LabEvent,
     },
     /// A result came from a lease that had ended. It is kept and changes nothing.
     LateEvidence {

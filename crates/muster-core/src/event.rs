@@ -4,7 +4,8 @@
 //! of the moment and not part of the record.
 
 use crate::attempt::AttemptResult;
-use crate::id::RunId;
+use crate::change::Hold;
+use crate::id::{AgentId, DeviceId, RunId};
 use crate::outcome::{Counts, Verdict};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -104,5 +105,98 @@ pub enum Event {
         counts: Counts,
         /// Whether it was stopped before everything had ended.
         stopped: bool,
+    },
+}
+
+/// Something that happened in a lab as a whole. Recorded with what it says, for those who watch the lab.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LabEvent {
+    /// A run was accepted.
+    RunCreated {
+        /// The run.
+        run: RunId,
+        /// `AREA/RUN`.
+        address: String,
+        /// Who asked for it; empty where nobody said.
+        user: String,
+    },
+    /// A run that was over goes on.
+    RunReopened {
+        /// The run.
+        run: RunId,
+        /// `AREA/RUN`.
+        address: String,
+    },
+    /// Everything of a run has ended, or it was stopped.
+    RunEnded {
+        /// The run.
+        run: RunId,
+        /// `AREA/RUN`.
+        address: String,
+        /// The worst of its items.
+        verdict: Option<Verdict>,
+        /// Whether it was stopped before everything had ended.
+        stopped: bool,
+    },
+    /// An agent is there: for the first time, in a new life, or after it was lost.
+    AgentJoined {
+        /// The agent.
+        agent: AgentId,
+        /// Its host.
+        host: String,
+    },
+    /// An agent is gone.
+    AgentLost {
+        /// The agent.
+        agent: AgentId,
+        /// Its host.
+        host: String,
+        /// It said goodbye.
+        goodbye: bool,
+    },
+    /// A device is known from now on.
+    DeviceAppeared {
+        /// The device.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+        /// The host of its agent.
+        host: String,
+    },
+    /// Its agent has the device no more.
+    DeviceGone {
+        /// The device.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+    },
+    /// A person took a device out of scheduling.
+    DeviceHeld {
+        /// The device.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+        /// Who, and why.
+        hold: Hold,
+    },
+    /// A device is worth more or less than before.
+    DeviceHealth {
+        /// The device.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+        /// Its health, in a word.
+        health: String,
+        /// Why, for people; empty where nothing speaks against it.
+        why: String,
+        /// The run or attempt that shows it; empty where there is none.
+        address: String,
+    },
+    /// A device is not held any more.
+    DeviceReleased {
+        /// The device.
+        device: DeviceId,
+        /// Its name.
+        name: String,
     },
 }

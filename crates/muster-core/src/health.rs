@@ -68,7 +68,7 @@ pub enum Health {
 }
 
 /// What speaks against a device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// For people.
     pub what: String,

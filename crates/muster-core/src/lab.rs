@@ -56,11 +56,11 @@ use crate::change::{
     AgentRecord, Change, Hold, LeaseRecord, Moved, Registration, RunPhase, RunRecord, RunSnapshot, SentUnit,
     Snapshot, Used,
 };
-use crate::event::{Event, Told};
+use crate::event::{Event, LabEvent, Told};
 use crate::exchange::{Exchange, Gauges, Labels, Orders};
 use crate::health::DeviceHealth;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
-use crate::kind::DeviceKind;
+use crate::kind::{DeviceKind, HEALTH_AREA};
 use crate::plan::History;
 use crate::time::Time;
 use elsewhere::Blamed;
@@ -207,6 +207,8 @@ struct Agent {
     host: String,
     devices: Vec<DeviceId>,
     presence: Presence,
+    /// Those who watch were told that it is gone.
+    told_lost: bool,
     /// Its devices are lost when this passes without a word.
     lease_until: Time,
     /// When it was last heard.
@@ -272,6 +274,8 @@ struct Device {
     hold: Option<Hold>,
     /// What it is worth. Durable.
     health: DeviceHealth,
+    /// What those who watch were told of that, in a word.
+    told_health: &'static str,
     /// Its place among the kinds; found from its labels.
     kind: Option<usize>,
     /// How its last attempts ended.
@@ -377,6 +381,7 @@ impl Lab {
         lab.registered = snapshot.registered.into_iter().map(by_name).collect();
         for (device, health) in snapshot.health {
             if let Some(device) = lab.devices.get_mut(&device) {
+                device.told_health = health.health.word();
                 device.health = health;
             }
         }
@@ -506,7 +511,7 @@ impl Lab {
             }
             Input::Move { run, moved } => self.move_run(run, moved)?,
             Input::Exchange(exchange) => self.receive_exchange(now, *exchange)?,
-            Input::Hold { device, hold } => self.hold(device, hold)?,
+            Input::Hold { device, hold } => self.hold(now, device, hold)?,
             Input::Kinds(kinds) => self.set_kinds(kinds),
             Input::Register(what) => self.register(what)?,
             Input::Check { device, record, history } => self.begin_check(now, device, record, history)?,
@@ -563,7 +568,9 @@ impl Lab {
         let started = run.started_event();
         self.enter_run(run);
         self.keep_apart();
+        let user = record.spec.placement.user.clone();
         self.save(Change::RunCreated(record));
+        self.run_happened(now, id, |address| LabEvent::RunCreated { run: id, address, user });
         self.tell(now, id, started);
         self.settle_new(now, id, doomed);
         self.supersede(now, id);
@@ -627,6 +634,7 @@ impl Lab {
         for change in changes {
             self.save(change);
         }
+        self.run_happened(now, id, |address| LabEvent::RunReopened { run: id, address });
         self.tell(now, id, started);
         self.settle_new(now, id, doomed);
         Ok(())
@@ -673,6 +681,21 @@ impl Lab {
 
     fn save(&mut self, change: Change) {
         self.out.push(Effect::Save(change));
+    }
+
+    fn happened(&mut self, at: Time, event: impl FnOnce() -> LabEvent) {
+        if self.policy.chronicle {
+            self.save(Change::Happened { at, event: event() });
+        }
+    }
+
+    /// Something happened to a run. Checks of devices are not told of: what they find is.
+    fn run_happened(&mut self, at: Time, run: RunId, event: impl FnOnce(String) -> LabEvent) {
+        let record = self.runs[&run].record();
+        if record.spec.area != HEALTH_AREA {
+            let address = format!("{}/{}", record.spec.area, record.number);
+            self.happened(at, || event(address));
+        }
     }
 
     fn tell(&mut self, at: Time, run: RunId, event: Event) {

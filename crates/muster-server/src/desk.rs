@@ -322,13 +322,16 @@ impl LabThread {
     }
 
     fn act(&mut self, turn: Turn, mut owed: BTreeMap<usize, Owed>, before: BTreeSet<RunId>) {
-        let Turn { orders, told, rejected } = turn;
+        let Turn { orders, told, happened, rejected } = turn;
         for (place, rejected) in rejected {
             if let Some(owed) = owed.remove(&place) {
                 owed.refuse(&problem_of(&rejected));
             }
         }
         self.hub.tell(told);
+        if happened {
+            self.hub.ring_lab();
+        }
         for owed in owed.into_values() {
             match owed {
                 // A newer exchange takes the place of an older one, which is dropped.

@@ -21,6 +21,8 @@ pub(crate) struct Hub {
     /// The first number given.
     first: u64,
     runs: Mutex<Runs>,
+    /// Changes whenever something happened in the lab as a whole; what, its record says.
+    lab: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +61,7 @@ pub(crate) enum Next {
 impl Hub {
     /// Without news. `first`: the first number.
     pub(crate) fn new(first: u64) -> Self {
-        Self { first: first.max(1), runs: Mutex::default() }
+        Self { first: first.max(1), runs: Mutex::default(), lab: watch::Sender::new(0) }
     }
 
     /// Something happened.
@@ -80,6 +82,16 @@ impl Hub {
             }
             log.bell.send_replace(log.end());
         }
+    }
+
+    /// Something happened in the lab as a whole.
+    pub(crate) fn ring_lab(&self) {
+        self.lab.send_modify(|n| *n += 1);
+    }
+
+    /// Rings when something happens in the lab as a whole.
+    pub(crate) fn lab_bell(&self) -> watch::Receiver<u64> {
+        self.lab.subscribe()
     }
 
     /// A run is over.

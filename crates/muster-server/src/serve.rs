@@ -150,7 +150,7 @@ impl Server {
         let records = data_dir.join("records");
         let blobs = Blobs::open(data_dir.join("blobs"))?;
         let hub = Arc::new(Hub::new(crate::clock::now().0));
-        let policy = Policy { lease, ..Policy::default() };
+        let policy = Policy { lease, chronicle: true, ..Policy::default() };
         let checks = Checks::load(&data_dir, &blobs)?;
         let keeping = Keeping { root: records.clone(), policy, checks, pools: lab_pools };
         let (desk, lab) = desk::start(keeping, Arc::clone(&hub))?;

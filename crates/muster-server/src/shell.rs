@@ -25,6 +25,8 @@ pub struct Turn {
     pub orders: Vec<(AgentId, Box<Orders>)>,
     /// News for those who watch, in order.
     pub told: Vec<Told>,
+    /// Whether those who watch the lab as a whole have something to read.
+    pub happened: bool,
     /// Inputs that were not taken, by their place among the turn's inputs.
     pub rejected: Vec<(usize, Rejected)>,
 }
@@ -126,7 +128,10 @@ impl Turn {
     fn sort(&mut self, effects: Vec<Effect>, changes: &mut Vec<Change>) {
         for effect in effects {
             match effect {
-                Effect::Save(change) => changes.push(change),
+                Effect::Save(change) => {
+                    self.happened |= matches!(change, Change::Happened { .. });
+                    changes.push(change);
+                }
                 Effect::Orders(agent, orders) => self.orders.push((agent, orders)),
                 Effect::Tell(told) => self.told.push(told),
             }

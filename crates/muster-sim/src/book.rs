@@ -112,6 +112,7 @@ impl Book {
                 | Change::DeviceHealth { .. }
                 | Change::Registered { .. }
                 | Change::RunMoved { .. }
+                | Change::Happened { .. }
                 | Change::LateEvidence { .. } => {}
                 Change::LeaseGranted { lease, device } => {
                     assert!(*lease > self.last_lease, "{lease} is newer than all before");

@@ -5,8 +5,8 @@ use muster_core::change::{Change, RunSnapshot, Snapshot};
 use muster_core::id::{ItemIx, RunId};
 use muster_core::view::{AttemptView, RunView};
 use muster_store::{
-    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LateEvidence, ListedItem, RunFilter, RunName,
-    Store, StoreError,
+    Durations, FailedItem, Fault, Happened, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem,
+    RunFilter, RunName, Store, StoreError,
 };
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -153,6 +153,12 @@ impl<S: Store> Store for Shaky<S> {
     }
     fn list_durations(&mut self, area: &str, target: &[(String, String)]) -> Result<Durations, StoreError> {
         self.inner.list_durations(area, target)
+    }
+    fn list_happened(&mut self, lab: LabKey, after: u64, limit: u32) -> Result<Vec<Happened>, StoreError> {
+        self.inner.list_happened(lab, after, limit)
+    }
+    fn find_last_happened(&mut self, lab: LabKey) -> Result<u64, StoreError> {
+        self.inner.find_last_happened(lab)
     }
     fn list_late_evidence(&mut self, run: RunId) -> Result<Vec<LateEvidence>, StoreError> {
         self.inner.list_late_evidence(run)

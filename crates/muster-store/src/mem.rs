@@ -11,8 +11,8 @@ use crate::layout::{Layout, outline};
 use crate::parts;
 use crate::store::Store;
 use crate::types::{
-    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem, RunFilter,
-    RunName,
+    Durations, FailedItem, Fault, Happened, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem,
+    RunFilter, RunName,
 };
 use muster_core::attempt::Output;
 use muster_core::change::{
@@ -48,6 +48,7 @@ struct Lab {
     holds: BTreeMap<DeviceId, Hold>,
     health: BTreeMap<DeviceId, DeviceHealth>,
     registered: BTreeMap<(String, String), Registration>,
+    happened: Vec<Happened>,
 }
 
 struct Run {
@@ -131,7 +132,7 @@ impl Store for Mem {
 
     fn load_snapshot(&mut self) -> Result<Snapshot, StoreError> {
         let state = self.state();
-        let Lab { used, agents, leases, holds, health, registered } =
+        let Lab { used, agents, leases, holds, health, registered, happened: _ } =
             state.labs.get(&self.lab).cloned().unwrap_or_default();
         Ok(Snapshot {
             used,
@@ -278,6 +279,17 @@ impl Store for Mem {
             runs[i].sample(&mut samples);
         }
         Ok(samples.into_durations())
+    }
+
+    fn list_happened(&mut self, lab: LabKey, after: u64, limit: u32) -> Result<Vec<Happened>, StoreError> {
+        let state = self.state();
+        let all = state.labs.get(&lab).map(|lab| lab.happened.as_slice()).unwrap_or_default();
+        Ok(all.iter().filter(|h| h.number > after).take(limit as usize).cloned().collect())
+    }
+
+    fn find_last_happened(&mut self, lab: LabKey) -> Result<u64, StoreError> {
+        let state = self.state();
+        Ok(state.labs.get(&lab).and_then(|lab| lab.happened.last()).map_or(0, |last| last.number))
     }
 
     fn list_late_evidence(&mut self, run: RunId) -> Result<Vec<LateEvidence>, StoreError> {

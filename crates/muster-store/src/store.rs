@@ -2,7 +2,8 @@
 
 use crate::error::StoreError;
 use crate::types::{
-    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LateEvidence, ListedItem, RunFilter, RunName,
+    Durations, FailedItem, Fault, Happened, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem,
+    RunFilter, RunName,
 };
 use muster_core::attempt::Output;
 use muster_core::change::{Change, RunSnapshot, Snapshot};
@@ -94,6 +95,13 @@ pub trait Store: Send {
     /// How long items are expected to take for a target: the median of up to five good attempts in recent
     /// runs for it, or, where there is no run for that target, for any.
     fn list_durations(&mut self, area: &str, target: &[(String, String)]) -> Result<Durations, StoreError>;
+
+    /// What happened in a lab behind this number, with numbers that grow: at most `limit`. The oldest go when
+    /// there are very many; the first that is given then has a number higher than `after` + 1.
+    fn list_happened(&mut self, lab: LabKey, after: u64, limit: u32) -> Result<Vec<Happened>, StoreError>;
+
+    /// The number of the last thing that happened in a lab; 0: nothing has.
+    fn find_last_happened(&mut self, lab: LabKey) -> Result<u64, StoreError>;
 
     /// Results that came too late to count, in the order they came.
     fn list_late_evidence(&mut self, run: RunId) -> Result<Vec<LateEvidence>, StoreError>;

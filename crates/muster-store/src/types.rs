@@ -1,6 +1,7 @@
 //! What the store is asked and answers beside the core's own types.
 
 use muster_core::attempt::AttemptResult;
+use muster_core::event::LabEvent;
 use muster_core::forecast::KnownItems;
 use muster_core::id::{AttemptRef, ItemIx, LeaseId, RunId, TestIx};
 use muster_core::outcome::{Outcome, Verdict};
@@ -93,6 +94,17 @@ pub struct ListedItem {
     pub test: Arc<str>,
     /// All about it.
     pub view: ItemView,
+}
+
+/// Something that happened in a lab.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happened {
+    /// Its number.
+    pub number: u64,
+    /// When.
+    pub at: Time,
+    /// What.
+    pub event: LabEvent,
 }
 
 /// One attempt in the history of a test.

@@ -94,6 +94,8 @@ pub(crate) enum Command {
     History(commands::history::HistoryArgs),
     /// List the runs that a lab has under way, and what they wait for (with --server)
     Queue(commands::queue::QueueArgs),
+    /// Tell what happens in a lab: runs, agents, devices (with --server)
+    Events(commands::events::EventsArgs),
     /// Take a device of a lab for yourself, for a while (with --server)
     Reserve(commands::reserve::ReserveArgs),
     /// Run the server of a lab: agents pull their work from it
@@ -148,6 +150,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Err
         Command::Diff(args) => commands::diff::run(&args, context),
         Command::History(args) => commands::history::run(&args, context),
         Command::Queue(args) => commands::queue::run(&args, context),
+        Command::Events(args) => commands::events::run(&args, context),
         Command::Reserve(args) => commands::reserve::run(&args, context),
         Command::Server(args) => commands::server::run(args, context),
         Command::Agent(args) => commands::agent::run(args, context),

@@ -2,7 +2,7 @@
 
 use super::{Agent, Blamed, Device, Gone, Lab, Mistake, Pending, Presence, Rejected, Said, Wish};
 use crate::change::Change;
-use crate::event::Event;
+use crate::event::{Event, LabEvent};
 use crate::exchange::{AttemptEnd, DeviceOffer, Exchange, Finished, Held, HeldPhase, Labels};
 use crate::health::DeviceHealth;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, SessionId, UnitId};
@@ -47,11 +47,15 @@ impl Lab {
         let lease_until = now + if early { self.policy.lease / 8 } else { self.policy.lease };
         let agent = self.agents.get_mut(&id).expect("known or just welcomed");
         agent.presence = Presence::There;
+        let back = std::mem::take(&mut agent.told_lost).then(|| agent.host.clone());
         agent.seq = seq;
         agent.gauges = gauges;
         agent.trouble = trouble;
         agent.heard_at = now;
         agent.lease_until = lease_until;
+        if let Some(host) = back {
+            self.happened(now, || LabEvent::AgentJoined { agent: id, host });
+        }
         let urgent = !finished.is_empty();
         let finished_units: BTreeSet<UnitId> = finished.iter().map(|f| f.unit).collect();
         for finished in finished {
@@ -90,7 +94,7 @@ impl Lab {
             });
             devices.push((device, name));
         }
-        for (_, gone) in before.iter().filter(|(_, d)| !devices.iter().any(|(id, _)| id == d)) {
+        for (name, gone) in before.iter().filter(|(_, d)| !devices.iter().any(|(id, _)| id == d)) {
             let Some(device) = self.devices.remove(gone) else { continue };
             if device.hold.is_some() {
                 self.save(Change::DeviceHeld { device: *gone, hold: None });
@@ -102,8 +106,15 @@ impl Lab {
                 self.stop_run(now, check, "its device is gone", false);
             }
             self.reach_to(*gone);
+            self.happened(now, || LabEvent::DeviceGone { device: *gone, name: name.to_string() });
         }
         self.save(Change::AgentSeen { agent: id, session, host: host.clone(), devices: devices.clone() });
+        self.happened(now, || LabEvent::AgentJoined { agent: id, host: host.clone() });
+        for (device, name) in devices.iter().filter(|(d, _)| !before.iter().any(|(_, known)| known == d)) {
+            let event =
+                || LabEvent::DeviceAppeared { device: *device, name: name.clone(), host: host.clone() };
+            self.happened(now, event);
+        }
         self.enter_agent(id, session, host, devices, now);
     }
 
@@ -119,6 +130,7 @@ impl Lab {
             let before = self.devices.get_mut(device);
             let (hold, health) =
                 before.map(|d| (d.hold.take(), std::mem::take(&mut d.health))).unwrap_or_default();
+            let told_health = health.health.word();
             self.devices.insert(
                 *device,
                 Device {
@@ -130,6 +142,7 @@ impl Lab {
                     lease: None,
                     hold,
                     health,
+                    told_health,
                     kind: None,
                     recent: VecDeque::new(),
                     findings: Vec::new(),
@@ -147,6 +160,7 @@ impl Lab {
                 host,
                 devices: devices.into_iter().map(|(d, _)| d).collect(),
                 presence: Presence::Missing,
+                told_lost: false,
                 lease_until: now + self.policy.lease,
                 heard_at: now,
                 seq: 0,

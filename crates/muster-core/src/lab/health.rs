@@ -23,7 +23,8 @@ pub(super) use suspicion::Seen;
 use super::{Device, Lab, Rejected, Wish};
 use crate::change::{Change, RunRecord};
 use crate::definition::AreaDef;
-use crate::health::{DeviceHealth, Ends, Errand, Evidence, Found, Health, Quarantine, Task};
+use crate::event::LabEvent;
+use crate::health::{DeviceHealth, Ends, Entry, Errand, Evidence, Found, Health, Quarantine, Task};
 use crate::id::{DeviceId, RunId};
 use crate::kind::{DeviceKind, HEALTH_AREA};
 use crate::plan::History;
@@ -331,9 +332,18 @@ impl Lab {
         }
     }
 
-    fn save_health(&mut self, device: DeviceId) {
-        let health = Some(Box::new(self.devices[&device].health.clone()));
-        self.save(Change::DeviceHealth { device, health });
+    fn save_health(&mut self, id: DeviceId) {
+        let device = self.devices.get_mut(&id).expect("the caller knows it");
+        let health = device.health.clone();
+        let word = health.health.word();
+        let news =
+            (std::mem::replace(&mut device.told_health, word) != word).then(|| device.name.to_string());
+        if let (Some(name), Some(Entry { at, .. })) = (news, health.history.last()) {
+            let Evidence { what: why, address } = health.health.evidence().cloned().unwrap_or_default();
+            let health = word.to_owned();
+            self.happened(*at, || LabEvent::DeviceHealth { device: id, name, health, why, address });
+        }
+        self.save(Change::DeviceHealth { device: id, health: Some(Box::new(health)) });
     }
 }
 

@@ -4,11 +4,12 @@
 
 use super::{Lab, Rejected};
 use crate::change::{Change, Hold};
+use crate::event::LabEvent;
 use crate::id::DeviceId;
 use crate::time::Time;
 
 impl Lab {
-    pub(super) fn hold(&mut self, id: DeviceId, hold: Option<Hold>) -> Result<(), Rejected> {
+    pub(super) fn hold(&mut self, now: Time, id: DeviceId, hold: Option<Hold>) -> Result<(), Rejected> {
         let Some(device) = self.devices.get_mut(&id) else { return Err(Rejected::NoSuchDevice(id)) };
         if device.hold == hold {
             return Ok(());
@@ -23,7 +24,12 @@ impl Lab {
         if hold.is_some() {
             self.empty(id);
         }
-        self.save(Change::DeviceHeld { device: id, hold });
+        let name = self.devices[&id].name.to_string();
+        self.save(Change::DeviceHeld { device: id, hold: hold.clone() });
+        self.happened(now, || match hold {
+            Some(hold) => LabEvent::DeviceHeld { device: id, name, hold },
+            None => LabEvent::DeviceReleased { device: id, name },
+        });
         Ok(())
     }
 
@@ -37,7 +43,7 @@ impl Lab {
             .map(|(id, _)| *id)
             .collect();
         for device in over {
-            self.hold(device, None).expect("it was just seen");
+            self.hold(now, device, None).expect("it was just seen");
         }
     }
 }

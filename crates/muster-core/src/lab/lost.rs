@@ -3,6 +3,7 @@
 
 use super::{Gone, Lab, Mistake, Presence, UnitState};
 use crate::change::{Change, ItemRecord};
+use crate::event::LabEvent;
 use crate::id::{AgentId, ItemIx, RunId, SessionId};
 use crate::outcome::Verdict;
 use crate::time::Time;
@@ -37,6 +38,11 @@ impl Lab {
         }
         agent.pending = None;
         let host = agent.host.clone();
+        if !std::mem::replace(&mut agent.told_lost, true) {
+            let (host, goodbye) = (host.clone(), how == Gone::Goodbye);
+            self.happened(now, || LabEvent::AgentLost { agent: id, host, goodbye });
+        }
+        let agent = &self.agents[&id];
         let mut suspects: Vec<(RunId, ItemIx)> = Vec::new();
         for device in agent.devices.clone() {
             let d = self.devices.get_mut(&device).expect("agents' devices are known");

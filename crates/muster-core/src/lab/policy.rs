@@ -27,6 +27,8 @@ pub struct Policy {
     /// A run that waits for so long counts as one priority higher, and one more for each such time. Zero: it
     /// does not age.
     pub ageing: Duration,
+    /// Whether what happens in the lab as a whole is recorded for those who watch it.
+    pub chronicle: bool,
     /// Deliberate mistakes, to prove that the simulator finds them. [`Mistake::None`] outside its tests.
     pub mistake: Mistake,
 }
@@ -43,6 +45,7 @@ impl Default for Policy {
             units_max: 256,
             share_half_life: Duration::from_secs(3600),
             ageing: Duration::from_secs(600),
+            chronicle: false,
             mistake: Mistake::None,
         }
     }

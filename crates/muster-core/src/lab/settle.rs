@@ -5,7 +5,7 @@ use super::{Lab, Mistake};
 use crate::attempt::{AttemptResult, Cause};
 use crate::change::{Change, Expansion, FoundAgain, ItemRecord, RunPhase};
 use crate::definition::{AfterMode, FlakyPolicy};
-use crate::event::Event;
+use crate::event::{Event, LabEvent};
 use crate::exchange::Found;
 use crate::id::{AttemptRef, ItemIx, RunId, TestIx, UnitId};
 use crate::outcome::{Outcome, Verdict};
@@ -420,6 +420,14 @@ impl Lab {
             self.run_mut(id).set_phase(phase.clone());
             self.save(Change::RunState { run: id, phase });
             self.check_ended(now, id);
+            if let Event::RunEnded { verdict, stopped, .. } = event {
+                self.run_happened(now, id, |address| LabEvent::RunEnded {
+                    run: id,
+                    address,
+                    verdict,
+                    stopped,
+                });
+            }
             self.tell(now, id, event);
         }
     }

@@ -1,4 +1,4 @@
-//! Events for everybody: server-sent events, each a line of the documented event stream. They are told from
+//! The events of a run for everybody: server-sent events, each a line of the documented event stream. They are told from
 //! the record and numbered by it, so that `Last-Event-ID` goes on anywhere, also after the server was
 //! restarted, without gap or double.
 
@@ -27,11 +27,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// Rows of the record that are read at once.
-const ROWS: u32 = 500;
+pub(super) const ROWS: u32 = 500;
 /// News of the moment that are looked at at once.
 const NEWS: usize = 10_000;
 /// Pieces that wait for a slow reader; no more are made until it takes them.
-const PIECES: usize = 2;
+pub(super) const PIECES: usize = 2;
 /// How long a reader may leave a piece before its connection is ended. It comes back and goes on.
 const SLOW: Duration = Duration::from_secs(60);
 
@@ -75,11 +75,11 @@ pub(super) async fn of_run(
 ) -> Result<Response, Refusal> {
     let run = run_id(&run)?;
     find_run(&state, run).await?;
-    let mut watching = Watching::new(state, run, last_event_id(&headers));
+    let mut watching = Watching::new(state, run, last_event_id(&headers).unwrap_or(0));
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::spawn(async move {
         while let Some(piece) = watching.next().await {
-            if !matches!(tokio::time::timeout(SLOW, sender.send(piece)).await, Ok(Ok(()))) {
+            if !give(&sender, piece).await {
                 return;
             }
         }
@@ -87,11 +87,18 @@ pub(super) async fn of_run(
     Ok(answer(receiver))
 }
 
-fn last_event_id(headers: &HeaderMap) -> u64 {
-    headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok()).unwrap_or(0)
+/// Whether the reader took it in time.
+pub(super) async fn give(sender: &mpsc::Sender<Vec<u8>>, piece: Vec<u8>) -> bool {
+    matches!(tokio::time::timeout(SLOW, sender.send(piece)).await, Ok(Ok(())))
 }
 
-fn answer(pieces: mpsc::Receiver<Vec<u8>>) -> Response {
+/// Behind which number a reader wants to go on.
+pub(super) fn last_event_id(headers: &HeaderMap) -> Option<u64> {
+    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
+}
+
+/// The stream of these pieces.
+pub(super) fn answer(pieces: mpsc::Receiver<Vec<u8>>) -> Response {
     let pieces = stream::unfold(pieces, |mut pieces| async move {
         let piece = pieces.recv().await?;
         Some((Ok::<_, Infallible>(piece), pieces))

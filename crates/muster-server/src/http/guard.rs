@@ -115,6 +115,8 @@ const RULES: &[Rule] = &[
     rule(Method::GET, "/runs/{run}/events", Need::InArea(Role::Viewer), SMALL, ""),
     rule(Method::PUT, "/runs/{run}/outputs/{*place}", Need::Agent, ANY, ""),
     rule(Method::GET, "/lab", Need::Has(Role::Viewer), SMALL, ""),
+    // Of runs, a viewer is told those of its areas.
+    rule(Method::GET, "/events", Need::Has(Role::Viewer), SMALL, ""),
     rule(Method::GET, "/queue", Need::Has(Role::Viewer), SMALL, ""),
     rule(Method::GET, "/devices", Need::Has(Role::Viewer), SMALL, ""),
     rule(Method::GET, "/devices/{device}", Need::Has(Role::Viewer), SMALL, ""),

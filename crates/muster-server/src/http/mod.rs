@@ -9,6 +9,8 @@ mod devices;
 mod events;
 mod guard;
 mod health;
+mod lab_events;
+mod live;
 mod logs;
 mod openapi;
 mod page;
@@ -99,6 +101,7 @@ fn paths() -> OpenApiRouter<State> {
         .routes(routes!(logs::log))
         .routes(routes!(runs::why))
         .routes(routes!(events::of_run))
+        .routes(routes!(lab_events::of_lab))
         .routes(routes!(results::history))
         .routes(routes!(devices::list))
         .routes(routes!(devices::one))

@@ -121,6 +121,7 @@ fn schemas() -> Value {
         Page<wire::Device>,
         Page<wire::QueuedRun>,
         ServerSentEvent,
+        wire::LabEventLine,
     );
     Value::Object(generator.take_definitions(true))
 }

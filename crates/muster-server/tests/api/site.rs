@@ -1,5 +1,6 @@
 //! A server with records, and how it is asked.
 
+use crate::events::events;
 use muster_core::attempt::Output;
 use muster_core::change::{Change, RunPhase};
 use muster_core::id::RunId;
@@ -11,6 +12,7 @@ use muster_store::contract::{attempt, record};
 use muster_store::{LabKey, Sqlite, Store as _};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +86,23 @@ impl Site {
             status: answer.status().as_u16(),
             headers: answer.headers().iter().map(|(k, v)| (k.to_string(), text(v))).collect(),
             body: answer.body_mut().read_to_vec().unwrap(),
+        }
+    }
+
+    /// The first numbered events of a stream that does not end.
+    pub(crate) fn first_events(&self, path: &str, after: u64, wanted: usize) -> Vec<(String, String)> {
+        let request =
+            self.http.get(format!("{}{path}", self.url())).header("last-event-id", after.to_string());
+        let mut lines = BufReader::new(request.call().unwrap().into_body().into_reader()).lines();
+        let mut text = String::new();
+        loop {
+            let numbered: Vec<(String, String)> =
+                events(&text).into_iter().filter(|(number, _)| !number.is_empty()).collect();
+            if numbered.len() == wanted && text.ends_with("\n\n") {
+                return numbered;
+            }
+            text.push_str(&lines.next().expect("there is more").unwrap());
+            text.push('\n');
         }
     }
 

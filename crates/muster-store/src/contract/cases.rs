@@ -9,6 +9,7 @@ use muster_core::attempt::Output;
 use muster_core::change::{
     Change, Hold, ItemRecord, MoveTo, Moved, Registration, RunPhase, SentUnit, Snapshot,
 };
+use muster_core::event::LabEvent;
 use muster_core::health::{DeviceHealth, Entry, Evidence, Health};
 use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, UnitId};
 use muster_core::outcome::{Outcome, Verdict};
@@ -43,6 +44,7 @@ cases![
     moves_in_the_queue_are_kept_in_order,
     devices_an_item_failed_on_come_back,
     late_evidence_is_kept_and_changes_nothing,
+    what_happened_in_a_lab_is_told_in_order_from_any_number,
     outputs_of_any_length_come_back,
     expectations_come_from_good_attempts_of_the_same_target,
     a_deleted_run_is_gone,
@@ -402,6 +404,30 @@ fn devices_an_item_failed_on_come_back(records: &dyn Records) {
     assert_eq!(known[0].1.failed_on, [DeviceId(7), DeviceId(300)]);
     commit(&mut *store, &[failed(&[])]);
     assert_eq!(store.load_snapshot().unwrap().runs[0].items[0].1.failed_on, []);
+}
+
+fn what_happened_in_a_lab_is_told_in_order_from_any_number(records: &dyn Records) {
+    let happened = |n: u32| Change::Happened {
+        at: Time(u64::from(n)),
+        event: LabEvent::DeviceGone { device: DeviceId(n), name: format!("board-{n}") },
+    };
+    let mut store = records.open(LAB);
+    commit(&mut *store, &[happened(1), happened(2)]);
+    commit(&mut *records.open(OTHER), &[happened(7)]);
+    drop(store);
+    let mut store = records.open(LAB);
+    commit(&mut *store, &[happened(3)]);
+    let all = store.list_happened(LAB, 0, 99).unwrap();
+    assert_eq!(all.iter().map(|h| h.at.0).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(all.is_sorted_by(|a, b| a.number < b.number));
+    assert_eq!(store.list_happened(LAB, all[0].number, 1).unwrap(), all[1..2]);
+    assert_eq!(store.list_happened(LAB, all[2].number, 9).unwrap(), []);
+    assert_eq!(store.find_last_happened(LAB).unwrap(), all[2].number);
+    assert_eq!(store.list_happened(LAB, u64::MAX, 9).unwrap(), []);
+    store.delete_lab().unwrap();
+    assert_eq!(store.list_happened(LAB, 0, 9).unwrap(), []);
+    assert_eq!(store.find_last_happened(LAB).unwrap(), 0);
+    assert_eq!(store.list_happened(OTHER, 0, 9).unwrap().len(), 1);
 }
 
 fn late_evidence_is_kept_and_changes_nothing(records: &dyn Records) {

@@ -4,7 +4,7 @@
 use super::{Lab, Run, State};
 use crate::error::StoreError;
 use crate::layout::is_same_run;
-use crate::types::{LabKey, LateEvidence};
+use crate::types::{Happened, LabKey, LateEvidence};
 use muster_core::change::{AgentRecord, Change, FoundAgain, ItemRecord, LeaseRecord, RunPhase, RunRecord};
 use muster_core::id::{ItemIx, RunId, TestIx, UnitId};
 use muster_core::view::AttemptView;
@@ -133,6 +133,11 @@ impl State {
             }
             Change::DeviceHealth { device, health: None } => {
                 self.lab(key).health.remove(device);
+            }
+            Change::Happened { at, event } => {
+                let happened = &mut self.lab(key).happened;
+                let number = happened.len() as u64 + 1;
+                happened.push(Happened { number, at: *at, event: event.clone() });
             }
             Change::LeaseGranted { lease, device } => {
                 let lab = self.lab(key);

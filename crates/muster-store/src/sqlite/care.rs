@@ -193,7 +193,7 @@ impl Sqlite {
 
 /// Forgets all of a lab but its runs.
 fn forget_lab(conn: &Connection, lab: LabKey) -> rusqlite::Result<()> {
-    for table in ["labs", "agents", "leases", "sent", "holds", "health", "registered"] {
+    for table in ["labs", "agents", "leases", "sent", "holds", "health", "registered", "happened"] {
         conn.execute(&format!("DELETE FROM {table} WHERE lab = ?1"), [lab.0.cast_signed()])?;
     }
     Ok(())

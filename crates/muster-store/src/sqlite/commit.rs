@@ -24,6 +24,12 @@ use std::sync::Arc;
 /// Outputs up to this many bytes stay in the row; longer ones go to the run's segment file.
 const ROW_OUTPUT_BYTES_MAX: usize = 1024;
 
+/// What happened in labs that is kept: of a busy one some weeks.
+// Limit: some 20 MB.
+const HAPPENED_MAX: i64 = 100_000;
+/// How often the oldest of it goes.
+const HAPPENED_SWEEP: i64 = 1_000;
+
 impl Sqlite {
     pub(super) fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let done = self.try_write(changes);
@@ -154,6 +160,19 @@ impl Writer<'_> {
                 "DELETE FROM health WHERE lab = ?1 AND device = ?2",
                 params![self.lab.0.cast_signed(), device.0],
             ),
+            Change::Happened { at, event } => {
+                encode_named(self.buf, "what happened", event)?;
+                let lab = self.lab.0.cast_signed();
+                self.execute(
+                    "INSERT INTO happened (lab, at, body) VALUES (?1, ?2, ?3)",
+                    params![lab, at.0.cast_signed(), &*self.buf],
+                )?;
+                let last = self.tx.last_insert_rowid();
+                match last % HAPPENED_SWEEP {
+                    0 => self.execute("DELETE FROM happened WHERE seq <= ?1", [last - HAPPENED_MAX]),
+                    _ => Ok(()),
+                }
+            }
             Change::LeaseGranted { lease, device } => {
                 self.use_ids(|used| used.lease = used.lease.max(*lease))?;
                 self.execute(

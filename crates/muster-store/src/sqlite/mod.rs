@@ -32,8 +32,8 @@ use crate::error::StoreError;
 use crate::segment::io_error;
 use crate::store::Store;
 use crate::types::{
-    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem, RunFilter,
-    RunName,
+    Durations, FailedItem, Fault, Happened, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem,
+    RunFilter, RunName,
 };
 use error::reading;
 pub use events::RunEvents;
@@ -247,6 +247,14 @@ impl Store for Sqlite {
 
     fn list_durations(&mut self, area: &str, target: &[(String, String)]) -> Result<Durations, StoreError> {
         self.reading(|r| r.durations(area, target))
+    }
+
+    fn list_happened(&mut self, lab: LabKey, after: u64, limit: u32) -> Result<Vec<Happened>, StoreError> {
+        self.reading(|r| r.happened(lab, after, limit))
+    }
+
+    fn find_last_happened(&mut self, lab: LabKey) -> Result<u64, StoreError> {
+        self.reading(|r| r.last_happened(lab))
     }
 
     fn list_late_evidence(&mut self, run: RunId) -> Result<Vec<LateEvidence>, StoreError> {

@@ -7,7 +7,7 @@ use super::rows::{self, decode, decode_attempt, decode_named, item_record};
 use crate::error::StoreError;
 use crate::layout::{Layout, Outline, Place, outline};
 use crate::parts::{is_wanted, listed_item, view};
-use crate::types::{FailedItem, ItemFilter, LabKey, LateEvidence, ListedItem};
+use crate::types::{FailedItem, Happened, ItemFilter, LabKey, LateEvidence, ListedItem};
 use muster_core::change::{
     AgentRecord, Expansion, FoundAgain, ItemRecord, LeaseRecord, Moved, RunPhase, RunRecord, RunSnapshot,
     RunSpec, Snapshot,
@@ -547,6 +547,37 @@ impl Reader<'_> {
             attempts.push(decode_attempt(self.db, row.get(0).map_err(&get)?, row, 1)?);
         }
         Ok(attempts)
+    }
+
+    pub(super) fn happened(&self, lab: LabKey, after: u64, limit: u32) -> Result<Vec<Happened>, StoreError> {
+        let get = reading(self.db);
+        let mut found = self
+            .conn
+            .prepare_cached(
+                "SELECT seq, at, body FROM happened WHERE seq > ?1 AND lab = ?2 ORDER BY seq LIMIT ?3",
+            )
+            .map_err(&get)?;
+        // A number that no row can have is behind all of them.
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let mut list = found.query(params![after, lab.0.cast_signed(), limit]).map_err(&get)?;
+        let mut all = Vec::new();
+        while let Some(row) = list.next().map_err(&get)? {
+            all.push(Happened {
+                number: row.get::<_, i64>(0).map_err(&get)?.unsigned_abs(),
+                at: rows::time(row.get(1).map_err(&get)?),
+                event: rows::decode_named(self.db, "what happened", self.blob(row, 2)?)?,
+            });
+        }
+        Ok(all)
+    }
+
+    pub(super) fn last_happened(&self, lab: LabKey) -> Result<u64, StoreError> {
+        let last = self.conn.query_row(
+            "SELECT seq FROM happened WHERE lab = ?1 ORDER BY seq DESC LIMIT 1",
+            [lab.0.cast_signed()],
+            |row| row.get::<_, i64>(0),
+        );
+        Ok(last.optional().map_err(reading(self.db))?.map_or(0, i64::unsigned_abs))
     }
 
     pub(super) fn late(&self, run: RunId) -> Result<Vec<LateEvidence>, StoreError> {

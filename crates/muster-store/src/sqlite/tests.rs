@@ -6,6 +6,7 @@ use crate::segment;
 use crate::{ItemFilter, LabKey, LockError, Mem, RunFilter, RunLock, RunName, Store, StoreError};
 use muster_core::attempt::Output;
 use muster_core::change::{Change, ItemRecord, MoveTo, Moved, Placement, RunSpec, SentUnit};
+use muster_core::event::LabEvent;
 use muster_core::id::{DeviceId, ItemIx, LeaseId, RunId, UnitId};
 use muster_core::inputs::Inputs;
 use muster_core::outcome::Outcome;
@@ -509,6 +510,15 @@ fn fixture() -> Vec<Vec<Change>> {
                 },
             },
         ],
+        // Of version 8.
+        vec![Change::Happened {
+            at: muster_core::time::Time(6),
+            event: LabEvent::RunCreated {
+                run: RunId(2),
+                address: "area/2".to_owned(),
+                user: "ana".to_owned(),
+            },
+        }],
     ]
 }
 
@@ -516,7 +526,7 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/comp
 
 /// Versions 4 and later can be read for ever. Where this fails because a type of the core has changed, its blob
 /// needs a new form beside the old one (`rows`), or the new field a default. Until the first release the fixture
-/// may be made anew instead: `MUSTER_MAKE_FIXTURE=store-7 cargo test -p muster-store records_of_version_7`.
+/// may be made anew instead: `MUSTER_MAKE_FIXTURE=store-8 cargo test -p muster-store records_of_version_8`.
 #[test]
 fn records_of_version_4_can_be_read_and_gone_on_with() {
     // It knew nothing that is fetched.
@@ -525,13 +535,20 @@ fn records_of_version_4_can_be_read_and_gone_on_with() {
 
 #[test]
 fn records_of_version_7_can_be_read_and_gone_on_with() {
-    go_on_with("store-7", &fixture());
+    let mut changes = fixture();
+    changes.pop();
+    go_on_with("store-7", &changes);
+}
+
+#[test]
+fn records_of_version_8_can_be_read_and_gone_on_with() {
+    go_on_with("store-8", &fixture());
 }
 
 /// What the fixtures held that knew who had asked and which devices were wanted, and nothing of the queue.
 fn before_version_7(change: impl Fn(&mut RunSpec)) -> Vec<Vec<Change>> {
     let mut changes = fixture();
-    changes.pop();
+    changes.truncate(3);
     for record in changes.iter_mut().flatten() {
         if let Change::RunCreated(record) | Change::RunReplanned(record) = record {
             let spec = Arc::make_mut(&mut Arc::make_mut(record).spec);
@@ -566,6 +583,7 @@ fn go_on_with(name: &str, changes: &[Vec<Change>]) {
     let mut expected = Mem::new(LAB);
     changes.iter().for_each(|changes| expected.commit(changes).unwrap());
     assert_eq!(see(&mut store, &["area"]), see(&mut expected, &["area"]));
+    assert_eq!(store.list_happened(LAB, 0, 99).unwrap(), expected.list_happened(LAB, 0, 99).unwrap());
     assert_eq!(store.check().unwrap(), []);
     store.commit(&[attempt(1, 3, 1, Outcome::Pass)]).unwrap();
     assert_eq!(store.find_run("area", RunName::Number(1)).unwrap().unwrap().counts.total(), 4);

@@ -9,6 +9,7 @@ pub(crate) mod device;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod driver;
+pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod log;

@@ -9,8 +9,8 @@ use muster_core::change::{Change, RunSnapshot, Snapshot};
 use muster_core::id::{ItemIx, RunId};
 use muster_core::view::{AttemptView, RunView};
 use muster_store::{
-    Durations, FailedItem, Fault, HistoryEntry, ItemFilter, LateEvidence, ListedItem, RunFilter, RunName,
-    Store, StoreError,
+    Durations, FailedItem, Fault, Happened, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem,
+    RunFilter, RunName, Store, StoreError,
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
@@ -175,6 +175,14 @@ impl Store for ServerRecords {
     fn list_durations(&mut self, _area: &str, _target: &[(String, String)]) -> Result<Durations, StoreError> {
         // The server knows them and uses them when it is asked for a run.
         Ok(Durations::default())
+    }
+
+    fn list_happened(&mut self, _lab: LabKey, _after: u64, _limit: u32) -> Result<Vec<Happened>, StoreError> {
+        self.refuse()
+    }
+
+    fn find_last_happened(&mut self, _lab: LabKey) -> Result<u64, StoreError> {
+        self.refuse()
     }
 
     fn list_late_evidence(&mut self, run: RunId) -> Result<Vec<LateEvidence>, StoreError> {

@@ -315,6 +315,34 @@ fn a_role_is_what_it_says_and_where_it_says_it() {
 }
 
 #[test]
+fn of_what_happens_in_the_lab_one_is_told_what_one_may_look_at() {
+    let env = TestEnv::new();
+    env.write("muster.toml", "[area]\nname = \"demo\"\n[test.good]\nrun = \"true\"\n");
+    let pools = "[pool.release]\ndevices = 'labels.kind == \"r\"'\nusers = ['rel-*']\n";
+    let mut lab = Lab::start_as(&env, "server", pools);
+    let join = lab.join_token(&[]);
+    lab.start_agent("one", &["--join-token-file", &join, "--label", "kind=r"]);
+    let (release, all) = (lab.user("rel-1", &["submitter:demo@release"]), lab.user("vera", &["viewer"]));
+    let other = lab.user("olga", &["operator:other"]);
+    let said = lab.ask(&release, &["run", "--progress", "quiet"]);
+    assert!(said.ends_with("--- exit 0\n"), "{said}");
+    let events = |token: &str| lab.ask(token, &["events", "--since", "0", "--no-follow"]);
+    for token in [&release, &all] {
+        let said = events(token);
+        assert!(said.contains("demo/1 by rel-1") && said.contains("demo/1: pass"), "{said}");
+        assert!(said.contains("slot-1 on"), "{said}");
+    }
+    let said = events(&other);
+    assert!(!said.contains("demo") && said.contains("slot-1 on"), "no runs of other areas: {said}");
+    let path = |name: &str| env.home().join("one").join(name).display().to_string();
+    let (key, certificate) = (path("identity.key"), path("identity.pem"));
+    let (status, _) = lab.curl("/events?follow=false", &["--key", &key, "--cert", &certificate]);
+    assert_eq!(status, 403, "agents look at nothing");
+    let (status, body) = lab.curl("/events?follow=false", &[]);
+    assert_eq!((status, body.contains("no-credentials")), (401, true), "{body}");
+}
+
+#[test]
 fn an_agent_speaks_for_itself_alone_and_not_at_all_once_it_is_revoked() {
     let env = TestEnv::new();
     let mut lab = Lab::start(&env);

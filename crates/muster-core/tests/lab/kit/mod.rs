@@ -382,6 +382,7 @@ impl World {
                 | Change::DeviceHeld { .. }
                 | Change::DeviceHealth { .. }
                 | Change::Registered { .. }
+                | Change::Happened { .. }
                 | Change::LateEvidence { .. } => {}
             }
         }

@@ -8,11 +8,13 @@
 mod attempt;
 mod event;
 mod lab;
+mod lab_event;
 mod run;
 
 pub use attempt::{Attempt, Cause, Frame, Measured, Outcome, Output, Step, Stream, Texts, Usage};
 pub use event::{Event, EventLine, EventSchema};
 pub use lab::{Device, DeviceState, Hold, QueuedRun};
+pub use lab_event::{LabEvent, LabEventLine, LabEventSchema};
 pub use run::{Each, Item, Run, RunSchema, RunState, Test, TestAttempt, UnexpectedPass};
 
 use muster_core::outcome::Counts as CoreCounts;
