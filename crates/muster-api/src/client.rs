@@ -6,8 +6,8 @@ use crate::connect::{agent, distrust};
 use crate::records::Question;
 use crate::trust::{Proof, Trust};
 use crate::{
-    About, Accepted, Adopt, Announce, By, CBOR, HoldDevice, LabEvents, MoveRun, PREFIX, Problem, Seen, Stop,
-    Submit, Why, from_cbor, to_cbor,
+    About, Accepted, Adopt, Announce, By, CBOR, HoldDevice, LabEvents, MoveRun, PREFIX, Problem,
+    Reopen, Reopened, Seen, Stop, Submit, Why, from_cbor, to_cbor,
 };
 use muster_core::digest::Digest;
 use muster_core::exchange::{DeviceOffer, Exchange, Orders};
@@ -191,6 +191,19 @@ impl Client {
         let sent = self.call(|http| {
             let request = http.put(self.run_url(run, "")).header("content-type", CBOR).config();
             request.timeout_recv_response(Some(ANSWER_MAX)).build().send(&to_cbor(submit)[..])
+        });
+        self.read(self.heard(sent)?)
+    }
+
+    /// Asks that a run that is over go on. Asking again with the same request gives the same answer.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn reopen(&self, run: RunId, reopen: &Reopen) -> Result<Reopened, ClientError> {
+        let url = self.run_url(run, "/reopen");
+        let sent = self.call(|http| {
+            let request = http.post(&url).header("content-type", CBOR).config();
+            request.timeout_recv_response(Some(ANSWER_MAX)).build().send(&to_cbor(reopen)[..])
         });
         self.read(self.heard(sent)?)
     }

@@ -21,7 +21,7 @@ pub use client::{Client, ClientError, Watch};
 pub use device::{Adopt, Announce, By, HoldDevice};
 pub use lab_events::{LabEvents, LabNews};
 pub use problem::Problem;
-pub use run::{Accepted, MoveRun, Outlook, QueuePlace, Seen, SeenWhat, Stop, Submit, Why};
+pub use run::{Accepted, MoveRun, Outlook, QueuePlace, Reopen, Reopened, Seen, SeenWhat, Stop, Submit, Why};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -2,6 +2,7 @@
 
 use muster_core::change::RunSpec;
 use muster_core::event::Told;
+use muster_core::id::ItemIx;
 use muster_core::plan::Plan;
 use muster_core::time::Time;
 use schemars::JsonSchema;
@@ -25,6 +26,27 @@ pub struct Accepted {
     pub created: Time,
     /// When it may start.
     pub outlook: Outlook,
+}
+
+/// Asks that a run that is over go on: what was stopped runs, and so do the items that are named, in new attempts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reopen {
+    /// Chosen by whoever asks, so that asking again does no harm.
+    pub request: u128,
+    /// Items with a verdict that are run once more.
+    pub items: Vec<ItemIx>,
+    /// The run as it is to be carried out from now on: its packed area, environment, limits, and what its tests do. Which
+    /// tests and items it has, what it is for and where it may run stays as it is recorded.
+    pub submit: Submit,
+}
+
+/// The run goes on, and that is recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reopened {
+    /// The run, and when it may start.
+    pub accepted: Accepted,
+    /// Watched from behind this number, it shows what happens from now on.
+    pub after: u64,
 }
 
 /// When something that was asked for may start.

@@ -9,8 +9,9 @@
 use crate::checks::Checks;
 pub(crate) use crate::clock::now;
 use crate::hub::Hub;
+use crate::reopening::{self, Reopenings};
 use crate::shell::{Shell, ShellError, Turn};
-use muster_api::{Accepted, Outlook, Problem, Stop, Submit, Why};
+use muster_api::{Accepted, Outlook, Problem, Reopen, Reopened, Stop, Submit, Why};
 use muster_core::change::{Hold, Moved, RunPhase, RunRecord};
 use muster_core::exchange::{DeviceOffer, Exchange, Orders};
 use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId, UnitId};
@@ -18,7 +19,7 @@ use muster_core::lab::{self, Gone, Input, Policy, Pools, Registering, Rejected};
 use muster_core::plan::{History, Plan, PlannedItems};
 use muster_core::time::Time;
 use muster_core::view::{DeviceDetail, LabView};
-use muster_store::{LabKey, Sqlite, Store as _, StoreError};
+use muster_store::{Durations, LabKey, Sqlite, Store as _, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ pub(crate) enum Ask {
     Goodbye(AgentId, SessionId, Answer<()>),
     /// A run is asked for.
     Submit(RunId, Box<Submit>, Answer<Accepted>),
+    /// A run that is over is to go on.
+    Reopen(RunId, Box<Reopen>, Answer<Reopened>),
     /// A run is to be stopped.
     Stop(RunId, Stop, Answer<()>),
     /// A device is held, or given back.
@@ -116,7 +119,8 @@ pub(crate) fn start(keeping: Keeping, hub: Arc<Hub>) -> Result<(Desk, JoinHandle
     let root = keeping.root.clone();
     let (asks, inbox) = channel();
     let (waiting, again) = (BTreeMap::new(), Vec::new());
-    let lab = LabThread { keeping, hub, shell: Some(shell), inbox, again, waiting };
+    let reopenings = Reopenings::default();
+    let lab = LabThread { keeping, hub, shell: Some(shell), inbox, again, waiting, reopenings };
     let thread =
         std::thread::Builder::new().name("lab".into()).spawn(move || lab.run()).map_err(|source| {
             ShellError::Store(StoreError::Io { doing: "start the thread of", path: root, source })
@@ -161,6 +165,7 @@ struct LabThread {
     again: Vec<Ask>,
     /// Exchanges that are held open.
     waiting: BTreeMap<AgentId, Answer<Orders>>,
+    reopenings: Reopenings,
 }
 
 /// What is to be answered once a turn is committed.
@@ -168,6 +173,7 @@ enum Owed {
     Exchange(AgentId, Answer<Orders>),
     Plain(Answer<()>),
     Submit(RunId, u32, Time, Answer<Accepted>),
+    Reopen { run: RunId, request: u128, accepted: (u32, Time), after: u64, answer: Answer<Reopened> },
 }
 
 impl LabThread {
@@ -231,7 +237,15 @@ impl LabThread {
                     inputs.push(Input::StopRun { run, reason, kill });
                 }
                 // Asked for twice at once: the second is told what becomes of the first.
-                Ask::Submit(run, ..) if !submitted.insert(run) => self.again.push(ask),
+                Ask::Submit(run, ..) | Ask::Reopen(run, ..) if !submitted.insert(run) => self.again.push(ask),
+                Ask::Reopen(run, reopen, answer) => match self.reopen(run, *reopen) {
+                    Ok(Reopening::Known(reopened)) => drop(answer.send(Ok(reopened))),
+                    Ok(Reopening::New { input, request, accepted, after }) => {
+                        owed.insert(place, Owed::Reopen { run, request, accepted, after, answer });
+                        inputs.push(*input);
+                    }
+                    Err(problem) => drop(answer.send(Err(problem))),
+                },
                 Ask::Submit(run, submit, answer) => match self.admit(at, run, &submit) {
                     Ok(Admitted::Known(accepted)) => drop(answer.send(Ok(accepted))),
                     Ok(Admitted::New(record, history)) => {
@@ -341,6 +355,11 @@ impl LabThread {
                     let outlook = self.outlook(run);
                     drop(answer.send(Ok(Accepted { number, created, outlook })));
                 }
+                Owed::Reopen { run, request, accepted: (number, created), after, answer } => {
+                    self.reopenings.note(run, request, after);
+                    let accepted = Accepted { number, created, outlook: self.outlook(run) };
+                    drop(answer.send(Ok(Reopened { accepted, after })));
+                }
             }
         }
         for (agent, orders) in orders {
@@ -395,16 +414,55 @@ impl LabThread {
         }
         let Submit { spec, mut plan } = submit.clone();
         let durations = store.list_durations(&spec.area, &spec.target).map_err(|e| down(&e))?;
-        for test in &mut plan.tests {
-            if let PlannedItems::Listed(items) = &mut test.items {
-                for item in items {
-                    item.micros = durations.micros(&test.def.name, &item.path);
-                }
-            }
-        }
+        expect_durations(&mut plan, &durations);
         let number = store.reserve_number(&spec.area).map_err(|e| down(&e))?;
         let record = RunRecord { id: run, number, created: at, spec: Arc::new(spec), plan: Arc::new(plan) };
         Ok(Admitted::New(Arc::new(record), Arc::new(durations)))
+    }
+
+    /// What the lab is told of a run that is to go on.
+    fn reopen(&mut self, run: RunId, reopen: Reopen) -> Result<Reopening, Problem> {
+        let shell = self.shell.as_mut().expect("the caller has looked");
+        let is_active = shell.lab().runs().any(|known| known == run);
+        let store = shell.store();
+        let snapshot = match store.load_run_snapshot(run) {
+            Ok(snapshot) => snapshot,
+            Err(StoreError::UnknownRun { .. }) => {
+                return Err(Problem::new(404, "no-such-run", "the server has no such run"));
+            }
+            Err(e) => return Err(down(&e)),
+        };
+        let (number, created) = (snapshot.record.number, snapshot.record.created);
+        if let Some(after) = self.reopenings.find(run, reopen.request) {
+            let accepted = Accepted { number, created, outlook: self.outlook(run) };
+            return Ok(Reopening::Known(Reopened { accepted, after }));
+        }
+        if is_active {
+            let said = format!("run {number} of `{}` is under way", snapshot.record.spec.area);
+            return Err(Problem::new(409, "run-active", said)
+                .next(format!("wait for its end: `muster resume {number}` watches it")));
+        }
+        let Reopen { request, items, submit } = reopen;
+        let mut record = reopening::record(&snapshot.record, submit)?;
+        let RunRecord { spec, plan, .. } = &mut record;
+        let durations = store.list_durations(&spec.area, &spec.target).map_err(|e| down(&e))?;
+        expect_durations(Arc::make_mut(plan), &durations);
+        let after = self.hub.now(run);
+        let (snapshot, replanned, history) =
+            (Box::new(snapshot), Some(Arc::new(record)), Arc::new(durations));
+        let input = Box::new(Input::ReopenRun { snapshot, items, replanned, history });
+        Ok(Reopening::New { input, request, accepted: (number, created), after })
+    }
+}
+
+/// Notes how long items are expected to take.
+fn expect_durations(plan: &mut Plan, durations: &Durations) {
+    for test in &mut plan.tests {
+        if let PlannedItems::Listed(items) = &mut test.items {
+            for item in items {
+                item.micros = durations.micros(&test.def.name, &item.path);
+            }
+        }
     }
 }
 
@@ -428,6 +486,18 @@ fn is_asked_for(record: &RunRecord, submit: &Submit) -> bool {
     *record.spec == spec && plain(&record.plan) == plain(plan)
 }
 
+/// A run that is to go on.
+enum Reopening {
+    /// It was asked for before.
+    Known(Reopened),
+    New {
+        input: Box<Input>,
+        request: u128,
+        accepted: (u32, Time),
+        after: u64,
+    },
+}
+
 enum Admitted {
     /// It was asked for before.
     Known(Accepted),
@@ -439,6 +509,7 @@ impl Ask {
         match self {
             Self::Exchange(_, answer) => drop(answer.send(Err(problem.clone()))),
             Self::Submit(.., answer) => drop(answer.send(Err(problem.clone()))),
+            Self::Reopen(.., answer) => drop(answer.send(Err(problem.clone()))),
             Self::Why(.., answer) => drop(answer.send(Err(problem.clone()))),
             Self::AddedTo(_, answer) => drop(answer.send(Err(problem.clone()))),
             Self::Device(.., answer) => drop(answer.send(Err(problem.clone()))),
@@ -464,6 +535,7 @@ impl Owed {
             Self::Exchange(_, answer) => drop(answer.send(Err(problem.clone()))),
             Self::Plain(answer) => drop(answer.send(Err(problem.clone()))),
             Self::Submit(.., answer) => drop(answer.send(Err(problem.clone()))),
+            Self::Reopen { answer, .. } => drop(answer.send(Err(problem.clone()))),
         }
     }
 }

@@ -67,12 +67,13 @@ impl Hub {
     /// Something happened.
     pub(crate) fn tell(&self, told: Vec<Told>) {
         let mut runs = self.lock();
+        let Runs { logs, over } = &mut *runs;
         for told in told {
             let run = told.run;
             let starts = matches!(told.event, Event::RunStarted { .. });
-            let log = runs.logs.entry(run).or_insert_with(|| Log::new(self.first, starts));
-            if starts {
-                log.over = None;
+            let log = logs.entry(run).or_insert_with(|| Log::new(self.first, starts));
+            if starts && log.over.take().is_some() {
+                over.retain(|r| *r != run);
             }
             log.news.push_back(Arc::new(told));
             if log.news.len() > NEWS_MAX {
@@ -92,6 +93,12 @@ impl Hub {
     /// Rings when something happens in the lab as a whole.
     pub(crate) fn lab_bell(&self) -> watch::Receiver<u64> {
         self.lab.subscribe()
+    }
+
+    /// The number behind which a run's news of the future are.
+    pub(crate) fn now(&self, run: RunId) -> u64 {
+        let mut runs = self.lock();
+        runs.logs.entry(run).or_insert_with(|| Log::new(self.first, false)).end() - 1
     }
 
     /// A run is over.
@@ -195,6 +202,26 @@ mod tests {
         assert!(matches!(hub.next(RUN, 99, 9), Next::Wait(_)), "and from there it goes on");
         hub.tell((0..NEWS_MAX as u32 + 5).map(|n| found(RUN, n)).collect());
         assert!(matches!(hub.next(RUN, 99, 9), Next::Record(_)), "too far behind");
+    }
+
+    #[test]
+    fn a_run_that_goes_on_is_told_from_there_and_not_forgotten_with_those_that_are_over() {
+        let hub = Hub::new(100);
+        hub.tell(vec![started(RUN), found(RUN, 1)]);
+        hub.end(RUN, Some("enough".to_owned()));
+        let after = hub.now(RUN);
+        hub.tell(vec![started(RUN)]);
+        let Next::News(news, last) = hub.next(RUN, after, 9) else { panic!("it goes on") };
+        assert_eq!((news.len(), &*news[0]), (1, &started(RUN)));
+        for run in 1_000..1_000 + 2 * OVER_MAX as u128 {
+            hub.tell(vec![started(RunId(run))]);
+            hub.end(RunId(run), None);
+        }
+        assert!(matches!(hub.next(RUN, last, 9), Next::Wait(_)));
+        let of_last_life = Hub::new(500);
+        let after = of_last_life.now(RUN);
+        of_last_life.tell(vec![found(RUN, 3)]);
+        assert!(matches!(of_last_life.next(RUN, after, 9), Next::News(..)));
     }
 
     #[test]

@@ -18,6 +18,8 @@ mod http;
 mod hub;
 mod linger;
 mod listen;
+mod live;
+mod reopening;
 mod serve;
 mod shell;
 

@@ -69,21 +69,6 @@ impl Context {
         })
     }
 
-    /// For commands that go on with a run of this machine.
-    ///
-    /// # Errors
-    /// A server is meant.
-    pub(crate) fn must_be_here(&self, command: &str) -> Result<(), anyhow::Error> {
-        match &self.server {
-            None => Ok(()),
-            Some(_) => {
-                Err(Complaint::usage(format!("`{command}` does not go on with a run of a server yet"))
-                    .hint("for a run of this machine, leave out `--server` and MUSTER_SERVER")
-                    .into())
-            }
-        }
-    }
-
     /// How Muster is called in commands that are shown: with `-C DIR` where it works elsewhere, with
     /// `--server URL` where the environment would not say so.
     pub(crate) fn program(&self) -> String {

@@ -23,6 +23,7 @@ use crate::exec::kill_abandoned;
 use crate::process::{ChildError, Found, Keeper, Life, Setup};
 use bring::OutputFile;
 use muster_api::{Client, ClientError};
+use muster_core::digest::Digest;
 use muster_core::exchange::{DeviceOffer, Labels};
 use muster_core::id::{AgentId, RunId, SessionId};
 use relay::Relay;
@@ -132,7 +133,7 @@ enum Done {
     Sent(Sent),
     /// An output is with the server, or will never be.
     Brought(RunId, String),
-    Fetched(RunId, Result<(), String>),
+    Fetched(RunId, Digest, Result<(), String>),
     /// The host was looked at, and this is wrong with it.
     Looked(Vec<String>),
     /// The devices that were added to this host at the server.
@@ -446,9 +447,9 @@ impl Agent<'_> {
                     Done::About(Ok(())) => self.connected(Ok(())),
                     Done::About(Err(e)) if e.may_pass() => self.connected(Err(&e)),
                     Done::About(Err(e)) => return Err(RemoteError::Refused(e)),
-                    Done::Fetched(run, result) => {
+                    Done::Fetched(run, area, result) => {
                         (self.tell)(Notice::Fetched(run, result.clone()));
-                        self.relay.fetched(run, result);
+                        self.relay.fetched(run, area, result);
                         ask = true;
                     }
                     Done::Added(added) => {

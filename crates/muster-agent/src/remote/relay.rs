@@ -10,8 +10,9 @@
 //! A value: fetching is somebody else's.
 
 use super::bring::OutputFile;
-use super::source::Wanted;
+use super::source::{self, Source, Wanted};
 use muster_core::attempt::Output;
+use muster_core::digest::Digest;
 use muster_core::exchange::{AttemptEnd, Exchange, Finished, Held, HeldPhase, Orders, RunContext};
 use muster_core::id::{LeaseId, RunId, UnitId};
 use muster_core::time::Time;
@@ -43,6 +44,8 @@ pub(super) struct Relay {
 }
 
 struct Area {
+    /// What it was unpacked from. A run that goes on may come with another.
+    source: Source,
     state: State,
     used: u64,
 }
@@ -69,9 +72,8 @@ impl Relay {
         for entry in std::fs::read_dir(&relay.root).into_iter().flatten().flatten() {
             let run =
                 entry.file_name().to_str().and_then(|name| u128::from_str_radix(name, 16).ok()).map(RunId);
-            // An area gets its name when it is whole.
-            if let Some(run) = run.filter(|run| relay.area_dir(*run).is_dir()) {
-                relay.runs.insert(run, Area { state: State::Ready, used: 0 });
+            if let Some((run, source)) = run.zip(source::unpacked(&entry.path())) {
+                relay.runs.insert(run, Area { source, state: State::Ready, used: 0 });
             }
         }
         relay
@@ -98,9 +100,12 @@ impl Relay {
         self.outputs.values().any(|there| !there)
     }
 
-    /// Where a run's area is unpacked.
-    fn area_dir(&self, run: RunId) -> PathBuf {
-        self.run_dir(run).join("area")
+    /// Where a run's area is unpacked. One that is not packed is where it is.
+    fn area_dir(&self, context: &RunContext) -> PathBuf {
+        match context.source {
+            Some(source) => self.run_dir(context.run).join(Source::of(source).dir()),
+            None => PathBuf::from(&context.area_dir),
+        }
     }
 
     /// What is this host's of a run.
@@ -164,10 +169,13 @@ impl Relay {
         for context in &mut orders.runs {
             let Some(source) = context.source else { continue };
             let clock = self.clock;
-            let area = self.runs.entry(context.run).or_insert_with(|| {
+            let known = self.runs.get(&context.run).is_some_and(|area| area.source == Source::of(source));
+            if !known {
                 wanted.push((context.run, Wanted { area: source, build: context.inputs.build.clone() }));
-                Area { state: State::Fetching, used: clock }
-            });
+                let source = Source::of(source);
+                self.runs.insert(context.run, Area { source, state: State::Fetching, used: clock });
+            }
+            let area = self.runs.get_mut(&context.run).expect("there is one now");
             area.used = clock;
             let unusable = match &area.state {
                 State::Failed(why) => Some(why.clone()),
@@ -198,13 +206,14 @@ impl Relay {
     }
 
     /// An area was fetched, or could not be: what waited for it is let go.
-    pub(super) fn fetched(&mut self, run: RunId, result: Result<(), String>) {
-        if let Some(area) = self.runs.get_mut(&run) {
-            area.state = match result {
-                Ok(()) => State::Ready,
-                Err(why) => State::Failed(why),
-            };
-        }
+    pub(super) fn fetched(&mut self, run: RunId, source: Digest, result: Result<(), String>) {
+        let area = self.runs.get_mut(&run).filter(|area| area.source == Source::of(source));
+        // Another was wanted meanwhile, and is on its way.
+        let Some(area) = area else { return };
+        area.state = match result {
+            Ok(()) => State::Ready,
+            Err(why) => State::Failed(why),
+        };
         self.kept.retain(|_, (_, of)| *of != run);
     }
 
@@ -212,7 +221,7 @@ impl Relay {
     fn local(&self, context: &RunContext, unusable: Option<String>) -> RunContext {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         RunContext {
-            area_dir: text(&self.area_dir(context.run)),
+            area_dir: text(&self.area_dir(context)),
             run_dir: text(&self.run_dir(context.run)),
             unusable,
             ..context.clone()
@@ -269,7 +278,6 @@ fn still_running(finished: &Finished) -> Held {
 mod tests {
     use super::*;
     use muster_core::attempt::{AttemptResult, Cause};
-    use muster_core::digest::Digest;
     use muster_core::exchange::{Finished, Gauges, TestContext, Unit};
     use muster_core::id::{AgentId, AttemptRef, ItemIx, SessionId, TestIx};
     use muster_core::outcome::Outcome;
@@ -336,6 +344,11 @@ mod tests {
         Finished { spool: 1, unit: UnitId(1), lease: LeaseId(1), attempt, end: AttemptEnd::Ran(result) }
     }
 
+    /// Where the area that all runs of these tests have is unpacked.
+    fn area_dir(relay: &Relay, run: RunId) -> PathBuf {
+        relay.run_dir(run).join(Source::of(Digest([1; 32])).dir())
+    }
+
     fn units(orders: &Orders) -> (Vec<u64>, Vec<u64>) {
         (orders.units.iter().map(|w| w.unit.0).collect(), orders.new.iter().map(|u| u.id.0).collect())
     }
@@ -350,7 +363,7 @@ mod tests {
         assert_eq!(said.holding.len(), 2, "the server need not send them again");
         let (passed, wanted) = relay.inward(orders(&[1, 2, 3], &[3], source));
         assert_eq!((units(&passed), wanted.len()), ((vec![], vec![]), 0), "it is being fetched");
-        relay.fetched(RUN, Ok(()));
+        relay.fetched(RUN, Digest([1; 32]), Ok(()));
         let (said, _) = relay.outward(exchange());
         assert_eq!(said.holding, [], "the server is to send them again");
         let (passed, _) = relay.inward(orders(&[1, 2, 3], &[1, 2, 3], source));
@@ -374,13 +387,30 @@ mod tests {
         let mut relay = Relay::new("/state/runs".into());
         let source = Some(Digest([1; 32]));
         relay.inward(orders(&[1], &[1], source));
-        relay.fetched(RUN, Err("no such blob".into()));
+        relay.fetched(RUN, Digest([1; 32]), Err("no such blob".into()));
         let (passed, wanted) = relay.inward(orders(&[1], &[1], source));
         assert_eq!(units(&passed), (vec![1], vec![1]));
         assert_eq!(passed.runs[0].unusable.as_deref(), Some("no such blob"));
         assert_eq!(wanted, []);
         let (_, wanted) = relay.inward(orders(&[2], &[2], source));
         assert_eq!(wanted.len(), 1, "the next unit is another try");
+    }
+
+    #[test]
+    fn a_run_that_goes_on_with_other_files_gets_them_and_what_was_fetched_late_is_not_taken_for_them() {
+        let mut relay = Relay::new("/state/runs".into());
+        let [old, new] = [Digest([1; 32]), Digest([2; 32])];
+        relay.inward(orders(&[1], &[1], Some(old)));
+        let (passed, wanted) = relay.inward(orders(&[2], &[2], Some(new)));
+        assert_eq!((units(&passed).1.len(), wanted[0].1.area), (0, new), "it is fetched");
+        relay.fetched(RUN, old, Ok(()));
+        let (passed, wanted) = relay.inward(orders(&[2], &[2], Some(new)));
+        assert_eq!((units(&passed).1.len(), wanted.len()), (0, 0), "that was another one");
+        relay.fetched(RUN, new, Ok(()));
+        let (passed, _) = relay.inward(orders(&[2], &[2], Some(new)));
+        assert!(passed.runs[0].area_dir.ends_with("/area-0202020202020202"), "{}", passed.runs[0].area_dir);
+        let (_, wanted) = relay.inward(orders(&[3], &[3], Some(old)));
+        assert_eq!(wanted.len(), 1, "and back");
     }
 
     #[test]
@@ -393,8 +423,8 @@ mod tests {
             (orders.seq, orders.new[0].run) = (seq, RunId(run));
             Arc::make_mut(&mut orders.runs[0]).run = RunId(run);
             relay.inward(orders.clone());
-            std::fs::create_dir_all(relay.area_dir(RunId(run))).unwrap();
-            relay.fetched(RunId(run), Ok(()));
+            std::fs::create_dir_all(area_dir(&relay, RunId(run))).unwrap();
+            relay.fetched(RunId(run), Digest([1; 32]), Ok(()));
             relay.inward(orders);
         };
         come(&mut relay, 1, 1, 5);
@@ -406,8 +436,8 @@ mod tests {
             let holding = vec![Held { unit: UnitId(1), lease: LeaseId(1), phase }];
             relay.outward(Exchange { heard: run as u64 + 5, holding, ..exchange() });
         }
-        assert!(relay.area_dir(RunId(1)).exists(), "a test runs in it");
-        assert!(!relay.area_dir(RunId(2)).exists(), "nothing is held of it");
+        assert!(area_dir(&relay, RunId(1)).exists(), "a test runs in it");
+        assert!(!area_dir(&relay, RunId(2)).exists(), "nothing is held of it");
     }
 
     #[test]
@@ -442,9 +472,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let before = Relay::new(dir.path().to_owned());
         for run in 1..10 {
-            std::fs::create_dir_all(before.area_dir(RunId(run))).unwrap();
+            std::fs::create_dir_all(area_dir(&before, RunId(run))).unwrap();
         }
-        std::fs::create_dir_all(before.run_dir(RunId(20)).join("area.partial")).unwrap();
+        std::fs::create_dir_all(before.run_dir(RunId(20)).join("area-0101010101010101.partial")).unwrap();
         let mut relay = Relay::new(dir.path().to_owned());
         relay.begin(&[(UnitId(4), RunId(1))], false);
         let source = Some(Digest([1; 32]));
@@ -456,8 +486,8 @@ mod tests {
         };
         assert_eq!(come(&mut relay, 20), 1, "half an area is fetched again");
         assert_eq!(come(&mut relay, 9), 0, "a whole one is not");
-        assert!(relay.area_dir(RunId(1)).exists(), "a test runs in it");
-        assert!(!relay.area_dir(RunId(2)).exists(), "nothing is held of it, and there are many");
+        assert!(area_dir(&relay, RunId(1)).exists(), "a test runs in it");
+        assert!(!area_dir(&relay, RunId(2)).exists(), "nothing is held of it, and there are many");
     }
 
     #[test]

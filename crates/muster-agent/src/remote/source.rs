@@ -31,7 +31,7 @@ enum SourceError {
 
 /// Fetches on a thread of its own, and tells when it is done.
 pub(super) fn fetch(client: Client, run: RunId, wanted: Wanted, dir: PathBuf, mail: Mail) {
-    let failed = mail.clone();
+    let (failed, area) = (mail.clone(), wanted.area);
     let work = move || {
         let mut result = fetch_all(&client, &wanted, &dir);
         for _ in 1..TRIES {
@@ -48,12 +48,42 @@ pub(super) fn fetch(client: Client, run: RunId, wanted: Wanted, dir: PathBuf, ma
             std::thread::sleep(Duration::from_secs(1));
             result = fetch_all(&client, &wanted, &dir);
         }
-        mail.send(Done::Fetched(run, result.map_err(|e| e.to_string())));
+        mail.send(Done::Fetched(run, wanted.area, result.map_err(|e| e.to_string())));
     };
     if let Err(e) = std::thread::Builder::new().name("fetch".into()).spawn(work) {
-        failed
-            .send(Done::Fetched(run, Err(format!("no thread can be started to fetch the packed area: {e}"))));
+        let why = format!("no thread can be started to fetch the packed area: {e}");
+        failed.send(Done::Fetched(run, area, Err(why)));
     }
+}
+
+/// By what the directory of an unpacked area is known: enough of its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Source(u64);
+
+impl Source {
+    /// Of this packed area.
+    pub(super) fn of(area: Digest) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = area.0;
+        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+
+    /// The name of its directory, in that of the run.
+    pub(super) fn dir(self) -> String {
+        format!("area-{:016x}", self.0)
+    }
+}
+
+/// The area that is unpacked in a run's directory; of several, the last. It gets its name when it is whole.
+pub(super) fn unpacked(run_dir: &Path) -> Option<Source> {
+    let entries = fs::read_dir(run_dir).into_iter().flatten().flatten();
+    let areas = entries.filter_map(|entry| {
+        let name = entry.file_name();
+        let digits = name.to_str()?.strip_prefix("area-").filter(|digits| digits.len() == 16)?;
+        let source = u64::from_str_radix(digits, 16).ok().map(Source)?;
+        let meta = entry.metadata().ok().filter(fs::Metadata::is_dir)?;
+        Some((meta.modified().ok()?, source))
+    });
+    areas.max_by_key(|(at, _)| *at).map(|(_, source)| source)
 }
 
 /// What a run needs before anything of it starts.
@@ -70,7 +100,11 @@ fn fetch_all(client: &Client, wanted: &Wanted, run_dir: &Path) -> Result<(), Sou
         fetch_build(client, build, run_dir)?;
     }
     let body = client.get_blob(wanted.area)?;
-    unpack(Hashing { inner: body, hash: blake3::Hasher::new() }, wanted.area, &run_dir.join("area"))
+    unpack(
+        Hashing { inner: body, hash: blake3::Hasher::new() },
+        wanted.area,
+        &run_dir.join(Source::of(wanted.area).dir()),
+    )
 }
 
 /// Puts the build where the run's tests are told it is.

@@ -35,7 +35,7 @@ use crate::exec::{Status, Task};
 use crate::ledger::Taken;
 use job::Job;
 use muster_core::definition::{Kind, TestDef};
-use muster_core::exchange::{AttemptEnd, DeviceOffer};
+use muster_core::exchange::{AttemptEnd, DeviceOffer, RunContext};
 use muster_core::id::{AttemptRef, RunId, TestIx, UnitId};
 use muster_core::judge::Ended;
 use muster_core::time::Time;
@@ -124,15 +124,18 @@ impl Host {
         let def = &taken.test.def;
         let mut all = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.get_mut(&key) {
-            if Arc::ptr_eq(&known.def, def) || known.def == *def {
+            let same_def = Arc::ptr_eq(&known.def, def) || known.def == *def;
+            if same_def && (Arc::ptr_eq(&known.run, &taken.run) || known.run == taken.run) {
                 known.def = Arc::clone(def);
+                known.run = Arc::clone(&taken.run);
                 return Arc::clone(&known.prepared);
             }
         } else if all.len() >= PREPARED_MAX {
             all.clear();
         }
         let prepared = Arc::new(Prepared::new(&self.inherited, &taken.run, def));
-        all.insert(key, Known { def: Arc::clone(def), prepared: Arc::clone(&prepared) });
+        let (def, run) = (Arc::clone(def), Arc::clone(&taken.run));
+        all.insert(key, Known { def, run, prepared: Arc::clone(&prepared) });
         prepared
     }
 }
@@ -140,8 +143,10 @@ impl Host {
 /// A test that has been prepared.
 struct Known {
     /// What it was prepared from. The same definition comes anew with other orders, and a run may go on
-    /// with a changed one.
+    /// with a changed one,
     def: Arc<TestDef>,
+    /// and with other files and another environment.
+    run: Arc<RunContext>,
     prepared: Arc<Prepared>,
 }
 

@@ -53,6 +53,7 @@ pub(super) const CODES: &[(&str, &[u16], &str)] = &[
     ("range-not-satisfiable", &[416], "the range begins behind the end"),
     ("record-unavailable", &[503], "the records cannot be used just now; nothing was done"),
     ("refused", &[], "the request cannot be served; `detail` says why"),
+    ("run-active", &[409], "the run is under way, and only one that is over can go on"),
     ("run-exists", &[409], "another run was asked for under this id"),
     ("shutting-down", &[503], "the server is ending"),
     ("stale-exchange", &[409], "the exchange was heard before"),

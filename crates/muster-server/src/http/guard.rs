@@ -94,6 +94,7 @@ const RULES: &[Rule] = &[
     rule(Method::GET, "/audit", Need::Has(Role::Admin), SMALL, ""),
     rule(Method::PUT, "/runs/{run}", Need::Has(Role::Submitter), LARGE, "run.submit"),
     rule(Method::POST, "/runs/{run}/stop", Need::OwnRun, SMALL, "run.stop"),
+    rule(Method::POST, "/runs/{run}/reopen", Need::OwnRun, LARGE, "run.reopen"),
     // Whose turn it is concerns everybody, so it is not for those whose run it is.
     rule(Method::POST, "/runs/{run}/move", Need::InArea(Role::Operator), SMALL, "run.move"),
     rule(Method::GET, "/openapi.json", Need::Known, SMALL, ""),

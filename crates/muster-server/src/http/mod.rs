@@ -17,6 +17,7 @@ mod page;
 mod range;
 mod records;
 mod register;
+mod reopen;
 mod results;
 mod runs;
 mod unread;
@@ -120,6 +121,7 @@ fn paths() -> OpenApiRouter<State> {
         .route("/users/{user}/tokens", post(access::make_token))
         .route("/users/{user}/tokens/{token}", delete(access::remove_token))
         .route("/audit", get(access::audit))
+        .route("/runs/{run}/reopen", post(reopen::reopen))
         .route("/runs/{run}/watch", get(watching::watch))
         .route("/runs/{run}/outputs/{*place}", put(runs::put_output))
         .route("/lab", get(lab))

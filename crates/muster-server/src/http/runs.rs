@@ -16,7 +16,7 @@ use axum::{Extension, Json};
 use futures_util::StreamExt as _;
 use muster_api::access::Role;
 use muster_api::{Accepted, MoveRun, Problem, QueuePlace, Stop, Submit, Why};
-use muster_core::change::{MoveTo, Moved};
+use muster_core::change::{MoveTo, Moved, RunSpec};
 use muster_core::id::{ItemIx, UnitId};
 use muster_store::Store as _;
 use std::fs::{self, File};
@@ -63,19 +63,24 @@ pub(super) async fn submit(
             who.need(Role::Operator, Some(&area))?;
         }
     }
-    let build = submit.spec.inputs.build.as_ref().map(|build| ("build", build.digest));
-    for (what, blob) in
-        submit.spec.placement.source.map(|area| ("packed area", area)).into_iter().chain(build)
-    {
+    must_have_blobs(&state, &submit.spec)?;
+    let accepted = state.desk.ask(|answer| Ask::Submit(run, Box::new(submit), answer)).await;
+    let accepted = accepted.unwrap_or_else(|| Err(gone()))?;
+    Ok((Extension(Said(format!("{area}/{}", accepted.number))), Cbor(accepted)))
+}
+
+/// Refuses what cannot be carried out because something that it needs is not here.
+pub(super) fn must_have_blobs(state: &State, spec: &RunSpec) -> Result<(), Refusal> {
+    let build = spec.inputs.build.as_ref().map(|build| ("build", build.digest));
+    let area = spec.placement.source.map(|area| ("packed area", area));
+    for (what, blob) in area.into_iter().chain(build) {
         if state.blobs.find(blob).map_err(|e| down(&e))?.is_none() {
             return Err(Problem::new(409, "no-such-blob", format!("the {what} {blob} is not here"))
                 .next("put the blob first, then ask again with the same id")
                 .into());
         }
     }
-    let accepted = state.desk.ask(|answer| Ask::Submit(run, Box::new(submit), answer)).await;
-    let accepted = accepted.unwrap_or_else(|| Err(gone()))?;
-    Ok((Extension(Said(format!("{area}/{}", accepted.number))), Cbor(accepted)))
+    Ok(())
 }
 
 /// Asks that nothing more of a run be started

@@ -6,6 +6,7 @@ use crate::error::Complaint;
 use crate::local::agent::Agent;
 use crate::local::session::Request;
 use crate::local::{again, area, given, request, session};
+use crate::remote;
 use clap::Args;
 use muster_core::address::RunRef;
 use muster_core::change::RunPhase;
@@ -21,7 +22,10 @@ Examples:
   muster rerun latest 'net/*'       some items, whatever they came to
   muster rerun -2 --flaky -j1       of the run before the latest, one at a time
 
-Without a choice, `--failed` is meant. Exit code 5: what was run passed, but earlier failures are outstanding.")]
+Without a choice, `--failed` is meant. Exit code 5: what was run passed, but earlier failures are outstanding.
+
+Files and definitions are those of the area as they are now. With --server they are packed and sent anew from the
+directory of the run's area; called anywhere else, the run goes on with those it was asked for with.")]
 pub(crate) struct RerunArgs {
     /// The run: its number, its name, `latest`, or `-2` for the one before the latest
     #[arg(value_name = "RUN", value_parser = run_ref, allow_negative_numbers = true)]
@@ -44,7 +48,9 @@ pub(crate) struct RerunArgs {
 
 /// Runs the items again.
 pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    context.must_be_here("rerun")?;
+    if let Some(server) = &context.server {
+        return remote::again::rerun(args, server, context);
+    }
     let RerunArgs { run, patterns, failed, flaky, stale, exec } = args;
     let (mut store, view) = again::open(context, &run)?;
     let snapshot = store.load_run_snapshot(view.id)?;

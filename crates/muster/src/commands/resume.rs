@@ -6,16 +6,22 @@ use crate::error::Complaint;
 use crate::local::agent::Agent;
 use crate::local::session::Request;
 use crate::local::{again, given, session};
+use crate::remote;
 use clap::Args;
 use muster_core::address::RunRef;
 use muster_core::change::RunPhase;
 use muster_core::outcome::ExitCode;
+use muster_core::view::RunView;
 use muster_store::Store as _;
 use std::sync::Arc;
 
 /// Arguments of `muster resume`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Finished results stay as they are; what was running is run again.")]
+#[command(after_help = "\
+Finished results stay as they are; what was running is run again.
+
+With --server the files and definitions are those that the run was asked for with; a run that is under way is watched
+to its end.")]
 pub(crate) struct ResumeArgs {
     /// The run: its number, its name, `latest`, or `-2` for the one before the latest
     #[arg(value_name = "RUN", default_value = "latest", value_parser = run_ref, allow_negative_numbers = true)]
@@ -26,16 +32,15 @@ pub(crate) struct ResumeArgs {
 
 /// Goes on with the run.
 pub(crate) fn run(args: ResumeArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    context.must_be_here("resume")?;
+    if let Some(server) = &context.server {
+        return remote::again::resume(args, server, context);
+    }
     let ResumeArgs { run, exec } = args;
     let (mut store, view) = again::open(context, &run)?;
     let mut snapshot = store.load_run_snapshot(view.id)?;
-    let program = context.program();
     let undone = snapshot.phase == RunPhase::Active || matches!(snapshot.phase, RunPhase::Stopped { .. });
     if !undone {
-        return Err(Complaint::usage(format!("run `{}` has ended: there is nothing to resume", view.number))
-            .hint(format!("`{program} rerun {} --failed` runs again what failed", view.number))
-            .into());
+        return Err(nothing_to_resume(&view, &context.program()));
     }
     let run_dir = store.run_dir(view.number).expect("the records of an area are in a directory");
     given::must_be_there(&snapshot.record.spec.inputs, &run_dir, view.number)?;
@@ -49,4 +54,11 @@ pub(crate) fn run(args: ResumeArgs, context: &Context) -> Result<ExitCode, anyho
     let request =
         Request::Again { snapshot: Box::new(snapshot), items: Vec::new(), replanned: None, partial: false };
     session::execute(request, store, agent, durations, &exec, context)
+}
+
+/// A run that has ended.
+pub(crate) fn nothing_to_resume(run: &RunView, program: &str) -> anyhow::Error {
+    Complaint::usage(format!("run `{}` has ended: there is nothing to resume", run.number))
+        .hint(format!("`{program} rerun {} --failed` runs again what failed", run.number))
+        .into()
 }

@@ -104,7 +104,7 @@ pub(crate) fn choose(
 }
 
 /// Where each item's record is, by test, path and whether it is the question for items.
-fn places(snapshot: &RunSnapshot) -> HashMap<(&str, &str, bool), ItemIx> {
+pub(crate) fn places(snapshot: &RunSnapshot) -> HashMap<(&str, &str, bool), ItemIx> {
     let mut places = HashMap::new();
     let mut next = 0u32;
     for planned in &snapshot.record.plan.tests {

@@ -22,7 +22,7 @@ use muster_core::time::Time;
 use muster_core::view::RunView;
 use muster_formats::report::Logs;
 use muster_server::{Shell, ShellError, Turn};
-use muster_store::{Durations, ItemFilter, LockError, RunLock, Sqlite, Store as _};
+use muster_store::{Durations, ItemFilter, LockError, RunLock, Sqlite, Store};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -129,7 +129,7 @@ pub(crate) fn execute(
 }
 
 /// What had its verdict before and keeps it.
-fn ended_before(snapshot: &RunSnapshot, again: &[ItemIx]) -> Counts {
+pub(crate) fn ended_before(snapshot: &RunSnapshot, again: &[ItemIx]) -> Counts {
     let mut counts = Counts::default();
     let kept = snapshot.items.iter().filter(|(ix, _)| !again.contains(ix));
     for verdict in kept.filter_map(|(_, record)| record.verdict).filter(|v| *v != Verdict::Cancelled) {
@@ -147,7 +147,15 @@ fn load_view(store: &mut Sqlite, id: RunId, whole: bool) -> Result<RunView, anyh
     Ok(store.load_run(id, filter)?)
 }
 
-fn verdicts_of(store: &mut Sqlite, id: RunId, items: &[ItemIx]) -> Result<Vec<Verdict>, anyhow::Error> {
+/// What these items came to.
+///
+/// # Errors
+/// The records cannot be read.
+pub(crate) fn verdicts_of(
+    store: &mut dyn Store,
+    id: RunId,
+    items: &[ItemIx],
+) -> Result<Vec<Verdict>, anyhow::Error> {
     let snapshot = store.load_run_snapshot(id)?;
     Ok(snapshot
         .items

@@ -1,6 +1,7 @@
 //! Running tests on the lab of a server: the same command, terminal, exit code and reports as on this
 //! machine.
 
+pub(crate) mod again;
 mod pack;
 pub(crate) mod records;
 mod session;
@@ -12,7 +13,7 @@ use crate::error::Complaint;
 use crate::local::given::Given;
 use crate::local::{area, request};
 use muster_api::trust::Trust;
-use muster_api::{Accepted, Client, ClientError, Outlook, Stop, Submit};
+use muster_api::{Client, ClientError, Outlook, Stop, Submit};
 use muster_core::change::{Placement, RunRecord, RunSpec, Supersede};
 use muster_core::id::RunId;
 use muster_core::inputs::Package;
@@ -99,9 +100,26 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     };
     let spec = RunSpec { placement, inputs: given.inputs, trace_id, ..(*spec).clone() };
     let submit = Submit { spec, plan: (*plan).clone() };
-    let accepted = ask_for(&client, id, &submit).map_err(complain)?;
+    let accepted = ask_again(|| client.submit(id, &submit)).map_err(complain)?;
     let address = format!("{}/{}", submit.spec.area, accepted.number);
-    match &accepted.outlook {
+    heed(&client, id, &address, &accepted.outlook, detach, context)?;
+    let Some(session) = session else {
+        writeln!(context.stdout(), "{address}")?;
+        return Ok(ExitCode::Passed);
+    };
+    session.run(|_| Ok(None))
+}
+
+/// Says when a run may start. One that cannot is withdrawn, unless it was asked for to wait (`detach`).
+fn heed(
+    client: &Client,
+    id: RunId,
+    address: &str,
+    outlook: &Outlook,
+    detach: bool,
+    context: &Context,
+) -> Result<(), anyhow::Error> {
+    match outlook {
         Outlook::Now => {}
         Outlook::Later(why) => drop(writeln!(context.stderr(), "{address} waits: {why}")),
         Outlook::Never(why) if detach => {
@@ -113,17 +131,13 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
             let said = format!("{address} cannot start as the lab is: {why}");
             return Err(Complaint::new(ExitCode::Never, said)
                 .hint(format!(
-                    "`{} device list` shows what is there; with `--detach` the run waits for a device",
+                    "`{} device list` shows what is there; a run with `--detach` waits for a device",
                     context.program()
                 ))
                 .into());
         }
     }
-    let Some(session) = session else {
-        writeln!(context.stdout(), "{address}")?;
-        return Ok(ExitCode::Passed);
-    };
-    session.run()
+    Ok(())
 }
 
 /// Brings a build to the server, unless it has it.
@@ -136,10 +150,10 @@ fn send_build(client: &Client, file: &Path, build: &Package) -> Result<(), anyho
 }
 
 /// Asks for a run. Where the answer is lost, it may have been heard: it is asked for again under the same id.
-fn ask_for(client: &Client, id: RunId, submit: &Submit) -> Result<Accepted, ClientError> {
+fn ask_again<T>(mut ask: impl FnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
     let mut left = SUBMITS;
     loop {
-        match client.submit(id, submit) {
+        match ask() {
             Err(e) if e.may_pass() && left > 1 => left -= 1,
             answer => return answer,
         }

@@ -4,6 +4,7 @@ use super::complain;
 use super::records::ServerRecords;
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
+use crate::local::again::places;
 use crate::local::reports::Reports;
 use crate::local::session::now;
 use crate::local::signals::Signals;
@@ -11,9 +12,11 @@ use crate::records::StoreLogs;
 use crate::terminal::{Interrupt, Watcher, watcher};
 use crate::verdict::{self, Stopped};
 use muster_api::{Client, ClientError, Seen, SeenWhat, Stop};
+use muster_core::change::RunSnapshot;
 use muster_core::event::{Event, Told};
-use muster_core::id::RunId;
-use muster_core::outcome::ExitCode;
+use muster_core::id::{ItemIx, RunId};
+use muster_core::outcome::{Counts, ExitCode, Verdict};
+use muster_core::view::{ItemView, RunView};
 use muster_formats::report::Logs;
 use muster_store::{ItemFilter, Store as _};
 use std::collections::HashSet;
@@ -48,6 +51,8 @@ pub(super) struct Session<'a> {
     kills: u32,
     /// What was told, so that it is not told again by a server that was restarted.
     told: HashSet<Key>,
+    /// The news behind this number are watched.
+    after: u64,
 }
 
 /// What tells one piece of news from another.
@@ -58,6 +63,38 @@ enum Key {
     Attempt(Arc<str>, Arc<str>, u16),
     Item(Arc<str>, Arc<str>),
     Test(Arc<str>),
+}
+
+/// What had ended before a run went on.
+pub(super) struct Ended(HashSet<Key>);
+
+impl Ended {
+    /// Of this run, all of which but these items, and what was cancelled, stays as it is.
+    pub(super) fn of(run: &RunView, snapshot: &RunSnapshot, again: &[ItemIx]) -> Self {
+        let places = places(snapshot);
+        let stays = |test: &str, item: &ItemView| {
+            let place = places.get(&(test, item.path.as_str(), item.discovery));
+            item.verdict.is_some_and(|v| v != Verdict::Cancelled)
+                && !place.is_some_and(|ix| again.contains(ix))
+        };
+        let mut told = HashSet::new();
+        for test in &run.tests {
+            let name: Arc<str> = test.name.as_str().into();
+            for item in &test.items {
+                let path: Arc<str> = item.path.as_str().into();
+                for attempt in &item.attempts {
+                    told.insert(Key::Attempt(Arc::clone(&name), Arc::clone(&path), attempt.number));
+                }
+                if !item.discovery && stays(&name, item) {
+                    told.insert(Key::Item(Arc::clone(&name), path));
+                }
+            }
+            if test.verdict.is_some() && test.items.iter().all(|item| stays(&name, item)) {
+                told.insert(Key::Test(name));
+            }
+        }
+        Self(told)
+    }
 }
 
 /// What the watching thread has to say.
@@ -80,12 +117,22 @@ impl<'a> Session<'a> {
         let reports = Reports::open(&exec.reports, &context.dir, &logs)?;
         let watcher = watcher(exec.progress, context, Arc::clone(&logs));
         let signals = Signals::catch()?;
-        let (stopped, kills, told) = (None, 0, HashSet::new());
-        Ok(Self { client, run, context, watcher, reports, logs, signals, stopped, kills, told })
+        let (stopped, kills, told, after) = (None, 0, HashSet::new(), 0);
+        Ok(Self { client, run, context, watcher, reports, logs, signals, stopped, kills, told, after })
     }
 
-    /// Watches the run to its end.
-    pub(super) fn run(mut self) -> Result<ExitCode, anyhow::Error> {
+    /// It is a run that goes on: what had ended before is not told again, and its news begin behind this number.
+    pub(super) fn goes_on(&mut self, before: Counts, ended: Ended, after: u64) {
+        self.watcher.goes_on(before);
+        self.told = ended.0;
+        self.after = after;
+    }
+
+    /// Watches the run to its end. `again`: the verdicts of the items that were to be run again, if it was some.
+    pub(super) fn run(
+        mut self,
+        again: impl FnOnce(&mut ServerRecords) -> Result<Option<Vec<Verdict>>, anyhow::Error>,
+    ) -> Result<ExitCode, anyhow::Error> {
         let reason = match self.follow()? {
             Followed::Over(reason) => reason,
             Followed::Left(code) => return Ok(code),
@@ -96,7 +143,8 @@ impl<'a> Session<'a> {
         let view = if whole { records.load_run(self.run, ItemFilter::All)? } else { head };
         let reason = reason.unwrap_or_default();
         self.watcher.finished(&view, &reason);
-        let code = verdict::of_execution(&view, self.stopped, &reason, None);
+        let again = again(&mut records)?;
+        let code = verdict::of_execution(&view, self.stopped, &reason, again.as_deref());
         self.reports.finish(&view, self.logs.as_ref(), code)?;
         Ok(code)
     }
@@ -113,7 +161,7 @@ impl<'a> Session<'a> {
 
     /// Until the run is over, or nobody wants to watch any more.
     fn follow(&mut self) -> Result<Followed, anyhow::Error> {
-        let (mut drawn, mut after, mut heard) = (now(), 0, Instant::now());
+        let (mut drawn, mut after, mut heard) = (now(), self.after, Instant::now());
         let mut inbox = self.watch_from(after)?;
         let (failing, failures) = channel();
         loop {

@@ -294,6 +294,12 @@ fn a_role_is_what_it_says_and_where_it_says_it() {
     };
     assert_eq!(stop(&viewer), 403);
     assert_eq!(stop(&lab.user("sue", &["submitter"])), 403, "not another's");
+    let reopen = format!("/runs/{}/reopen", runs["id"].as_str().unwrap());
+    for token in [&viewer, &other, &lab.user("sid", &["submitter"])] {
+        let authorization = format!("authorization: Bearer {}", secret(token));
+        let (status, body) = lab.curl(&reopen, &["-X", "POST", "-H", &authorization]);
+        assert_eq!(status, 403, "nor does one who may not stop it go on with it: {body}");
+    }
     assert_eq!(stop(&submitter), 204);
     let said = lab.ask(&submitter, &["reserve", "true", "--for", "1h"]);
     assert!(said.contains("sam is not `operator`") && said.ends_with("--- exit 2\n"), "{said}");

@@ -306,13 +306,6 @@ fn the_records_of_a_lab_are_looked_at_with_the_same_commands() {
     let said = ask(&["run", "--progress", "plain", "--failed-in", "latest"]);
     assert!(said.contains("demo/3: 1 test, 1 item"), "{said}");
     assert!(ask(&["results", "9"]).contains("has no run `9`"));
-    for command in [&["rerun", "1", "--failed"][..], &["resume"]] {
-        let said = ask(command);
-        assert!(
-            said.contains("does not go on with a run of a server yet") && said.contains("--- exit 2"),
-            "{said}"
-        );
-    }
     assert!(!env.area().join(".muster").exists(), "nothing is recorded here");
 }
 

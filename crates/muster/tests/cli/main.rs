@@ -14,6 +14,7 @@ mod general;
 mod given;
 mod health;
 mod lab;
+mod lab_again;
 mod lab_events;
 mod live;
 mod on_device;

@@ -1,0 +1,186 @@
+//! Going on with a run of a server: `resume` and `rerun`, as on this machine.
+//!
+//! In the directory of the run's area, a rerun has its files and definitions as they are now; anywhere else, and where
+//! the tests came from elsewhere (`--tests`), as they were when the run was asked for. A resume is of what was asked for.
+
+use super::records::{ServerRecords, area_at_hand};
+use super::session::{Ended, Session};
+use super::{ask_again, client, complain, heed, pack};
+use crate::commands::area_name;
+use crate::commands::records::find_run;
+use crate::commands::rerun::RerunArgs;
+use crate::commands::resume::{ResumeArgs, nothing_to_resume};
+use crate::commands::typed::ExecArgs;
+use crate::context::Context;
+use crate::error::Complaint;
+use crate::local::session::{ended_before, verdicts_of};
+use crate::local::{again, area, request};
+use muster_api::{Client, Reopen, Submit};
+use muster_core::address::RunRef;
+use muster_core::change::{RunPhase, RunRecord, RunSnapshot};
+use muster_core::id::ItemIx;
+use muster_core::outcome::{ExitCode, Verdict};
+use muster_core::view::{RunState, RunView};
+use muster_store::{ItemFilter, Store as _};
+use std::io::Write as _;
+use std::sync::Arc;
+
+/// Goes on with a run that was stopped. One that is under way is watched.
+///
+/// # Errors
+/// There is no such run, it has ended, or the server does not go on with it.
+pub(crate) fn resume(args: ResumeArgs, server: &str, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let ResumeArgs { run, exec } = args;
+    let client = client(server, context)?;
+    let (mut store, view) = find(&client, &run, context)?;
+    if view.state == RunState::Active {
+        let session = Session::new(client, view.id, &exec, context)?;
+        return session.run(|_| Ok(None));
+    }
+    let mut snapshot = store.load_run_snapshot(view.id)?;
+    if !matches!(snapshot.phase, RunPhase::Stopped { .. }) {
+        return Err(nothing_to_resume(&view, &context.program()));
+    }
+    as_recorded(&exec)?;
+    let whole = store.load_run(view.id, ItemFilter::All)?;
+    again::apply_flags(Arc::make_mut(&mut Arc::make_mut(&mut snapshot.record).spec), &exec);
+    let record = Arc::clone(&snapshot.record);
+    go_on(GoOn { client, record, snapshot, whole, items: Vec::new(), partial: false }, &exec, context)
+}
+
+/// Runs items of a run again.
+///
+/// # Errors
+/// There is no such run, nothing of it is meant, or the server does not go on with it.
+pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let RerunArgs { run, patterns, failed, flaky, stale, exec } = args;
+    let client = client(server, context)?;
+    let (mut store, view) = find(&client, &run, context)?;
+    if view.state == RunState::Active {
+        let program = context.program();
+        return Err(Complaint::usage(format!("run `{}` is under way", view.number))
+            .hint(format!("wait for its end: `{program} resume {}` watches it", view.number))
+            .into());
+    }
+    let snapshot = store.load_run_snapshot(view.id)?;
+    let spec = &snapshot.record.spec;
+    let is_at_hand = spec.inputs.area_dir().is_none() && area_at_hand(context).as_ref() == Some(&spec.area);
+    let area = if is_at_hand {
+        let target: Vec<&str> = spec.target.iter().map(|(_, v)| v.as_str()).collect();
+        let target = (!target.is_empty()).then(|| target.join("/"));
+        Some(area::load(context, None, target.as_deref(), &request::flags(&exec))?)
+    } else if stale {
+        let said = format!("`--stale` compares with the definitions of `{}` as they are now", spec.area);
+        return Err(Complaint::usage(said).hint("go to the directory of the area, or use `-C DIR`").into());
+    } else {
+        as_recorded(&exec)?;
+        None
+    };
+    let changed = area.as_ref().map(|area| request::changed_definitions(&snapshot.record, area));
+    let choice = again::Choice {
+        patterns,
+        failed: failed || !(flaky || stale),
+        flaky,
+        changed: changed.as_ref().filter(|_| stale),
+    };
+    let whole = store.load_run(view.id, ItemFilter::All)?;
+    let items = again::choose(&choice, &whole, &snapshot)?;
+    if items.is_empty() {
+        let said = format!("nothing of run `{}` is to be run again", view.number);
+        return Err(Complaint::new(ExitCode::NothingRan, said)
+            .hint(format!("`{} results {}` shows what it came to", context.program(), view.number))
+            .into());
+    }
+    let record = match &area {
+        Some(area) => {
+            let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
+            let mut record = request::replanned(&snapshot.record, area, failures_max);
+            let source = pack::send(&client, &area.dir)?;
+            Arc::make_mut(&mut record.spec).placement.source = Some(source);
+            record
+        }
+        None => {
+            writeln!(context.stderr(), "with the files that the run was asked for with")?;
+            let mut record = RunRecord::clone(&snapshot.record);
+            again::apply_flags(Arc::make_mut(&mut record.spec), &exec);
+            record
+        }
+    };
+    let record = Arc::new(record);
+    go_on(GoOn { client, record, snapshot, whole, items, partial: true }, &exec, context)
+}
+
+/// Flags that say what definitions are to be say nothing where those that are recorded are used.
+fn as_recorded(exec: &ExecArgs) -> Result<(), anyhow::Error> {
+    let flag = match (exec.retries, exec.settings.as_slice()) {
+        (Some(_), _) => "--retries",
+        (None, [_, ..]) => "--set",
+        (None, []) => return Ok(()),
+    };
+    Err(Complaint::usage(format!(
+        "`{flag}` changes definitions, and those of the run are used as they are recorded"
+    ))
+    .hint("`rerun` in the directory of the run's area uses those that are there")
+    .into())
+}
+
+/// The run that is meant: of the area at hand, of that which is named, or of that of the latest run.
+fn find(client: &Client, run: &RunRef, context: &Context) -> Result<(ServerRecords, RunView), anyhow::Error> {
+    let mut store = ServerRecords::new(client.clone());
+    let named = match run {
+        RunRef::Name(name) => name.split_once('/').map(|(area, _)| area.to_owned()),
+        RunRef::Number(_) | RunRef::Back(_) => None,
+    };
+    let area = match named.or_else(|| area_at_hand(context)) {
+        Some(area) => area,
+        None => area_name(context, &mut store)?,
+    };
+    let view = find_run(&mut store, &area, run)?;
+    Ok((store, view))
+}
+
+/// A run that is to go on.
+struct GoOn {
+    client: Client,
+    /// As it is recorded.
+    snapshot: RunSnapshot,
+    /// With all its items.
+    whole: RunView,
+    /// As it is carried out from now on.
+    record: Arc<RunRecord>,
+    items: Vec<ItemIx>,
+    /// Only the items run now decide the exit code, with a word for what is outstanding.
+    partial: bool,
+}
+
+fn go_on(what: GoOn, exec: &ExecArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let GoOn { client, snapshot, whole, record, items, partial } = what;
+    let (id, number) = (record.id, record.number);
+    let mut session = Session::new(client.clone(), id, exec, context)?;
+    let ended = Ended::of(&whole, &snapshot, &items);
+    let counts = ended_before(&snapshot, &items);
+    let request = uuid::Uuid::now_v7().as_u128();
+    let submit = Submit { spec: (*record.spec).clone(), plan: (*record.plan).clone() };
+    let reopen = Reopen { request, items: items.clone(), submit };
+    let mut asked = 0;
+    let reopened = ask_again(|| {
+        asked += 1;
+        match client.reopen(id, &reopen) {
+            Ok(reopened) => Ok(Some(reopened)),
+            // It was heard, and its answer lost with the server that gave it.
+            Err(e) if asked > 1 && e.code() == Some("run-active") => Ok(None),
+            Err(e) => Err(e),
+        }
+    });
+    let reopened = reopened.map_err(complain)?;
+    let address = format!("{}/{number}", record.spec.area);
+    if let Some(reopened) = &reopened {
+        heed(&client, id, &address, &reopened.accepted.outlook, false, context)?;
+    }
+    session.goes_on(counts, ended, reopened.map_or(0, |reopened| reopened.after));
+    session.run(|records| {
+        let verdicts: Option<Vec<Verdict>> =
+            if partial { Some(verdicts_of(records, id, &items)?) } else { None };
+        Ok(verdicts)
+    })
+}
