@@ -6,12 +6,12 @@ use crate::connect::{agent, distrust};
 use crate::records::Question;
 use crate::trust::{Proof, Trust};
 use crate::{
-    About, Accepted, Adopt, Announce, By, CBOR, HoldDevice, LabEvents, MoveRun, PREFIX, Problem,
-    Reopen, Reopened, Seen, Stop, Submit, Why, from_cbor, to_cbor,
+    About, Accepted, Adopt, Announce, By, CBOR, HoldDevice, LabEvents, MoveRun, NEXT_PART, PREFIX, Problem,
+    Reopen, Reopened, Seen, Stop, Submit, WANTED, Why, from_cbor, to_cbor,
 };
 use muster_core::digest::Digest;
 use muster_core::exchange::{DeviceOffer, Exchange, Orders};
-use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId};
+use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId, UnitId};
 use muster_core::time::Time;
 use muster_core::view::{DeviceDetail, LabView};
 use serde::Serialize;
@@ -88,6 +88,24 @@ impl ClientError {
     }
 }
 
+/// What a server says to an exchange.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// `None`: there was nothing to say for as long as the server holds an exchange open.
+    pub orders: Option<Orders>,
+    /// Units of the agent whose outputs somebody looks at.
+    pub wanted: Vec<UnitId>,
+}
+
+/// A piece of what a running attempt prints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LivePiece {
+    /// Its bytes; frames may be cut anywhere.
+    pub frames: Vec<u8>,
+    /// Whether the process behind this one has printed something.
+    pub has_next: bool,
+}
+
 /// A server, as seen by those who ask it.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -155,21 +173,69 @@ impl Client {
         serde_json::from_str(&text).map_err(|e| not_understood(format!("this is no Muster server ({e})")))
     }
 
-    /// An agent's exchange. `None`: there was nothing to say for as long as the server holds it open.
+    /// An agent's exchange.
     ///
     /// # Errors
     /// [`ClientError`]; the exchange may have been heard all the same.
-    pub fn exchange(&self, exchange: &Exchange) -> Result<Option<Orders>, ClientError> {
+    pub fn exchange(&self, exchange: &Exchange) -> Result<Heard, ClientError> {
         let url = self.url(&format!("/agents/{}/exchange", exchange.agent.0));
         let sent = self.call(|http| {
             let request = http.post(&url).header("content-type", CBOR).config();
             request.timeout_recv_response(Some(EXCHANGE_MAX)).build().send(&to_cbor(exchange)[..])
         });
         let answer = self.heard(sent)?;
+        let wanted = answer.headers().get(WANTED).and_then(|list| list.to_str().ok()).unwrap_or_default();
+        let wanted = wanted.split(',').filter_map(|unit| unit.parse().ok().map(UnitId)).collect();
         if answer.status() == StatusCode::NO_CONTENT {
-            return Ok(None);
+            return Ok(Heard { orders: None, wanted });
         }
-        self.read(answer).map(Some)
+        Ok(Heard { orders: Some(self.read(answer)?), wanted })
+    }
+
+    /// Brings a piece of what a unit's process of this number prints, from this byte on. `Some`: the piece that the server
+    /// needs next begins there.
+    ///
+    /// # Errors
+    /// [`ClientError`]; nobody may look at it any more.
+    pub fn put_live(
+        &self,
+        unit: UnitId,
+        part: u16,
+        from: u64,
+        piece: &[u8],
+    ) -> Result<Option<u64>, ClientError> {
+        let url = self.url(&format!("/live/{}/{part}?from={from}", unit.0));
+        let sent =
+            self.call(|http| http.put(&url).config().timeout_global(Some(ANSWER_MAX)).build().send(piece));
+        match self.heard(sent) {
+            Ok(_) => Ok(None),
+            Err(ClientError::Refused(problem)) if problem.code == "other-piece" => {
+                Ok(Some(problem.next.parse().unwrap_or(0)))
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What a running attempt's process of this number has printed, as frames, from this byte on. The server waits for a
+    /// moment where there is nothing.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn live(
+        &self,
+        run: RunId,
+        item: ItemIx,
+        attempt: u16,
+        part: u16,
+        from: u64,
+    ) -> Result<LivePiece, ClientError> {
+        let url =
+            self.run_url(run, &format!("/items/{}/attempts/{attempt}/live?part={part}&from={from}", item.0));
+        let sent = self.call(|http| http.get(&url).config().timeout_global(Some(ANSWER_MAX)).build().call());
+        let mut answer = self.heard(sent)?;
+        let has_next = answer.headers().get(NEXT_PART).is_some_and(|next| next == "true");
+        let frames = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        Ok(LivePiece { frames: frames.map_err(|e| self.broken(e))?, has_next })
     }
 
     /// A session of an agent is over, and nothing it was given runs any more.

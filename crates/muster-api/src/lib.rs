@@ -17,7 +17,7 @@ mod run;
 pub mod trust;
 
 pub use about::About;
-pub use client::{Client, ClientError, Watch};
+pub use client::{Client, ClientError, Heard, LivePiece, Watch};
 pub use device::{Adopt, Announce, By, HoldDevice};
 pub use lab_events::{LabEvents, LabNews};
 pub use problem::Problem;
@@ -26,6 +26,10 @@ pub use run::{Accepted, MoveRun, Outlook, QueuePlace, Reopen, Reopened, Seen, Se
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// The header that says whether there is an output behind the one that was asked for.
+pub const NEXT_PART: &str = "muster-next-part";
+/// The header of an exchange's answer that lists the units whose outputs somebody looks at.
+pub const WANTED: &str = "muster-wanted";
 /// Where the interface begins.
 pub const PREFIX: &str = "/api/v1";
 /// What CBOR is called in headers.

@@ -7,6 +7,7 @@ use crate::desk::{self, Desk, Keeping};
 use crate::http::{self, State};
 use crate::hub::Hub;
 use crate::listen;
+use crate::live::Live;
 use crate::shell::ShellError;
 use muster_core::lab::{Policy, Pool, Pools};
 use muster_store::{Sqlite, StoreError};
@@ -152,12 +153,16 @@ impl Server {
         let hub = Arc::new(Hub::new(crate::clock::now().0));
         let policy = Policy { lease, chronicle: true, ..Policy::default() };
         let checks = Checks::load(&data_dir, &blobs)?;
+        let live = Live::open(Live::dir_of(&data_dir))
+            .map_err(|source| ServerError::Dir { dir: Live::dir_of(&data_dir), source })?;
         let keeping = Keeping { root: records.clone(), policy, checks, pools: lab_pools };
         let (desk, lab) = desk::start(keeping, Arc::clone(&hub))?;
         let reader = Arc::new(Mutex::new(Sqlite::open_to_read(&records)?));
         let (ending, ended) = watch::channel(false);
         let (has_access, access) = (access.is_some(), access.map(Arc::new));
-        let state = State { desk: desk.clone(), hub, blobs, reader, records, access, ended: ended.clone() };
+        let live = Arc::new(live);
+        let state =
+            State { desk: desk.clone(), hub, live, blobs, reader, records, access, ended: ended.clone() };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("http")

@@ -130,6 +130,14 @@ impl Records {
         }
     }
 
+    /// Asks the server that has the records; `None` where they are here.
+    pub(crate) fn with_there<T>(&self, ask: impl FnOnce(&ServerRecords) -> T) -> Option<T> {
+        match &*self.store.borrow() {
+            Source::Here(_) => None,
+            Source::There(store) => Some(ask(store)),
+        }
+    }
+
     /// The database beside the area; `None` where the records are a server's.
     pub(crate) fn with_here<T, E>(
         &self,

@@ -3,11 +3,14 @@
 use crate::commands::records::no_runs;
 use crate::context::RECORDS;
 use crate::records::{Found, Records};
+use crate::remote::complain;
+use muster_api::LivePiece;
 use muster_core::change::RunSnapshot;
-use muster_core::id::{ItemIx, UnitId};
+use muster_core::id::{ItemIx, RunId, UnitId};
 use muster_core::plan::PlannedItems;
 use muster_store::{LabKey, Sqlite, Store, StoreError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Opens the records of the area in this directory, making them where there are none.
 ///
@@ -39,11 +42,12 @@ pub(crate) fn open_sqlite(area_dir: &Path) -> Result<Sqlite, anyhow::Error> {
     }
 }
 
-/// The files that the logs of a running attempt's processes are spilled to, one for each in their order.
-/// None of them need be there: a log begins in memory.
-pub(crate) struct RunningLog {
-    run_dir: PathBuf,
-    unit: UnitId,
+/// Where the log of a running attempt grows.
+pub(crate) enum RunningLog {
+    /// On this machine.
+    Here(RunningFiles),
+    /// With an agent, which brings it to the server while somebody looks.
+    There(RunningThere),
 }
 
 impl RunningLog {
@@ -59,17 +63,58 @@ impl RunningLog {
         let snapshot = records.with(|s| s.load_run_snapshot(found.run.id))?;
         let (test, item) = (&found.test().name, found.item());
         let Some(item) = place(&snapshot, test, &item.path, item.discovery) else { return Ok(None) };
-        let unit = records.with_here(|s| s.find_unit(found.run.id, item, attempt))?;
+        let run = found.run.id;
+        if records.with_there(|_| ()).is_some() {
+            return Ok(Some(Self::There(RunningThere { run, item, attempt })));
+        }
+        let unit = records.with_here(|s| s.find_unit(run, item, attempt))?;
         let run_dir = records.with(|s| Ok::<_, StoreError>(s.run_dir(found.run.number)))?;
-        Ok(unit.zip(run_dir).map(|(unit, run_dir)| Self { run_dir, unit }))
+        Ok(unit.zip(run_dir).map(|(unit, run_dir)| Self::Here(RunningFiles { run_dir, unit })))
     }
+}
 
+/// The files that the logs of a running attempt's processes are spilled to, one for each in their order.
+/// None of them need be there: a log begins in memory.
+pub(crate) struct RunningFiles {
+    run_dir: PathBuf,
+    unit: UnitId,
+}
+
+impl RunningFiles {
     /// The file of the attempt's process of this number, from 0: as `muster_agent::tasks` names it.
-    pub(crate) fn part(&self, number: usize) -> PathBuf {
+    pub(crate) fn part(&self, number: u16) -> PathBuf {
         let unit = self.unit.0;
         self.run_dir.join(format!("out/{}/{unit}-{number}.frames", unit / 1000))
     }
 }
+
+/// An attempt that runs elsewhere.
+pub(crate) struct RunningThere {
+    run: RunId,
+    item: ItemIx,
+    attempt: u16,
+}
+
+impl RunningThere {
+    /// What its process of this number has printed from this byte on. Waits for a moment where that is nothing, and for a
+    /// server that is away.
+    ///
+    /// # Errors
+    /// The server refuses it.
+    pub(crate) fn piece(&self, records: &Records, part: u16, from: u64) -> Result<LivePiece, anyhow::Error> {
+        let asked = records.with_there(|s| s.live(self.run, self.item, self.attempt, part, from));
+        match asked.expect("it was found there") {
+            Err(e) if e.may_pass() => {
+                std::thread::sleep(AGAIN);
+                Ok(LivePiece { frames: Vec::new(), has_next: false })
+            }
+            piece => piece.map_err(complain),
+        }
+    }
+}
+
+/// Pause before a server that does not answer is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Where an item's record is in its run: the plan's listed items and questions, then what was found.
 pub(crate) fn place(snapshot: &RunSnapshot, test: &str, path: &str, discovery: bool) -> Option<ItemIx> {

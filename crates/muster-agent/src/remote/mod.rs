@@ -4,6 +4,7 @@
 //! keeper ── Exchange ──► Relay ──► sender threads: the exchange ──── HTTP ──► server
 //!        ◄─ Orders ─────   │   ◄───────────────────────────────────────────
 //!                          ├─ bring thread: files of long outputs ── HTTP ──►
+//!                          ├─ follow thread: what is being printed ─ HTTP ──►
 //!                          └─ fetch threads: packed area ─► unpacked, by run
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod added;
 mod bring;
+mod follow;
 mod relay;
 mod self_check;
 mod sender;
@@ -22,6 +24,7 @@ use crate::Clock;
 use crate::exec::kill_abandoned;
 use crate::process::{ChildError, Found, Keeper, Life, Setup};
 use bring::OutputFile;
+use follow::Followed;
 use muster_api::{Client, ClientError};
 use muster_core::digest::Digest;
 use muster_core::exchange::{DeviceOffer, Labels};
@@ -193,6 +196,7 @@ pub fn run(
     }
     config.state(|| std::fs::create_dir_all(&runs))?;
     let bring = bring::start(client.clone(), mail.clone())?;
+    let follow = follow::start(client.clone())?;
     ask_who_is_there(client, &mail)?;
     self_check::watch(&config, client.clone(), mail.clone())?;
     let mut agent = Agent {
@@ -200,6 +204,7 @@ pub fn run(
         stops,
         relay: Relay::new(runs),
         bring,
+        follow,
         mail,
         inbox,
         connected: None,
@@ -361,6 +366,7 @@ struct Agent<'a> {
     stops: Stops<'a>,
     relay: Relay,
     bring: Sender<OutputFile>,
+    follow: Sender<Vec<Followed>>,
     mail: Mail,
     inbox: Receiver<Done>,
     /// Whether the server answers; `None` before that is known.
@@ -473,7 +479,11 @@ impl Agent<'_> {
                     Done::Sent(sent) if sent.session != session => {}
                     Done::Sent(sent) => {
                         match &sent.answer {
-                            Ok(_) => self.connected(Ok(())),
+                            Ok(heard) => {
+                                // The thread lives as long as this end of the channel.
+                                let _told = self.follow.send(self.relay.followed(&heard.wanted));
+                                self.connected(Ok(()));
+                            }
                             // It was heard, and the answer lost on its way.
                             Err(e) if e.code() == Some("stale-exchange") => ask = true,
                             Err(e) if e.code() == Some("agent-replaced") => {

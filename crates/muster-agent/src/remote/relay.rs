@@ -10,6 +10,7 @@
 //! A value: fetching is somebody else's.
 
 use super::bring::OutputFile;
+use super::follow::Followed;
 use super::source::{self, Source, Wanted};
 use muster_core::attempt::Output;
 use muster_core::digest::Digest;
@@ -111,6 +112,12 @@ impl Relay {
     /// What is this host's of a run.
     pub(super) fn run_dir(&self, run: RunId) -> PathBuf {
         run_dir(&self.root, run)
+    }
+
+    /// Where what these units print is found here.
+    pub(super) fn followed(&self, units: &[UnitId]) -> Vec<Followed> {
+        let known = units.iter().filter_map(|unit| Some((unit, self.passed.get(unit)?)));
+        known.map(|(unit, (run, _))| (*unit, *run, self.run_dir(*run))).collect()
     }
 
     /// From the keeper to the server; with the files that are to be brought.

@@ -4,7 +4,7 @@
 //! it is under way. There are few: the server lets go of an older one when a newer comes.
 
 use super::{Done, Mail};
-use muster_api::{Client, ClientError};
+use muster_api::{Client, ClientError, Heard};
 use muster_core::exchange::{Exchange, Orders};
 use muster_core::id::SessionId;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Sent {
     pub(super) session: SessionId,
     seq: u64,
-    pub(super) answer: Result<Option<Orders>, ClientError>,
+    pub(super) answer: Result<Heard, ClientError>,
 }
 
 pub(super) struct Senders {
@@ -64,9 +64,9 @@ impl Senders {
     pub(super) fn receive(&mut self, sent: Sent) -> Result<Option<Orders>, ClientError> {
         let is_newest = self.newest.as_ref().is_some_and(|n| n.seq == sent.seq);
         match sent.answer {
-            Ok(orders) => {
+            Ok(heard) => {
                 self.pause = PAUSE_MIN;
-                Ok(orders)
+                Ok(heard.orders)
             }
             // It was heard before; the agent process says something newer.
             Err(e) if e.code() == Some("stale-exchange") => Ok(None),

@@ -5,9 +5,9 @@ use super::answer::{Cbor, Refusal, read};
 use crate::desk::Ask;
 use axum::body::Bytes;
 use axum::extract::{self, Path};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use muster_api::Problem;
+use muster_api::{Problem, WANTED};
 use muster_core::exchange::Exchange;
 use muster_core::id::{AgentId, SessionId};
 use std::time::Duration;
@@ -32,10 +32,17 @@ pub(super) async fn exchange(
         answered = tokio::time::timeout(HOLD, asked) => answered.ok().flatten(),
         _ending = ended.wait_for(|ended| *ended) => None,
     };
-    match answered {
-        Some(orders) => Ok(Cbor(orders?).into_response()),
-        None => Ok(StatusCode::NO_CONTENT.into_response()),
+    let mut response = match answered {
+        Some(orders) => Cbor(orders?).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    };
+    // An agent speaks every two seconds, so it hears of this soon enough.
+    let wanted: Vec<String> =
+        state.live.wanted_of(AgentId(agent)).iter().map(|unit| unit.0.to_string()).collect();
+    if let Ok(list) = HeaderValue::from_str(&wanted.join(",")) {
+        response.headers_mut().insert(WANTED, list);
     }
+    Ok(response)
 }
 
 /// A session is over.

@@ -50,6 +50,7 @@ pub(super) const CODES: &[(&str, &[u16], &str)] = &[
     ("not-registered", &[404], "no such device was added or proposed"),
     ("not-this-agent", &[403], "an agent speaks for itself alone"),
     ("not-understood", &[400], "the body is not the message that the path takes"),
+    ("other-piece", &[409], "the output is here up to another byte; `next` says which"),
     ("range-not-satisfiable", &[416], "the range begins behind the end"),
     ("record-unavailable", &[503], "the records cannot be used just now; nothing was done"),
     ("refused", &[], "the request cannot be served; `detail` says why"),
@@ -60,6 +61,7 @@ pub(super) const CODES: &[(&str, &[u16], &str)] = &[
     ("too-long", &[413], "the body is longer than is taken"),
     ("too-many", &[429], "asked too often; `retry-after` says when to come back"),
     ("too-many-proposals", &[429], "more devices announce themselves than are kept"),
+    ("unwanted", &[409], "nobody looks at what was brought"),
     ("wrong-digest", &[422], "what was sent is not what its name says"),
 ];
 

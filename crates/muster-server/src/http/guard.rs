@@ -75,6 +75,7 @@ const fn rule(
 const SMALL: Option<u64> = Some(64 << 10);
 // Limit: a plan of a hundred thousand items is some 20 MB, an agent's spool at most 32.
 const LARGE: Option<u64> = Some(super::MESSAGE_BYTES_MAX as u64);
+const PIECE: Option<u64> = Some(crate::live::PIECE_BYTES_MAX as u64);
 const ANY: Option<u64> = None;
 
 const RULES: &[Rule] = &[
@@ -114,6 +115,14 @@ const RULES: &[Rule] = &[
     rule(Method::GET, "/runs/{run}/items/{item}/why", Need::InArea(Role::Viewer), SMALL, ""),
     rule(Method::GET, "/runs/{run}/watch", Need::InArea(Role::Viewer), SMALL, ""),
     rule(Method::GET, "/runs/{run}/events", Need::InArea(Role::Viewer), SMALL, ""),
+    rule(
+        Method::GET,
+        "/runs/{run}/items/{item}/attempts/{attempt}/live",
+        Need::InArea(Role::Viewer),
+        SMALL,
+        "",
+    ),
+    rule(Method::PUT, "/live/{unit}/{part}", Need::Agent, PIECE, ""),
     rule(Method::PUT, "/runs/{run}/outputs/{*place}", Need::Agent, ANY, ""),
     rule(Method::GET, "/lab", Need::Has(Role::Viewer), SMALL, ""),
     // Of runs, a viewer is told those of its areas.

@@ -27,6 +27,7 @@ use crate::access::{Access, Who};
 use crate::blobs::Blobs;
 use crate::desk::{Desk, down, now};
 use crate::hub::Hub;
+use crate::live::{Live, PIECE_BYTES_MAX};
 use answer::{Cbor, Refusal};
 use axum::extract::{self, DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, header};
@@ -56,6 +57,8 @@ const WORDS_BYTES_MAX: usize = 64 << 10;
 pub(crate) struct State {
     pub(crate) desk: Desk,
     pub(crate) hub: Arc<Hub>,
+    /// What running attempts print.
+    pub(crate) live: Arc<Live>,
     pub(crate) blobs: Blobs,
     pub(crate) reader: Arc<Mutex<Sqlite>>,
     /// Where the records are.
@@ -124,6 +127,8 @@ fn paths() -> OpenApiRouter<State> {
         .route("/runs/{run}/reopen", post(reopen::reopen))
         .route("/runs/{run}/watch", get(watching::watch))
         .route("/runs/{run}/outputs/{*place}", put(runs::put_output))
+        .route("/runs/{run}/items/{item}/attempts/{attempt}/live", get(live::get))
+        .route("/live/{unit}/{part}", put(live::put).layer(DefaultBodyLimit::max(PIECE_BYTES_MAX)))
         .route("/lab", get(lab))
         .route("/devices/announce", post(register::announce).layer(small()))
         .route("/lab/added", get(register::added).post(register::add).layer(small()))

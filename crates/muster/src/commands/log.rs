@@ -7,6 +7,7 @@ use crate::records::{Found, Life, Records};
 use crate::terminal::log_printer::{Choice, LogPrinter, Shape};
 use crate::wiring::RunningLog;
 use clap::Args;
+use muster_api::ClientError;
 use muster_core::address::RunRef;
 use muster_core::attempt::{AttemptResult, Output};
 use muster_core::outcome::ExitCode;
@@ -51,6 +52,9 @@ pub(crate) struct LogArgs {
 
 /// Limit: bytes of a log in memory at once.
 const PIECE_BYTES: u64 = 1 << 20;
+
+/// Looks at a server before a log that is not followed is taken to have nothing yet; each takes a second.
+const LOOKS_THERE: u32 = 5;
 
 /// Between two looks at a log that grows.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -165,11 +169,16 @@ fn growing(
     }
     let mut log = None;
     let (mut part, mut from) = (0, 0);
+    // Whoever does not follow waits this often for what an agent elsewhere may bring.
+    let mut patience = LOOKS_THERE;
     loop {
         // Whether it is over is asked before the log is read, so that nothing written in between is missed.
-        let run = records.find_run(&RunRef::Number(found.run.number))?;
+        let (run, fresh) = patiently(follow, || {
+            let run = records.find_run(&RunRef::Number(found.run.number))?;
+            let fresh = records.load(&run, ItemFilter::Item(&found.test().name, &found.item().path))?;
+            Ok((run, fresh))
+        })?;
         let over = !matches!(records.life(&run), Some(Life::Alive(_)));
-        let fresh = records.load(&run, ItemFilter::Item(&found.test().name, &found.item().path))?;
         if fresh.tests.first().is_none_or(|t| t.items.is_empty()) {
             return Err(not_yet(&found, number, over));
         }
@@ -182,11 +191,35 @@ fn growing(
         if log.is_none() {
             log = RunningLog::find(records, &found, number)?;
         }
-        if let Some(log) = &log {
-            from = printer.push_file(&log.part(part), from)?;
-            while log.part(part + 1).exists() {
-                part += 1;
-                from = printer.push_file(&log.part(part), 0)?;
+        match &log {
+            None => {}
+            Some(RunningLog::Here(log)) => {
+                from = printer.push_file(&log.part(part), from)?;
+                while log.part(part + 1).exists() {
+                    part += 1;
+                    from = printer.push_file(&log.part(part), 0)?;
+                }
+            }
+            Some(RunningLog::There(log)) => {
+                let piece = log.piece(records, part, from)?;
+                printer.push(&piece.frames)?;
+                from += piece.frames.len() as u64;
+                if !piece.frames.is_empty() {
+                    printer.flush()?;
+                    continue;
+                }
+                if piece.has_next {
+                    (part, from) = (part + 1, 0);
+                    continue;
+                }
+                patience = patience.saturating_sub(1);
+                // The server has waited already.
+                if (follow || (patience > 0 && !printer.has_printed()))
+                    && !over
+                    && found.item().verdict.is_none()
+                {
+                    continue;
+                }
             }
         }
         if !follow || over || found.item().verdict.is_some() {
@@ -194,6 +227,19 @@ fn growing(
         }
         printer.flush()?;
         std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Whoever follows waits for a server that is away.
+fn patiently<T>(follow: bool, mut ask: impl FnMut() -> Result<T, anyhow::Error>) -> Result<T, anyhow::Error> {
+    let is_away = |e: &(dyn std::error::Error + 'static)| {
+        e.downcast_ref::<ClientError>().is_some_and(ClientError::may_pass)
+    };
+    loop {
+        match ask() {
+            Err(e) if follow && e.chain().any(is_away) => std::thread::sleep(Duration::from_secs(1)),
+            answer => return answer,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::context::{Context, FILE, OTHER_FILE};
 use muster_api::Why;
 use muster_api::records::{Items, Late, Name, PastAttempt, Question};
-use muster_api::{Client, ClientError};
+use muster_api::{Client, ClientError, LivePiece};
 use muster_core::attempt::Output;
 use muster_core::change::{Change, RunSnapshot, Snapshot};
 use muster_core::id::{ItemIx, RunId};
@@ -33,6 +33,18 @@ impl ServerRecords {
     /// Why an item is not running, as the lab sees it now; `None` where it does not say.
     pub(crate) fn why(&self, run: RunId, item: ItemIx) -> Option<Why> {
         self.client.why(run, item).ok()
+    }
+
+    /// What a running attempt has printed, from a byte of the output of one of its processes on.
+    pub(crate) fn live(
+        &self,
+        run: RunId,
+        item: ItemIx,
+        attempt: u16,
+        part: u16,
+        from: u64,
+    ) -> Result<LivePiece, ClientError> {
+        self.client.live(run, item, attempt, part, from)
     }
 
     fn ask<T: DeserializeOwned>(&self, question: &Question) -> Result<T, StoreError> {

@@ -140,3 +140,61 @@ fn a_run_that_was_stopped_is_resumed_and_one_that_is_under_way_is_watched() {
     let events = env.tell(&lab.command(&["events", "--since", "0", "--no-follow"]).output().unwrap());
     assert!(events.contains("demo/1: stopped") && events.contains("run-reopened"), "{events}");
 }
+
+#[test]
+fn the_log_of_an_attempt_that_runs_on_a_lab_is_followed_without_gap_or_double() {
+    let env = TestEnv::new();
+    let dir = env.home().join("ran");
+    std::fs::create_dir_all(&dir).unwrap();
+    // Each half is longer than what is kept in memory, and than a piece that is brought.
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"demo\"\n[test.work]\n\
+             run = \"seq 1 60000; touch {0}/half; while [ ! -e {0}/go ]; do sleep 0.05; done; seq 60001 120000\"\n\
+             [test.quiet]\nafter = \"work\"\nrun = \"true\"\n",
+            dir.display()
+        ),
+    );
+    let mut lab = Lab::start(&env);
+    let first = lab.start_agent("one", &["--slots", "1"]);
+    let run = lab.command(&["run", "--progress", "quiet"]).stderr(Stdio::piped()).spawn().unwrap();
+    while !dir.join("half").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let follow = |lab: &Lab<'_>, to: &str| {
+        let out = std::fs::File::create(env.home().join(to)).unwrap();
+        let command = ["log", "1/work", "--follow"];
+        lab.command(&command).stdout(out).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let text = |of: &str| std::fs::read_to_string(env.home().join(of)).unwrap();
+    let until_half = |of: &str| {
+        while !text(of).ends_with("\n60000\n") {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let one = follow(&lab, "one.txt");
+    until_half("one.txt");
+    // Who only looks sees what there is.
+    let said = env.tell(&lab.command(&["log", "1/work"]).output().unwrap());
+    assert!(said.ends_with("\n60000\n--- exit 0\n"), "{}", &said[said.len() - 200..]);
+    let said = env.tell(&lab.command(&["log", "1/quiet"]).output().unwrap());
+    assert!(said.contains("has no log yet") && said.ends_with("--- exit 4\n"), "{said}");
+    lab.kill_agent(first);
+    lab.start_agent("one", &["--slots", "1"]);
+    let two = follow(&lab, "two.txt");
+    until_half("two.txt");
+    lab.kill_server();
+    lab.start_server();
+    let three = follow(&lab, "three.txt");
+    until_half("three.txt");
+    std::fs::write(dir.join("go"), "").unwrap();
+    let said = run.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
+    let whole: String = (1..=120_000).map(|n| format!("{n}\n")).collect();
+    for (who, of) in [(one, "one.txt"), (two, "two.txt"), (three, "three.txt")] {
+        let said = env.tell(&who.wait_with_output().unwrap());
+        assert_eq!(said, "--- exit 0\n", "{of}");
+        assert!(text(of) == whole, "{of} is {} bytes long", text(of).len());
+    }
+}
