@@ -18,6 +18,7 @@
 mod agents;
 mod candidates;
 mod check;
+mod chronicle;
 mod dispatch;
 mod elsewhere;
 mod eta;
@@ -60,7 +61,7 @@ use crate::event::{Event, LabEvent, Told};
 use crate::exchange::{Exchange, Gauges, Labels, Orders};
 use crate::health::DeviceHealth;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
-use crate::kind::{DeviceKind, HEALTH_AREA};
+use crate::kind::DeviceKind;
 use crate::plan::History;
 use crate::time::Time;
 use elsewhere::Blamed;
@@ -681,21 +682,6 @@ impl Lab {
 
     fn save(&mut self, change: Change) {
         self.out.push(Effect::Save(change));
-    }
-
-    fn happened(&mut self, at: Time, event: impl FnOnce() -> LabEvent) {
-        if self.policy.chronicle {
-            self.save(Change::Happened { at, event: event() });
-        }
-    }
-
-    /// Something happened to a run. Checks of devices are not told of: what they find is.
-    fn run_happened(&mut self, at: Time, run: RunId, event: impl FnOnce(String) -> LabEvent) {
-        let record = self.runs[&run].record();
-        if record.spec.area != HEALTH_AREA {
-            let address = format!("{}/{}", record.spec.area, record.number);
-            self.happened(at, || event(address));
-        }
     }
 
     fn tell(&mut self, at: Time, run: RunId, event: Event) {

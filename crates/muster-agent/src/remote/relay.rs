@@ -430,7 +430,7 @@ mod tests {
             (orders.seq, orders.new[0].run) = (seq, RunId(run));
             Arc::make_mut(&mut orders.runs[0]).run = RunId(run);
             relay.inward(orders.clone());
-            std::fs::create_dir_all(area_dir(&relay, RunId(run))).unwrap();
+            std::fs::create_dir_all(area_dir(relay, RunId(run))).unwrap();
             relay.fetched(RunId(run), Digest([1; 32]), Ok(()));
             relay.inward(orders);
         };
