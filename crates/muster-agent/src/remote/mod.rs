@@ -15,6 +15,7 @@
 mod added;
 mod bring;
 mod follow;
+mod pulse;
 mod relay;
 mod self_check;
 mod sender;
@@ -29,6 +30,8 @@ use muster_api::{Client, ClientError};
 use muster_core::digest::Digest;
 use muster_core::exchange::{DeviceOffer, Labels};
 use muster_core::id::{AgentId, RunId, SessionId};
+use pulse::BEAT_MAX;
+pub use pulse::Pulse;
 use relay::Relay;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
@@ -66,6 +69,8 @@ pub struct RemoteConfig {
     pub labels: Labels,
     /// What it minds of its host.
     pub self_check: SelfCheck,
+    /// Beats as long as the agent goes on.
+    pub pulse: Pulse,
     /// The program that calls [`keep`](crate::process::keep) with the directory that is given to it behind
     /// these arguments.
     pub keeper: (PathBuf, Vec<OsString>),
@@ -211,6 +216,7 @@ pub fn run(
         trouble: Vec::new(),
         own,
         others: None,
+        pulse: config.pulse.clone(),
         tell,
     };
     let mut had_one = found.is_some();
@@ -300,8 +306,16 @@ fn find(config: &RemoteConfig, tell: &mut dyn FnMut(Notice)) -> Result<Option<(K
 
 /// Starts a keeper, under a new session.
 fn start(config: &RemoteConfig) -> Result<(Keeper, SessionId), RemoteError> {
-    let RemoteConfig { agent, host, devices, labels: _, state_dir, self_check: _, keeper: (program, args) } =
-        config;
+    let RemoteConfig {
+        agent,
+        host,
+        devices,
+        labels: _,
+        state_dir,
+        self_check: _,
+        pulse: _,
+        keeper: (program, args),
+    } = config;
     let mut session = SessionId(0);
     config.state(|| {
         session = next_session(state_dir)?;
@@ -377,6 +391,7 @@ struct Agent<'a> {
     own: Vec<DeviceOffer>,
     /// The devices it is to have in place of those it has, as soon as nothing runs.
     others: Option<Vec<DeviceOffer>>,
+    pulse: Pulse,
     tell: &'a mut dyn FnMut(Notice),
 }
 
@@ -550,8 +565,10 @@ impl Agent<'_> {
         let mut fds: Vec<PollFd<'_>> =
             others.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         fds.extend(more.iter().cloned());
-        let timeout = wait.map(|w| Timespec { tv_sec: w.as_secs() as i64, tv_nsec: w.subsec_nanos().into() });
-        match poll(&mut fds, timeout.as_ref()) {
+        let wait = wait.map_or(BEAT_MAX, |w| w.min(BEAT_MAX));
+        let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
+        self.pulse.beat();
+        match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(RemoteError::Start(e.into())),
         }

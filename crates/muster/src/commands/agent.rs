@@ -13,7 +13,7 @@ use crate::remote::trust::Member;
 use crate::settings::state_dir;
 use clap::Args;
 use muster_agent::process::{Found, Keeper};
-use muster_agent::remote::{Notice, RemoteConfig, RemoteError, SelfCheck, Stops};
+use muster_agent::remote::{Notice, Pulse, RemoteConfig, RemoteError, SelfCheck, Stops};
 use muster_api::trust::Trust;
 use muster_api::{Client, ClientError};
 use muster_core::exchange::{DeviceOffer, Labels};
@@ -136,13 +136,23 @@ pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow
     let exe = std::env::current_exe()
         .map_err(|e| Complaint::lab("cannot find this program's own file to start the agent").because(e))?;
     let keeper = (exe, vec![AGENT_COMMAND.into()]);
-    let config = RemoteConfig { agent, host: hostname(), devices, labels, state_dir, self_check, keeper };
+    let pulse = Pulse::default();
+    let config = RemoteConfig {
+        agent,
+        host: hostname(),
+        devices,
+        labels,
+        state_dir,
+        self_check,
+        pulse: pulse.clone(),
+        keeper,
+    };
     if let Some(address) = announce {
         announced::listen(address, client.clone(), adopt, context)?;
     }
     let signals = Signals::catch()?;
     // A server that is away is no reason to start it again, and what runs is looked after by its keeper.
-    crate::service::ready(|| true);
+    crate::service::ready(move || pulse.is_felt());
     let [end, leave] = signals.streams().map(|s| s.as_fd());
     let mut say = |notice: Notice| {
         let text = match notice {

@@ -5,6 +5,7 @@
 mod cgroups;
 mod clock;
 mod containers;
+mod drivers;
 mod files;
 mod limits;
 mod tools;
@@ -67,6 +68,7 @@ pub(crate) fn look(subject: &Subject<'_>) -> Vec<Finding> {
     all.extend(cgroups::look());
     all.extend(clock::look());
     all.extend(containers::look());
+    all.extend(drivers::look());
     all.extend(subject.area.map(|area| tools::look(area, subject.area_dir)).unwrap_or_default());
     all
 }

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 
 #[test]
-fn a_server_says_that_it_is_ready_and_well_and_an_agent_that_it_is_ready() {
+fn a_server_and_an_agent_say_that_they_are_ready_and_well() {
     let env = TestEnv::new();
     let path = env.home().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
@@ -29,8 +29,9 @@ fn a_server_says_that_it_is_ready_and_well_and_an_agent_that_it_is_ready() {
     while hear() != "STOPPING=1" {}
     assert!(server.wait().unwrap().success());
     let state = env.home().join("agent").display().to_string();
-    let mut agent = start(&["agent", "--server", "http://127.0.0.1:1", "--state", &state], "0");
+    let mut agent = start(&["agent", "--server", "http://127.0.0.1:1", "--state", &state], "300000");
     assert_eq!(hear(), "READY=1", "also where the server is away");
+    assert_eq!((hear(), hear()), ("WATCHDOG=1".to_owned(), "WATCHDOG=1".to_owned()), "its loop goes round");
     agent.kill().unwrap();
     agent.wait().unwrap();
     let ended = env.command(&["agent", "--stop", "--state", &state]).output().unwrap();
