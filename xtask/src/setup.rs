@@ -4,9 +4,10 @@ use anyhow::{Context as _, bail};
 use std::process::Command;
 
 /// Debian packages, each with a program or file that shows it is there.
-const DEBIAN: [(&str, &str); 22] = [
+const DEBIAN: [(&str, &str); 24] = [
     ("adb", "/usr/bin/adb"),
     ("binutils", "/usr/bin/strip"),
+    ("bzip2", "/usr/bin/bzip2"),
     ("bubblewrap", "/usr/bin/bwrap"),
     ("busybox-static", "/bin/busybox"),
     ("cmake", "/usr/bin/cmake"),
@@ -26,6 +27,7 @@ const DEBIAN: [(&str, &str); 22] = [
     ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
     ("qemu-utils", "/usr/bin/qemu-img"),
     ("runc", "/usr/sbin/runc"),
+    ("wget", "/usr/bin/wget"),
     ("zlib1g-dev", "/usr/include/zlib.h"),
 ];
 
@@ -47,6 +49,9 @@ const MOZDEVICE: &str = "0.48";
 
 /// Buildbot, in an environment of its own, since it brings sixty packages: in `target/buildbot`.
 const BUILDBOT: [&str; 3] = ["buildbot==4.3.0", "buildbot-worker==4.3.0", "buildbot-www==4.3.0"];
+
+/// Autotest, in the last release that was published: in `target/autotest`, with a Python for it.
+const AUTOTEST: &str = "0.16.4";
 
 pub(crate) fn install() -> anyhow::Result<()> {
     let missing: Vec<&str> = DEBIAN
@@ -93,13 +98,59 @@ pub(crate) fn install() -> anyhow::Result<()> {
             format!("install it by hand: {python} -m pip install --no-deps --no-compile {wanted}")
         })?;
     }
+    autotest()?;
     buildbot(&python)
 }
 
+fn target() -> std::path::PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), std::path::PathBuf::from)
+}
+
+/// It is for Python 2.7 and cannot be installed, only unpacked. Where there is no such Python, what tests it
+/// fails and says so; all else goes on.
+fn autotest() -> anyhow::Result<()> {
+    let dir = target().join("autotest");
+    if dir.join("release/client/job.py").exists() && dir.join("python").exists() {
+        return Ok(());
+    }
+    let named = std::env::var_os("PYTHON2").map(std::path::PathBuf::from);
+    let mut pythons: Vec<std::path::PathBuf> = named.into_iter().collect();
+    pythons.extend(["python2.7", "python2"].map(std::path::PathBuf::from));
+    if let Some(home) = std::env::var_os("HOME") {
+        let versions = std::fs::read_dir(std::path::Path::new(&home).join(".pyenv/versions"));
+        let versions = versions.into_iter().flatten().flatten().map(|e| e.path());
+        pythons.extend(versions.map(|version| version.join("bin/python2.7")));
+    }
+    // Some of these are scripts that stand for a Python that is not there.
+    let is_it = "import sys; assert sys.version_info[:2] == (2, 7); print(sys.executable)";
+    let found = pythons.iter().find_map(|python| {
+        let said = Command::new(python).args(["-c", is_it]).output().ok()?;
+        said.status.success().then(|| String::from_utf8_lossy(&said.stdout).trim().to_owned())
+    });
+    let Some(python) = found else {
+        println!("setup: no Python 2.7, so the tests with Autotest itself will fail; PYTHON2 names one");
+        return Ok(());
+    };
+    std::fs::create_dir_all(&dir)?;
+    let wanted = format!("autotest=={AUTOTEST}");
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]);
+    pip.args(["--no-binary", ":all:", &wanted, "--dest"]).arg(&dir);
+    super::run(&mut pip)
+        .with_context(|| format!("put the release of `{wanted}` into `{}`", dir.display()))?;
+    let unpacked = dir.join("release");
+    std::fs::create_dir_all(&unpacked)?;
+    let archive = dir.join(format!("autotest-{AUTOTEST}.tar.gz"));
+    super::run(
+        Command::new("tar").arg("xzf").arg(&archive).args(["--strip-components=1", "-C"]).arg(&unpacked),
+    )?;
+    let link = dir.join("python");
+    drop(std::fs::remove_file(&link));
+    std::os::unix::fs::symlink(&python, &link).with_context(|| format!("cannot make {}", link.display()))
+}
+
 fn buildbot(python: &str) -> anyhow::Result<()> {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), std::path::PathBuf::from);
-    let dir = target.join("buildbot");
+    let dir = target().join("buildbot");
     let own = dir.join("bin/python");
     let there = "import importlib.metadata as m, sys; \
                  sys.exit(any(m.version(n) != v for n, v in (w.split('==') for w in sys.argv[1:])))";

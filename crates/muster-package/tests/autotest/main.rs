@@ -9,7 +9,9 @@
 mod fetching;
 mod hostile;
 mod installing;
+mod over_ssh;
 mod publishing;
+mod real;
 mod site;
 mod tarballs;
 mod world;
