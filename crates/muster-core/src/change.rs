@@ -35,7 +35,7 @@ pub enum Change {
         attempt: AttemptRef,
         /// The unit it was part of.
         unit: UnitId,
-        /// Where it ran.
+        /// Where it ran; several devices joined by `+`.
         device: Arc<str>,
         /// All about it.
         result: Arc<AttemptResult>,
@@ -99,14 +99,14 @@ pub enum Change {
         /// All about it.
         registration: Option<Box<Registration>>,
     },
-    /// A device was given away.
+    /// Devices were given away: one for what its runs need it for, or several at once for one unit.
     LeaseGranted {
         /// The lease.
         lease: LeaseId,
-        /// The device.
-        device: DeviceId,
+        /// The devices, at least one; units run on the first.
+        devices: Vec<DeviceId>,
     },
-    /// A device is free again. Units sent under the lease are void.
+    /// Its devices are free again. Units sent under the lease are void.
     LeaseEnded {
         /// The lease.
         lease: LeaseId,
@@ -420,8 +420,8 @@ pub struct AgentRecord {
 pub struct LeaseRecord {
     /// The lease.
     pub lease: LeaseId,
-    /// The device.
-    pub device: DeviceId,
+    /// The devices, at least one; units run on the first.
+    pub devices: Vec<DeviceId>,
     /// What was sent under it and has neither a result nor come back, in order. Units of which nothing
     /// is left are not listed.
     pub units: Vec<SentUnit>,

@@ -339,6 +339,39 @@ pub struct Needs {
     pub load_max: Option<f64>,
     /// Groups of the area's limits that it takes one place in.
     pub groups: Vec<String>,
+    /// The devices that an attempt has, all at once. None said: one, whichever its run may have.
+    #[serde(default)]
+    pub devices: NeededDevices,
+}
+
+/// The devices that an attempt has at once: all of them or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NeededDevices {
+    /// What each is for. The commands run beside the first. Names are unique.
+    pub roles: Vec<Role>,
+    /// All of them must be devices of one host.
+    pub same_host: bool,
+}
+
+impl NeededDevices {
+    /// Most devices of one attempt.
+    // Limit: finding out who may be what is work for each of them.
+    pub const MAX: usize = 32;
+}
+
+/// The environment variable that has the address of the device for a role: `MUSTER_DEVICE_PHONE`. With `_NAME` and
+/// `_HOST` behind it, those of its name and its host.
+pub fn role_variable(role: &str) -> String {
+    format!("MUSTER_DEVICE_{}", role.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// What a device is for in an attempt that has several.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Role {
+    /// Its name: small letters, digits and `-`.
+    pub name: String,
+    /// CEL over `labels`, `name` and `host`: which devices may be it. Empty: any that the run may have.
+    pub selector: String,
 }
 
 /// When an attempt has passed: the exit code first, then what the output and the files say; the worst wins.

@@ -222,6 +222,22 @@ pub struct Unit {
     pub discovery: bool,
     /// The attempts, in order; more than one share a process.
     pub attempts: Vec<UnitAttempt>,
+    /// The devices it has, where its test says what each is for. The first is the one it runs on.
+    #[serde(default)]
+    pub devices: Vec<Seat>,
+}
+
+/// A device of a unit that has several, and what it is there for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    /// What it is for: the name of the test's role.
+    pub role: String,
+    /// The device's name.
+    pub device: String,
+    /// Its host.
+    pub host: String,
+    /// Its label `address`: how it is spoken with. Empty where it has none.
+    pub address: String,
 }
 
 /// One attempt of a unit.

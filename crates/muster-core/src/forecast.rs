@@ -71,7 +71,8 @@ pub fn forecast(
     slots: u32,
 ) -> Result<Forecast, Rejected> {
     let begin = record.created;
-    let mut lab = Lab::new(Policy { lease: Duration::from_secs(u32::MAX.into()), ..Policy::default() });
+    let mut lab =
+        Lab::new(Policy { lease: Duration::from_secs(u32::MAX.into()), closed: true, ..Policy::default() });
     let mut player = Player {
         record: Arc::clone(&record),
         known: Arc::clone(known),

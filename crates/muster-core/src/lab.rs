@@ -23,6 +23,7 @@ mod dispatch;
 mod elsewhere;
 mod eta;
 mod explain;
+mod gang;
 mod health;
 mod hold;
 mod in_use;
@@ -44,6 +45,7 @@ mod stop;
 pub use candidates::{Candidate, NotGiven, sum_up};
 pub use eta::Eta;
 pub use explain::{Explanation, Gate, Outlook};
+pub use gang::{Lacking, Member};
 pub use health::{THE_LAB, WantedCheck};
 pub use policy::{Mistake, Policy};
 pub use pools::{Pool, Pools};
@@ -65,6 +67,7 @@ use crate::kind::DeviceKind;
 use crate::plan::History;
 use crate::time::Time;
 use elsewhere::Blamed;
+use gang::Gathering;
 use in_use::InUse;
 use run::Run;
 use shares::{Shares, UserIx};
@@ -190,6 +193,8 @@ pub struct Lab {
     devices: BTreeMap<DeviceId, Device>,
     units: BTreeMap<UnitId, UnitState>,
     in_use: InUse,
+    /// The gangs that devices are kept for, as it was when work was last given out.
+    gathering: Hint<Vec<Gathering>>,
     pools: Pools,
     shares: Shares,
     used: Used,
@@ -269,7 +274,7 @@ struct Device {
     agent: AgentId,
     /// Its place in the agent's list.
     place: u32,
-    /// Whose it is. Held while units are out on it.
+    /// Whose it is. Held while units are out on it; by several devices where they are one unit's.
     lease: Option<LeaseId>,
     /// Who has taken it out of scheduling. Durable.
     hold: Option<Hold>,
@@ -296,10 +301,17 @@ struct Device {
 /// A unit that is out. Durable: run, lease, what is left of it.
 #[derive(Clone, Debug)]
 struct UnitState {
+    id: UnitId,
     run: RunId,
     test: TestIx,
     lease: LeaseId,
+    /// The one it runs on.
     device: DeviceId,
+    /// Those it has beside that one, in the order of its test's roles. Its lease is then all theirs, and ends
+    /// with it.
+    others: Vec<DeviceId>,
+    /// One of the others is lost, and how. What it still comes to is no word about the test, unless it is good.
+    broken: Option<String>,
     discovery: bool,
     /// Items without a result, with their attempt number.
     left: Vec<(ItemIx, u16)>,
@@ -348,6 +360,7 @@ impl Lab {
             devices: BTreeMap::new(),
             units: BTreeMap::new(),
             in_use: InUse::default(),
+            gathering: Hint::default(),
             pools: Pools::default(),
             shares: Shares::default(),
             used: Used::default(),
@@ -387,17 +400,24 @@ impl Lab {
             }
         }
         let mut out: BTreeMap<RunId, Vec<(ItemIx, UnitId)>> = BTreeMap::new();
-        for LeaseRecord { lease, device, units } in snapshot.leases {
-            lab.devices.get_mut(&device).expect("leases are of known devices").lease = Some(lease);
+        for LeaseRecord { lease, devices, units } in snapshot.leases {
+            let (device, others) = devices.split_first().expect("leases are of devices");
+            lab.devices.get_mut(device).expect("leases are of known devices").lease = Some(lease);
+            let gone = others.iter().find(|d| !lab.devices.contains_key(d));
+            let broken = gone.map(|d| format!("{d} is gone, which it needs"));
             for SentUnit { unit, run, attempts } in units {
                 out.entry(run).or_default().extend(attempts.iter().map(|(item, _)| (*item, unit)));
                 lab.units.insert(
                     unit,
                     UnitState {
+                        id: unit,
                         run,
                         test: TestIx(0),
                         lease,
-                        device,
+                        device: *device,
+                        others: others.to_vec(),
+                        wish: if broken.is_some() { Wish::Stop { said: None } } else { Wish::Run },
+                        broken: broken.clone(),
                         discovery: false,
                         left: attempts,
                         micros: 0,
@@ -405,10 +425,15 @@ impl Lab {
                         since: Hint(None),
                         sent: false,
                         told: None,
-                        wish: Wish::Run,
                     },
                 );
-                lab.devices.get_mut(&device).expect("checked above").units.push(unit);
+                for device in &devices {
+                    // Of the others one may be gone that was there when it was sent.
+                    if let Some(device) = lab.devices.get_mut(device) {
+                        device.lease = Some(lease);
+                        device.units.push(unit);
+                    }
+                }
             }
         }
         for run in snapshot.runs {
@@ -432,9 +457,13 @@ impl Lab {
             unit.test = run.item(first).test;
             unit.discovery = run.is_discovery(first);
             unit.micros = unit.left.iter().map(|(item, _)| run.expected_micros(*item)).sum();
-            lab.devices.get_mut(&unit.device).expect("checked above").micros += unit.micros;
+            for device in unit.devices() {
+                if let Some(device) = lab.devices.get_mut(&device) {
+                    device.micros += unit.micros;
+                }
+            }
             lab.in_use.add(run, unit.test, unit.device);
-            lab.shares.give(run.user, unit.micros);
+            lab.shares.give(run.user, unit.device_micros());
         }
         for device in lab.devices.keys().copied().collect::<Vec<_>>() {
             lab.account(now, device);
@@ -465,10 +494,12 @@ impl Lab {
                 let mut leases: Vec<LeaseRecord> = self
                     .devices
                     .iter()
+                    .filter(|(_, d)| self.follows(d).is_none())
                     .filter_map(|(&device, d)| {
-                        d.lease.map(|lease| LeaseRecord {
-                            lease,
-                            device,
+                        let others = d.units.first().map_or(&[][..], |unit| &self.units[unit].others);
+                        Some(LeaseRecord {
+                            lease: d.lease?,
+                            devices: [device].iter().chain(others).copied().collect(),
                             units: d.units.iter().map(|u| self.sent_unit(*u)).collect(),
                         })
                     })
@@ -525,11 +556,8 @@ impl Lab {
 
     /// When [`Input::Tick`] must be applied even if nothing else happens.
     pub fn wake_at(&self) -> Option<Time> {
-        let leases = self
-            .agents
-            .values()
-            .filter(|a| a.devices.iter().any(|d| self.devices[d].lease.is_some()))
-            .map(|a| a.lease_until);
+        let leases =
+            self.agents.iter().filter(|(id, _)| self.is_waited_for(**id)).map(|(_, a)| a.lease_until);
         let runs = self.runs.values().filter_map(Run::wake_at);
         let holds = self.devices.values().filter_map(|d| d.hold.as_ref()?.until);
         leases.chain(runs).chain(holds).chain(self.health_wakes_at()).min()
@@ -626,7 +654,7 @@ impl Lab {
         let started = run.started_event();
         self.enter_run(run);
         // What was to be stopped and has not ended goes on; an agent that dropped it gets it again.
-        for unit in self.units.values_mut().filter(|u| u.run == id) {
+        for unit in self.units.values_mut().filter(|u| u.run == id && u.broken.is_none()) {
             if let Wish::Stop { .. } = unit.wish {
                 unit.wish = Wish::Run;
             }
@@ -675,6 +703,7 @@ impl Lab {
         self.sweep_deadlines(now);
         self.sweep_unstarted(now);
         self.settle_stuck(now);
+        self.settle_lacking(now);
         self.dispatch(now);
         self.finish_runs(now);
         self.give_orders(now);

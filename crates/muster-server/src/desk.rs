@@ -567,7 +567,9 @@ fn problem_of(rejected: &Rejected) -> Problem {
         Rejected::NoSuchRun(_) => (404, "it may be over: look at its results"),
         Rejected::BeforeItself(_) => (422, "name another run"),
         Rejected::RunExists(_) => (409, ""),
-        Rejected::Plan(_) | Rejected::Selector { .. } => (422, "mend it and ask again, under a new id"),
+        Rejected::Plan(_) | Rejected::Selector { .. } | Rejected::TooManyDevices(_) => {
+            (422, "mend it and ask again, under a new id")
+        }
         Rejected::Replaced { .. } => (409, "another life of this agent has spoken: end this one"),
         Rejected::Stale { .. } => (409, "it was heard: say something newer"),
     };

@@ -26,7 +26,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Book {
     runs: BTreeMap<RunId, RunBook>,
-    leases: BTreeMap<LeaseId, DeviceId>,
+    leases: BTreeMap<LeaseId, Vec<DeviceId>>,
     last_lease: LeaseId,
     units: BTreeMap<UnitId, (LeaseId, SentUnit)>,
     last_unit: UnitId,
@@ -114,12 +114,14 @@ impl Book {
                 | Change::RunMoved { .. }
                 | Change::Happened { .. }
                 | Change::LateEvidence { .. } => {}
-                Change::LeaseGranted { lease, device } => {
+                Change::LeaseGranted { lease, devices } => {
                     assert!(*lease > self.last_lease, "{lease} is newer than all before");
                     self.last_lease = *lease;
-                    let held = self.leases.values().any(|d| d == device);
-                    assert!(!held, "{device} is leased once");
-                    self.leases.insert(*lease, *device);
+                    for (place, device) in devices.iter().enumerate() {
+                        let held = self.leases.values().any(|d| d.contains(device));
+                        assert!(!held && !devices[..place].contains(device), "{device} is leased once");
+                    }
+                    self.leases.insert(*lease, devices.clone());
                 }
                 Change::LeaseEnded { lease } => {
                     assert!(self.leases.remove(lease).is_some(), "{lease} ends once");

@@ -24,7 +24,7 @@ use crate::build;
 use muster_core::attempt::AttemptResult;
 use muster_core::definition::{
     After, AfterMode, AreaDef, Batch, Expectation, FlakyPolicy, Framework, ItemMap, ItemMatch, Items, Kind,
-    Line, SuiteDef, TestDef, UnexpectedPass,
+    Line, Role, SuiteDef, TestDef, UnexpectedPass,
 };
 use muster_core::exchange::{Found, FoundItem, Group, Labels};
 use muster_core::outcome::Outcome;
@@ -242,6 +242,8 @@ impl Scenario {
                 "takes" => does.takes = duration(next()),
                 "known" => does.known = Some(duration(next())),
                 "in" => def.needs.groups.push(next().to_owned()),
+                "has" => def.needs.devices.roles = next().split(',').map(role).collect(),
+                "same-host" => def.needs.devices.same_host = true,
                 "needs-load" => def.needs.load_max = Some(number(next())),
                 "needs-disk" => def.needs.disk_free_bytes_min = number(next()),
                 "batch" => does.batch = number(next()),
@@ -260,6 +262,13 @@ impl Scenario {
         self.behaviour.tests.insert(name.to_owned(), does);
         self.area.tests.push(def);
     }
+}
+
+/// `phone`, or `phone:kind=phone`.
+fn role(word: &str) -> Role {
+    let (name, label) = word.split_once(':').unwrap_or((word, ""));
+    let selector = label.split_once('=').map(|(key, value)| format!("labels.{key} == '{value}'"));
+    Role { name: name.to_owned(), selector: selector.unwrap_or_default() }
 }
 
 fn kind(name: &str) -> (&str, Kind, Vec<String>) {

@@ -103,7 +103,7 @@ fn commits(open: &mut dyn FnMut(&str) -> Box<dyn Store>, items: u32) {
         let n = if batch == 1 { items.min(500) } else { items };
         let record = run(1, items);
         let lease = LeaseId(1);
-        let leased = Change::LeaseGranted { lease, device: DeviceId(1) };
+        let leased = Change::LeaseGranted { lease, devices: vec![DeviceId(1)] };
         let first = [Change::RunCreated(record), leased];
         let created = timed(|| store.commit(&first).expect("a run can be created"));
         let shuffled = |i: u32| (u64::from(i) * 7919 % u64::from(n)) as u32;

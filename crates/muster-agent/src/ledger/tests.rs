@@ -32,6 +32,7 @@ fn unit(id: u64, items: std::ops::Range<u32>) -> Unit {
                 slow: false,
             })
             .collect(),
+        devices: Vec::new(),
     }
 }
 

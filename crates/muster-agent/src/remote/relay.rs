@@ -313,8 +313,14 @@ mod tests {
             device: 0,
             give_back: false,
         };
-        let unit =
-            |u: &u64| Unit { id: UnitId(*u), test: TestIx(0), run: RUN, discovery: false, attempts: vec![] };
+        let unit = |u: &u64| Unit {
+            id: UnitId(*u),
+            test: TestIx(0),
+            run: RUN,
+            discovery: false,
+            attempts: vec![],
+            devices: vec![],
+        };
         Orders {
             session: SessionId(1),
             seq: 1,

@@ -3,7 +3,8 @@
 //! Later layers win: the agent's own environment, the area's, the test's, the command's, the item's, and
 //! last the variables of the contract, which nothing may replace.
 
-use muster_core::exchange::{DeviceOffer, RunContext, TestContext, Unit, UnitAttempt};
+use muster_core::definition::role_variable;
+use muster_core::exchange::{DeviceOffer, RunContext, Seat, TestContext, Unit, UnitAttempt};
 use muster_core::time::Time;
 use std::time::Duration;
 
@@ -118,6 +119,7 @@ impl Contract<'_> {
         if let Some(address) = device.and_then(|d| d.labels.get(ADDRESS)) {
             env.set("MUSTER_DEVICE_ADDRESS", address.as_str());
         }
+        self.seats(env);
         self.given(env);
         env.set("MUSTER_WORK_DIR", *work_dir);
         match alone {
@@ -148,6 +150,19 @@ impl Contract<'_> {
 }
 
 impl Contract<'_> {
+    /// The devices of an attempt that has several, by what they are for.
+    fn seats(&self, env: &mut Env) {
+        for Seat { role, device, host, address } in &self.unit.devices {
+            let variable = role_variable(role);
+            env.set(&format!("{variable}_NAME"), device.as_str());
+            env.set(&format!("{variable}_HOST"), host.as_str());
+            match address.as_str() {
+                "" => env.unset(&variable),
+                address => env.set(&variable, address),
+            }
+        }
+    }
+
     /// What the run was given from outside.
     fn given(&self, env: &mut Env) {
         let RunContext { inputs, run_dir, .. } = self.run;

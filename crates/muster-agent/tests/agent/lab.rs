@@ -157,7 +157,7 @@ impl Lab {
                 }
             })
             .collect();
-        self.units.push(Unit { id, test, run: RUN, discovery, attempts });
+        self.units.push(Unit { id, test, run: RUN, discovery, attempts, devices: Vec::new() });
         id
     }
 

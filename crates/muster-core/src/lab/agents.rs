@@ -1,11 +1,13 @@
 //! What an agent says it has: its session, its devices, the units it holds, the results it brings.
 
-use super::{Agent, Blamed, Device, Gone, Lab, Mistake, Pending, Presence, Rejected, Said, Wish};
+use super::{Agent, Blamed, Device, Gone, Lab, Mistake, Pending, Presence, Rejected, Said, UnitState, Wish};
+use crate::attempt::Cause;
 use crate::change::Change;
 use crate::event::{Event, LabEvent};
 use crate::exchange::{AttemptEnd, DeviceOffer, Exchange, Finished, Held, HeldPhase, Labels};
 use crate::health::DeviceHealth;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, SessionId, UnitId};
+use crate::outcome::Outcome;
 use crate::time::Time;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -105,6 +107,9 @@ impl Lab {
             if let Some(check) = device.health.task.run() {
                 self.stop_run(now, check, "its device is gone", false);
             }
+            if let Some(user) = device.works_for {
+                self.shares.end(user);
+            }
             self.reach_to(*gone);
             self.happened(now, || LabEvent::DeviceGone { device: *gone, name: name.to_string() });
         }
@@ -127,9 +132,11 @@ impl Lab {
         now: Time,
     ) {
         for (place, (device, name)) in (0u32..).zip(&devices) {
-            let before = self.devices.get_mut(device);
-            let (hold, health) =
-                before.map(|d| (d.hold.take(), std::mem::take(&mut d.health))).unwrap_or_default();
+            let before = self.devices.remove(device);
+            // What it had for itself is over; what it is one of several for is not before the leader says so.
+            let (lease, units) = before.as_ref().map(|d| (d.lease, d.units.clone())).unwrap_or_default();
+            let (micros, works_for) = before.as_ref().map(|d| (d.micros, d.works_for)).unwrap_or_default();
+            let (hold, health) = before.map(|d| (d.hold, d.health)).unwrap_or_default();
             let told_health = health.health.word();
             self.devices.insert(
                 *device,
@@ -139,16 +146,16 @@ impl Lab {
                     labels: Labels::new(),
                     agent: id,
                     place,
-                    lease: None,
+                    lease,
                     hold,
                     health,
                     told_health,
                     kind: None,
                     recent: VecDeque::new(),
                     findings: Vec::new(),
-                    units: Vec::new(),
-                    micros: 0,
-                    works_for: None,
+                    units,
+                    micros,
+                    works_for,
                     blamed: Blamed::default(),
                 },
             );
@@ -182,7 +189,8 @@ impl Lab {
         for (id, offer) in self.agents[&agent].devices.clone().into_iter().zip(offers) {
             let device = self.devices.get_mut(&id).expect("agents' devices are known");
             let DeviceOffer { name: _, labels } = offer;
-            if device.labels != labels {
+            let stale = self.policy.mistake == Mistake::StaleLabels && !device.labels.is_empty();
+            if device.labels != labels && !stale {
                 device.labels = labels;
                 self.find_kind(id);
                 self.reach_to(id);
@@ -209,7 +217,7 @@ impl Lab {
         {
             (unit_id, fence) = (*id, unit.lease);
         }
-        let device = match self.units.get_mut(&unit_id) {
+        match self.units.get_mut(&unit_id) {
             Some(unit)
                 if unit.lease == fence
                     && unit.run == attempt.run
@@ -219,16 +227,14 @@ impl Lab {
                         || self.policy.mistake == Mistake::IgnoreFence) =>
             {
                 unit.left.retain(|a| *a != this);
-                unit.device
             }
             Some(_) | None => {
                 self.receive_unwanted(now, attempt, lease, end);
                 return;
             }
-        };
+        }
         // Nothing is said of what remains: the estimate shrinks when the unit ends.
-        let name = Arc::clone(&self.devices[&device].name);
-        let (result, found) = match end {
+        let (mut result, found) = match end {
             AttemptEnd::NotReached => {
                 self.return_items(unit_id, vec![attempt.item]);
                 self.end_unit_if_empty(now, unit_id);
@@ -237,8 +243,16 @@ impl Lab {
             AttemptEnd::Ran(result) => (result, None),
             AttemptEnd::Found(result, found) => (result, Some(found)),
         };
-        self.note_result(now, device, attempt, &result);
-        self.receive_result(now, attempt, unit_id, name, result, found);
+        let unit = &self.units[&unit_id];
+        if let Some(why) = unit.broken.as_ref().filter(|_| !result.outcome.is_good()) {
+            (result.outcome, result.cause) = (Outcome::Error, Cause::Lab(why.clone()));
+            result.message.clone_from(why);
+        } else {
+            for device in unit.devices().collect::<Vec<_>>() {
+                self.note_result(now, device, attempt, &result);
+            }
+        }
+        self.receive_result(now, attempt, unit_id, result, found);
         self.end_unit_if_empty(now, unit_id);
     }
 
@@ -297,13 +311,13 @@ impl Lab {
         // Later attempts of the same process began some time since then.
         let at = if unit.told.is_none() { since.min(now) } else { now };
         unit.told = Some(current);
-        let (run_id, device) = (unit.run, unit.device);
-        let run = &self.runs[&run_id];
+        let run_id = unit.run;
+        let (run, device) = (&self.runs[&run_id], self.place_of(&self.units[&id]));
         let event = Event::AttemptStarted {
             test: Arc::clone(&run.test(run.item(current.item).test).name),
             item: Arc::clone(run.path(current.item)),
             attempt: current.attempt,
-            device: Arc::clone(&self.devices[&device].name),
+            device,
         };
         self.tell(at, run_id, event);
     }
@@ -319,7 +333,7 @@ impl Lab {
         let back: Vec<UnitId> = self.agents[&agent]
             .devices
             .iter()
-            .flat_map(|d| &self.devices[d].units)
+            .flat_map(|d| self.devices[d].units.iter().filter(|unit| self.units[unit].device == *d))
             .copied()
             .filter(|id| match self.units[id].wish {
                 Wish::Run => false,
@@ -338,7 +352,7 @@ impl Lab {
     }
 
     /// Items whose attempt was not made may be given out again.
-    fn return_items(&mut self, unit: UnitId, items: Vec<ItemIx>) {
+    pub(super) fn return_items(&mut self, unit: UnitId, items: Vec<ItemIx>) {
         if items.is_empty() {
             return;
         }
@@ -351,16 +365,30 @@ impl Lab {
         self.save(Change::Returned { unit, items });
     }
 
-    fn end_unit_if_empty(&mut self, now: Time, id: UnitId) {
+    pub(super) fn end_unit_if_empty(&mut self, now: Time, id: UnitId) {
         if !self.units[&id].left.is_empty() {
             return;
         }
         let unit = self.units.remove(&id).expect("looked up above");
-        let device = self.devices.get_mut(&unit.device).expect("units are on known devices");
         self.in_use.remove(&self.runs[&unit.run], unit.test, unit.device);
-        device.units.retain(|u| *u != id);
-        device.micros = device.micros.saturating_sub(unit.micros);
-        self.shares.take(self.runs[&unit.run].user, unit.micros);
-        self.account(now, unit.device);
+        self.shares.take(self.runs[&unit.run].user, unit.device_micros());
+        self.free(now, &unit);
+        if !unit.others.is_empty() {
+            self.save(Change::LeaseEnded { lease: unit.lease });
+        }
+    }
+
+    /// A unit is out no more: takes it from its devices.
+    pub(super) fn free(&mut self, now: Time, unit: &UnitState) {
+        for id in unit.devices() {
+            // One of the others may be gone.
+            let Some(device) = self.devices.get_mut(&id) else { continue };
+            device.units.retain(|u| *u != unit.id);
+            device.micros = device.micros.saturating_sub(unit.micros);
+            if !unit.others.is_empty() {
+                device.lease = None;
+            }
+            self.account(now, id);
+        }
     }
 }

@@ -41,6 +41,18 @@ pub enum NotGiven {
     },
     /// The lab gives it nothing, and why: its health, or that of its host.
     Unfit(String),
+    /// The item needs several devices at once, and this can be none of them.
+    NoRole,
+    /// It is kept for the item, as this.
+    Kept {
+        /// What it is to be.
+        role: String,
+    },
+    /// It is kept for something that needs several devices at once and stands before the item.
+    KeptFor {
+        /// What.
+        what: String,
+    },
     /// The item failed there, and another device that it may have is there.
     FailedThere,
     /// Something holds the item up there.
@@ -85,6 +97,9 @@ impl Lab {
         if !run.reach.has(id) {
             return NotGiven::NoMatch(run.reach.text().to_owned());
         }
+        if run.gang_of(run.test(run.item(item).test).gate()).is_some_and(|gang| !gang.wants(id)) {
+            return NotGiven::NoRole;
+        }
         match agent.presence {
             Presence::Missing | Presence::Over => return NotGiven::Away,
             Presence::There if self.is_suspect(agent, now) => return NotGiven::Suspect,
@@ -103,6 +118,16 @@ impl Lab {
         let gate = run.test(run.item(item).test).gate();
         if let Some(held) = self.held_up(run, gate, id, agent.gauges) {
             return NotGiven::Gate(held.into());
+        }
+        match self.kept_for(id) {
+            Some(gang) if (gang.run, gang.rank.item) == (run.id(), item) && device.units.is_empty() => {
+                let member = self.members(gang).into_iter().find(|m| m.device == device.name);
+                return NotGiven::Kept { role: member.map_or_else(String::new, |m| m.role) };
+            }
+            Some(gang) if (gang.run, gang.rank.item) != (run.id(), item) => {
+                return NotGiven::KeptFor { what: self.name_of_item(gang.run, gang.rank.item) };
+            }
+            Some(_) | None => {}
         }
         match device.units.first() {
             Some(unit) => NotGiven::Busy {
@@ -143,6 +168,11 @@ impl NotGiven {
     fn words(&self, now: Time) -> (u8, String, String) {
         match self {
             Self::Free => (0, "free, and about to be given".to_owned(), String::new()),
+            Self::Kept { role } => (0, "kept for it".to_owned(), format!("as `{role}`")),
+            Self::KeptFor { what } => {
+                (1, format!("kept for {what}, which needs several at once"), String::new())
+            }
+            Self::NoRole => (8, "matching none of what its test needs".to_owned(), String::new()),
             Self::Busy { with, until } => {
                 (1, "busy".to_owned(), format!("{with}, for about {}", rough(until.since(now))))
             }

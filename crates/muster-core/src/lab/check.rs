@@ -15,8 +15,9 @@ impl Lab {
         for (id, device) in &self.devices {
             assert_eq!(device.id, *id);
             assert!(self.agents[&device.agent].devices.contains(id), "{id} is its agent's");
+            let follows = self.follows(device).is_some();
             if let Some(lease) = device.lease {
-                assert!(leases.insert(lease), "{lease} is held once");
+                assert!(follows || leases.insert(lease), "{lease} is held once");
                 assert!(lease <= self.used.lease, "{lease} was handed out");
             }
             if let Some(check) = device.health.task.run() {
@@ -26,9 +27,10 @@ impl Lab {
             assert!(device.units.is_empty() || device.lease.is_some(), "{id} has units under a lease");
             let mut sum = 0;
             for unit_id in &device.units {
-                assert!(on_devices.insert(*unit_id), "{unit_id} is on one device");
                 let unit = &self.units[unit_id];
-                assert_eq!(unit.device, *id);
+                assert!(follows || on_devices.insert(*unit_id), "{unit_id} runs on one device");
+                assert!(unit.devices().any(|d| d == *id), "{unit_id} is on its devices");
+                assert!(unit.others.is_empty() || device.units.len() == 1, "{id} has one thing with others");
                 assert_eq!(Some(unit.lease), device.lease, "{unit_id} is under its device's lease");
                 assert!(!unit.left.is_empty(), "{unit_id} has something left");
                 sum += unit.micros;
@@ -37,6 +39,15 @@ impl Lab {
         }
         assert_eq!(on_devices.len(), self.units.len(), "every unit is on a device");
         for (unit_id, unit) in &self.units {
+            assert_eq!(unit.id, *unit_id);
+            for device in unit.devices() {
+                let device = self.devices.get(&device);
+                assert!(
+                    device.is_some() || unit.broken.is_some(),
+                    "{unit_id} has all its devices, or is broken"
+                );
+                assert!(device.is_none_or(|d| d.units.contains(unit_id)), "{unit_id} is on all its devices");
+            }
             let run = &self.runs[&unit.run];
             for (ix, attempt) in &unit.left {
                 let item = run.item(*ix);
@@ -59,7 +70,7 @@ impl Lab {
             }
         }
         for unit in self.units.values() {
-            shares.entry(self.runs[&unit.run].user).or_default().1 += unit.micros;
+            shares.entry(self.runs[&unit.run].user).or_default().1 += unit.device_micros();
         }
         self.shares.check(&shares);
         for run in self.runs.values() {

@@ -3,6 +3,7 @@
 //! A device is kept supplied: while the work it has is expected to be over soon, it gets more, so that it
 //! never waits for a commit. Work it has not started can be asked back for a device that has none.
 
+use super::gang::Gathering;
 use super::queue::Turn;
 use super::ready::{Class, Rank};
 use super::run::Run;
@@ -33,11 +34,24 @@ pub(super) enum Held {
     Elsewhere { failed_on: String },
 }
 
+/// What a device is given next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pick {
+    pub(super) run: RunId,
+    pub(super) class: Class,
+    /// The first item.
+    pub(super) rank: Rank,
+    /// No other item shares its process: it was chosen for being short.
+    pub(super) alone: bool,
+}
+
 impl Lab {
     pub(super) fn dispatch(&mut self, now: Time) {
         let mut wanting = self.line_up(now);
         let mut sent: BTreeMap<LeaseId, Vec<SentUnit>> = BTreeMap::new();
-        if !wanting.is_empty() {
+        if wanting.is_empty() {
+            self.keep(Vec::new());
+        } else {
             self.shares.settle(now, &self.policy);
             self.supply(now, &mut wanting, &mut sent);
         }
@@ -58,25 +72,47 @@ impl Lab {
             .flat_map(|a| a.devices.iter().copied())
             .filter(|d| self.takes_something(&self.devices[d]))
             .collect();
-        let mut hungry: BTreeSet<(u64, usize, DeviceId)> = devices
-            .iter()
-            .filter(|d| self.wants_more(**d))
-            .map(|d| (self.devices[d].micros, self.devices[d].units.len(), *d))
-            .collect();
-        // The device that will be idle first is served first, whosever it is.
-        while let Some((_, _, device)) = hungry.pop_first() {
-            let Some((run, class, rank)) = self.best(now, wanting, device) else { continue };
-            let (lease, unit) = self.send(now, device, run, class, rank, devices.len() as u64);
-            if self.runs[&run].ready().len() == 0 {
-                wanting.retain(|r| *r != run);
-                if wanting.is_empty() {
-                    sent.entry(lease).or_default().push(unit);
-                    return;
-                }
+        loop {
+            let kept = self.gatherings(now, wanting);
+            self.supply_each(now, wanting, sent, &devices, &kept);
+            // What stands before the gangs has what it can have.
+            if kept.is_empty() || !self.send_gangs(now, wanting, sent, devices.len() as u64) {
+                break;
+            }
+        }
+        let kept = self.gatherings(now, wanting);
+        self.keep(kept);
+    }
+
+    /// Gives devices, each for itself, work of runs that want it.
+    fn supply_each(
+        &mut self,
+        now: Time,
+        wanting: &mut Vec<RunId>,
+        sent: &mut BTreeMap<LeaseId, Vec<SentUnit>>,
+        devices: &[DeviceId],
+        kept: &[Gathering],
+    ) {
+        let kept_for = |device: DeviceId| kept.iter().find(|g| g.devices.contains(&device));
+        let place = |lab: &Self, device: DeviceId| {
+            let d = &lab.devices[&device];
+            (kept_for(device).is_some(), d.micros, d.units.len(), device)
+        };
+        let mut hungry: BTreeSet<(bool, u64, usize, DeviceId)> =
+            devices.iter().filter(|d| self.wants_more(**d)).map(|d| place(self, *d)).collect();
+        // The device that will be idle first is served first, whosever it is; those that are kept last.
+        while let Some((_, _, _, device)) = hungry.pop_first() {
+            if wanting.is_empty() {
+                return;
+            }
+            let Some(pick) = self.best(now, wanting, device, kept_for(device)) else { continue };
+            let (lease, unit) = self.send(now, vec![device], pick, devices.len() as u64);
+            if self.runs[&pick.run].ready().len() == 0 {
+                wanting.retain(|r| *r != pick.run);
             }
             sent.entry(lease).or_default().push(unit);
             if self.wants_more(device) {
-                hungry.insert((self.devices[&device].micros, self.devices[&device].units.len(), device));
+                hungry.insert(place(self, device));
             }
         }
     }
@@ -88,6 +124,10 @@ impl Lab {
 
     fn wants_more(&self, device: DeviceId) -> bool {
         let d = &self.devices[&device];
+        // What it has together with others it has alone.
+        if d.units.first().is_some_and(|unit| !self.units[unit].others.is_empty()) {
+            return false;
+        }
         match d.units.len() {
             0 => true,
             1 => d.micros < micros(self.policy.look_ahead),
@@ -96,11 +136,15 @@ impl Lab {
     }
 
     /// The best item that may start on this device now: of the run whose turn it is, of that the one of the
-    /// highest priority, of those the longest.
-    fn best(&self, now: Time, wanting: &[RunId], device: DeviceId) -> Option<(RunId, Class, Rank)> {
+    /// highest priority, of those the longest. Where the device is kept for a gang, only what stands before that,
+    /// or is known to be over in time.
+    fn best(&self, now: Time, wanting: &[RunId], device: DeviceId, kept: Option<&Gathering>) -> Option<Pick> {
         let idle = self.devices[&device].units.is_empty();
+        if kept.is_some() && !idle {
+            return None;
+        }
         let gauges = self.agents[&self.devices[&device].agent].gauges;
-        let mut best: Option<(Turn, RunId, Class, Rank)> = None;
+        let mut best: Option<(Turn, Pick)> = None;
         let may = |r: &&Run| r.reach.has(device) && self.is_fit_for(&self.devices[&device], r.id());
         for run in wanting.iter().map(|id| &self.runs[id]).filter(may) {
             let turn = self.turn(now, run);
@@ -108,17 +152,27 @@ impl Lab {
                 continue;
             }
             // Where something may hold an item up, it is only given to a device that starts it at once.
-            let startable = run.ready().heads().find(|(_, class)| {
-                let free = run.gate_def(class.gate).is_open_always();
-                (free || idle)
+            let startable = run.ready().heads().find_map(|(rank, class)| {
+                let gate = run.gate_def(class.gate);
+                let free = gate.is_open_always();
+                let may_start = gate.gang.is_none()
+                    && (free || idle)
                     && self.held_up(run, class.gate, device, gauges).is_none()
-                    && !self.waits_for_another(run, run.failed_on(*class), device)
+                    && !self.waits_for_another(run, run.failed_on(class), device);
+                let (rank, alone) = match kept {
+                    _ if !may_start => return None,
+                    Some(gang) if !gang.is_behind(turn, run.id(), rank) => {
+                        (run.ready().short(class, gang.wait)?, true)
+                    }
+                    Some(_) | None => (rank, false),
+                };
+                Some(Pick { run: run.id(), class, rank, alone })
             });
-            if let Some((rank, class)) = startable {
-                best = Some((turn, run.id(), class, rank));
+            if let Some(pick) = startable {
+                best = Some((turn, pick));
             }
         }
-        best.map(|(_, run, class, rank)| (run, class, rank))
+        best.map(|(_, pick)| pick)
     }
 
     /// What keeps the items of a gate from starting on a device, if anything does.
@@ -182,28 +236,21 @@ impl Lab {
         held
     }
 
-    fn send(
+    /// Sends a unit to a device, or to several at once, of which it runs on the first. `share`: how many others
+    /// may take their part of what is ready.
+    pub(super) fn send(
         &mut self,
         now: Time,
-        device_id: DeviceId,
-        run_id: RunId,
-        class: Class,
-        first: Rank,
-        devices: u64,
+        devices: Vec<DeviceId>,
+        pick: Pick,
+        share: u64,
     ) -> (LeaseId, SentUnit) {
-        let lease = match self.devices[&device_id].lease {
-            Some(lease) => lease,
-            None => {
-                self.used.lease.0 += 1;
-                let lease = self.used.lease;
-                self.save(Change::LeaseGranted { lease, device: device_id });
-                lease
-            }
-        };
+        let Pick { run: run_id, class, rank: first, alone } = pick;
+        let lease = self.lease(&devices);
         self.used.unit.0 += 1;
         let id: UnitId = self.used.unit;
         let run = self.runs.get_mut(&run_id).expect("the best item is of an active run");
-        let items = Self::batch(run, class, first, devices);
+        let items = if alone { vec![first.item] } else { Self::batch(run, class, first, share) };
         let unit_micros: u64 = items.iter().map(|ix| run.expected_micros(*ix)).sum();
         let left: Vec<(ItemIx, u16)> =
             items.iter().map(|ix| (*ix, run.item(*ix).record.attempts + 1)).collect();
@@ -214,32 +261,56 @@ impl Lab {
         let discovery = run.is_discovery(first.item);
         run.was_started = true;
         run.waits_since = Some(now);
-        self.in_use.add(run, test, device_id);
-        self.shares.give(run.user, unit_micros);
-        let device = self.devices.get_mut(&device_id).expect("the caller chose it");
-        device.lease = Some(lease);
-        device.units.push(id);
-        device.micros += unit_micros;
+        self.in_use.add(run, test, devices[0]);
+        for device in &devices {
+            let device = self.devices.get_mut(device).expect("the caller chose it");
+            device.lease = Some(lease);
+            device.units.push(id);
+            device.micros += unit_micros;
+        }
         let sent = SentUnit { unit: id, run: run_id, attempts: left.clone() };
-        self.units.insert(
+        let unit = UnitState {
             id,
-            UnitState {
-                run: run_id,
-                test,
-                lease,
-                device: device_id,
-                discovery,
-                left,
-                micros: unit_micros,
-                running: false,
-                since: Hint(None),
-                sent: false,
-                told: None,
-                wish: Wish::Run,
-            },
-        );
-        self.account(now, device_id);
+            run: run_id,
+            test,
+            lease,
+            device: devices[0],
+            others: devices[1..].to_vec(),
+            broken: None,
+            discovery,
+            left,
+            micros: unit_micros,
+            running: false,
+            since: Hint(None),
+            sent: false,
+            told: None,
+            wish: Wish::Run,
+        };
+        self.shares.give(self.runs[&run_id].user, unit.device_micros());
+        self.units.insert(id, unit);
+        for device in devices {
+            self.account(now, device);
+        }
         (lease, sent)
+    }
+
+    /// The lease of a device, or one for several together.
+    fn lease(&mut self, devices: &[DeviceId]) -> LeaseId {
+        if let [device] = devices
+            && let Some(lease) = self.devices[device].lease
+        {
+            return lease;
+        }
+        // Nothing is out on them; what they had each for itself is over.
+        for device in devices {
+            if let Some(lease) = self.devices.get_mut(device).and_then(|d| d.lease.take()) {
+                self.save(Change::LeaseEnded { lease });
+            }
+        }
+        self.used.lease.0 += 1;
+        let lease = self.used.lease;
+        self.save(Change::LeaseGranted { lease, devices: devices.to_vec() });
+        lease
     }
 
     /// The items of one unit: one, or as many of its class as make a process worth its start.

@@ -26,32 +26,34 @@ impl Lab {
             })
     }
 
-    /// Enters that an attempt on a device failed, where that decides where the next one is made, and says
-    /// what the devices have to do with a verdict.
-    pub(super) fn judge_device(
+    /// Enters that an attempt on a device, or on several together, failed, where that decides where the next one
+    /// is made, and says what the devices have to do with a verdict.
+    pub(super) fn judge_devices(
         &mut self,
         run: RunId,
         item: ItemIx,
         record: &mut ItemRecord,
         result: &AttemptResult,
-        device: DeviceId,
+        devices: &[DeviceId],
     ) {
         let of = &self.runs[&run];
         let labs_fault = matches!(result.cause, Cause::Lab(_));
         let good = result.outcome.is_good();
-        let others: Vec<DeviceId> = record.failed_on.iter().copied().filter(|d| *d != device).collect();
+        let others: Vec<DeviceId> =
+            record.failed_on.iter().copied().filter(|d| !devices.contains(d)).collect();
         if !good && (labs_fault || of.record().spec.placement.retry_elsewhere) {
-            failed(record, device);
+            devices.iter().for_each(|device| failed(record, *device));
         }
         if others.is_empty() {
             return;
         }
         let names = self.names(&others);
-        let here = self.names(&[device]);
+        let here = self.names(devices);
         let finding = match record.verdict {
             None | Some(Verdict::Cancelled) => return,
-            Some(_) if good && !record.failed_on.contains(&device) => {
-                format!("good on {here} after it failed on {names}: look at that device")
+            Some(_) if good && devices.iter().any(|d| !record.failed_on.contains(d)) => {
+                let which = if others.len() == 1 { "that device" } else { "those devices" };
+                format!("good on {here} after it failed on {names}: look at {which}")
             }
             Some(verdict) if good || verdict.is_ok() => return,
             Some(_) => format!("it failed on {names} and on {here} alike: hardly the device"),

@@ -29,6 +29,10 @@ impl Lab {
         let left: Vec<u64> =
             self.reachable(run).filter(|d| self.is_usable(d, run)).map(|d| self.busy_for(now, d)).collect();
         let soonest = *left.iter().min()?;
+        // What needs several devices at once starts when the last of them is free.
+        let gangs_only = run.ready().heads().all(|(_, class)| run.gang_of(class.gate).is_some());
+        let gathering = self.gathering.0.iter().find(|g| g.run == run.id() && gangs_only);
+        let soonest = gathering.map_or(soonest, |g| soonest.max(g.wait));
         let own = self.turn(now, run);
         let ahead: u64 = self
             .runs

@@ -3,7 +3,7 @@
 use super::dispatch::Held;
 use super::eta::Eta;
 use super::run::{Phase, Run};
-use super::{Device, Lab};
+use super::{Device, Lab, Lacking, Member};
 use crate::id::{DeviceId, ItemIx, RunId};
 use crate::outcome::Verdict;
 use crate::time::Time;
@@ -51,6 +51,14 @@ pub enum Explanation {
         /// Items that will be started earlier.
         before: usize,
     },
+    /// It needs several devices at once, and these are kept for it or will be.
+    Gathering(Vec<Member>),
+    /// The devices that are there will not do for what it needs at once.
+    Lacks(Lacking),
+    /// As above, for a test of a run that is asked about as a whole.
+    LacksFor(Arc<str>, Lacking),
+    /// Too few of the devices that it needs at once are in order: name and reason of those that are not.
+    TooFewFit(Vec<(Arc<str>, String)>),
     /// No agent is there.
     NoAgent,
     /// Every device that it may have is held: name, by whom, why.
@@ -139,7 +147,18 @@ impl Lab {
     /// When a run may start.
     pub fn outlook(&self, now: Time, run: RunId) -> Outlook {
         let Some(of) = self.runs.get(&run) else { return Outlook::Later(Explanation::Unknown, None) };
-        if of.out() > 0 || self.is_over(run) {
+        if self.is_over(run) {
+            return Outlook::Now;
+        }
+        if let Some((ix, lacking)) = self.lacks_for_ever(of) {
+            // The rest of it may well run.
+            let alone =
+                of.out() == 0 && of.ready().heads().all(|(_, class)| self.lacking(of, class.gate).is_some());
+            let test = &of.test(of.item(ix).test).name;
+            let why = Explanation::LacksFor(Arc::clone(test), lacking);
+            return if alone { Outlook::Never(why) } else { Outlook::Later(why, None) };
+        }
+        if of.out() > 0 {
             return Outlook::Now;
         }
         let ready =
@@ -149,8 +168,13 @@ impl Lab {
             Explanation::NoDevice { .. } | Explanation::OtherPools { .. } => Outlook::Never(why),
             // Its agent is between two words.
             Explanation::Queued { .. }
-                if self.reachable(of).any(|d| d.units.is_empty() && self.is_usable(d, of)) =>
+                if self.reachable(of).any(|d| {
+                    d.units.is_empty() && self.is_usable(d, of) && self.kept_for(d.id).is_none()
+                }) =>
             {
+                Outlook::Now
+            }
+            Explanation::Gathering(ref members) if members.iter().all(|m| m.busy_with.is_none()) => {
                 Outlook::Now
             }
             _ => Outlook::Later(why, self.eta(now, run)),
@@ -162,10 +186,38 @@ impl Lab {
         self.devices_there().filter(|d| run.reach.has(*d)).map(|d| &self.devices[&d])
     }
 
+    /// What is ready of a run and cannot start with the devices that are there, whatever they do: the first.
+    fn lacks_for_ever(&self, run: &Run) -> Option<(ItemIx, Lacking)> {
+        if run.gangs().is_empty() || !self.agents.values().any(super::Agent::is_there) {
+            return None;
+        }
+        run.ready().heads().find_map(|(rank, class)| Some((rank.item, self.lacking(run, class.gate)?)))
+    }
+
+    /// Why what needs several devices at once has them not.
+    fn explain_gang(&self, run: &Run, item: ItemIx) -> Explanation {
+        let gate = run.test(run.item(item).test).gate();
+        if let Some(lacking) = self.lacking(run, gate) {
+            return Explanation::Lacks(lacking);
+        }
+        if !self.has_gang(run, gate) {
+            let wanted = |d: &&Device| run.gang_of(gate).is_some_and(|gang| gang.wants(d.id));
+            let unfit = self.reachable(run).filter(wanted).filter(|d| !self.is_usable(d, run));
+            return Explanation::TooFewFit(unfit.map(|d| (Arc::clone(&d.name), self.unusable(d))).collect());
+        }
+        if let Some(gathering) = self.gathering_of(run.id(), item) {
+            return Explanation::Gathering(self.members(gathering));
+        }
+        match self.held_up_everywhere(run, item) {
+            Some(held) => Explanation::Held(held.into()),
+            None => Explanation::Queued { before: run.ready_before(item) },
+        }
+    }
+
     /// Whether a device that is there may be given something of a run.
     pub(super) fn is_usable(&self, device: &Device, run: &Run) -> bool {
         let trouble = &self.agents[&device.agent].trouble;
-        device.hold.is_none() && trouble.is_empty() && self.is_fit_for(device, run.id())
+        !self.is_held(device) && trouble.is_empty() && self.is_fit_for(device, run.id())
     }
 
     /// Why it is not.
@@ -209,7 +261,7 @@ impl Lab {
             Phase::Out { unit } => {
                 let unit_state = &self.units[&unit];
                 let device = &self.devices[&unit_state.device];
-                let name = Arc::clone(&device.name);
+                let name = self.place_of(unit_state);
                 match device.units.iter().position(|u| *u == unit) {
                     Some(before) if before > 0 && !unit_state.running => {
                         Explanation::Next { device: name, before }
@@ -223,6 +275,7 @@ impl Lab {
             }
             Phase::Blocked => Explanation::After(run.waits_for(item)),
             Phase::Ready if !self.agents.values().any(super::Agent::is_there) => Explanation::NoAgent,
+            Phase::Ready if run.gang_of(run.test(it.test).gate()).is_some() => self.explain_gang(run, item),
             Phase::Ready
                 if !self.devices_there().any(|d| run.reach.has(d))
                     && self.devices_there().any(|d| run.reach.is_elsewhere(d)) =>
@@ -269,27 +322,31 @@ impl fmt::Display for Explanation {
             Self::Queued { before: 1 } => f.write_str("every device is busy, and one item is before it"),
             Self::Queued { before } => write!(f, "every device is busy, and {before} items are before it"),
             Self::NoAgent => f.write_str("no agent is there to run it"),
-            Self::AllHeld(held) => {
-                f.write_str("every device it may have is held: ")?;
-                for (place, (device, by, reason)) in held.iter().take(3).enumerate() {
-                    let comma = if place > 0 { ", " } else { "" };
-                    write!(f, "{comma}`{device}` by {by} ({reason})")?;
-                }
-                if held.len() > 3 {
-                    write!(f, " and {} more", held.len() - 3)?;
+            Self::Gathering(members) => {
+                write!(f, "it needs {} devices at once", members.len())?;
+                for (place, Member { role, device, busy_with }) in members.iter().enumerate() {
+                    let comma = if place > 0 { "," } else { ":" };
+                    match busy_with {
+                        None => write!(f, "{comma} `{device}` is kept for it as `{role}`")?,
+                        Some(with) => write!(f, "{comma} `{device}` will be its `{role}` after {with}")?,
+                    }
                 }
                 Ok(())
             }
+            Self::Lacks(lacking) => lacking.fmt(f),
+            Self::LacksFor(test, lacking) => write!(f, "`{test}` cannot start: {lacking}"),
+            Self::TooFewFit(unfit) => {
+                f.write_str("too few of the devices it needs at once can be used: ")?;
+                write_some(f, unfit.iter().map(|(device, why)| format!("`{device}`: {why}")), "; ")
+            }
+            Self::AllHeld(held) => {
+                f.write_str("every device it may have is held: ")?;
+                let each = held.iter().map(|(device, by, reason)| format!("`{device}` by {by} ({reason})"));
+                write_some(f, each, ", ")
+            }
             Self::NoneFit(unfit) => {
                 f.write_str("no device it may have can be used: ")?;
-                for (place, (device, why)) in unfit.iter().take(3).enumerate() {
-                    let comma = if place > 0 { "; " } else { "" };
-                    write!(f, "{comma}`{device}`: {why}")?;
-                }
-                if unfit.len() > 3 {
-                    write!(f, "; and {} more", unfit.len() - 3)?;
-                }
-                Ok(())
+                write_some(f, unfit.iter().map(|(device, why)| format!("`{device}`: {why}")), "; ")
             }
             Self::OtherPools { user, pools } => {
                 let (s, pools) = (if pools.len() == 1 { "" } else { "s" }, pools.join("`, `"));
@@ -300,6 +357,18 @@ impl fmt::Display for Explanation {
             }
         }
     }
+}
+
+/// The first of a list, and how many there are beside.
+fn write_some(
+    f: &mut fmt::Formatter<'_>,
+    all: impl ExactSizeIterator<Item = String>,
+    between: &str,
+) -> fmt::Result {
+    let more = all.len().saturating_sub(3);
+    f.write_str(&all.take(3).collect::<Vec<_>>().join(between))?;
+    let between = if between == ", " { "" } else { between.trim_end() };
+    if more > 0 { write!(f, "{between} and {more} more") } else { Ok(()) }
 }
 
 impl fmt::Display for Gate {

@@ -20,7 +20,7 @@ mod suspicion;
 
 pub(super) use suspicion::Seen;
 
-use super::{Device, Lab, Rejected, Wish};
+use super::{Device, Lab, Mistake, Rejected, Wish};
 use crate::change::{Change, RunRecord};
 use crate::definition::AreaDef;
 use crate::event::LabEvent;
@@ -108,13 +108,18 @@ impl Lab {
                 device.health.unsure >= UNSURE_TIMES || verified().is_none_or(|k| k.check_every.is_none())
             }
             Health::Suspect { .. } | Health::Failing { .. } => verified().is_none(),
-            Health::Quarantined(_) => false,
+            Health::Quarantined(_) => self.policy.mistake == Mistake::IgnoreQuarantine,
         }
     }
 
     /// What a device may be given at all just now: by no hold, and by its health.
     pub(super) fn takes_something(&self, device: &Device) -> bool {
-        device.hold.is_none() && (device.health.task.run().is_some() || self.is_fit(device))
+        !self.is_held(device) && (device.health.task.run().is_some() || self.is_fit(device))
+    }
+
+    /// Whether a person has taken a device out of scheduling.
+    pub(super) fn is_held(&self, device: &Device) -> bool {
+        device.hold.is_some() && self.policy.mistake != Mistake::IgnoreHolds
     }
 
     /// Checks that are due on devices that are there and not held. To be made with [`super::Input::Check`].

@@ -45,18 +45,23 @@ impl Lab {
         let agent = &self.agents[&id];
         let mut suspects: Vec<(RunId, ItemIx)> = Vec::new();
         for device in agent.devices.clone() {
-            let d = self.devices.get_mut(&device).expect("agents' devices are known");
+            let d = &self.devices[&device];
+            if let Some(unit) = self.follows(d) {
+                let why = format!("`{}` was lost together with its agent on `{host}`", d.name);
+                self.break_gang(now, unit, why);
+                continue;
+            }
+            let d = self.devices.get_mut(&device).expect("looked up above");
             let Some(lease) = d.lease.take() else { continue };
-            d.micros = 0;
-            let units = std::mem::take(&mut d.units);
-            for (place, unit) in units.into_iter().enumerate() {
+            for (place, unit) in d.units.clone().into_iter().enumerate() {
                 let unit = self.units.remove(&unit).expect("units on devices are known");
                 // The first of a device runs or is about to; the agent may have died before it could tell.
                 if place == 0 {
                     suspects.extend(unit.suspect().map(|item| (unit.run, item)));
                 }
                 self.in_use.remove(&self.runs[&unit.run], unit.test, unit.device);
-                self.shares.take(self.runs[&unit.run].user, unit.micros);
+                self.shares.take(self.runs[&unit.run].user, unit.device_micros());
+                self.free(now, &unit);
                 let forget = self.policy.mistake == Mistake::ForgetLostUnits;
                 let run = self.run_mut(unit.run);
                 for (ix, _) in unit.left {
@@ -66,7 +71,6 @@ impl Lab {
                     }
                 }
             }
-            self.account(now, device);
             self.save(Change::LeaseEnded { lease });
         }
         if let (Gone::Died, Some(max)) = (how, self.policy.losses_max) {

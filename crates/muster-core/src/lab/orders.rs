@@ -34,6 +34,9 @@ impl Lab {
             let d = &self.devices[device];
             for &unit_id in &d.units {
                 let unit = &self.units[&unit_id];
+                if unit.device != *device {
+                    continue;
+                }
                 let give_back = match unit.wish {
                     Wish::Run => false,
                     Wish::GiveBack { said } => {
@@ -74,8 +77,11 @@ impl Lab {
         agent.said = Said { seq: pending.seq, at: now, unwelcome, kill };
         for device in &devices {
             for unit in &self.devices[device].units {
-                let wish = &mut self.units.get_mut(unit).expect("units on devices are known").wish;
-                match wish {
+                let unit = self.units.get_mut(unit).expect("units on devices are known");
+                if unit.device != *device {
+                    continue;
+                }
+                match &mut unit.wish {
                     Wish::GiveBack { said } | Wish::Stop { said } => {
                         said.get_or_insert(pending.seq);
                     }
@@ -91,6 +97,7 @@ impl Lab {
             if !seen.insert(unit_id) {
                 continue;
             }
+            let seats = self.seats(&self.units[&unit_id]);
             let unit = self.units.get_mut(&unit_id).expect("units on devices are known");
             unit.sent = true;
             let run = self.runs.get_mut(&unit.run).expect("units are of active runs");
@@ -130,6 +137,7 @@ impl Lab {
                 run: unit.run,
                 discovery: unit.discovery,
                 attempts,
+                devices: seats,
             });
         }
         Some(Orders {

@@ -29,6 +29,8 @@ pub struct Policy {
     pub ageing: Duration,
     /// Whether what happens in the lab as a whole is recorded for those who watch it.
     pub chronicle: bool,
+    /// No devices will come beside those that are there: what needs others ends at once, as the lab's fault.
+    pub closed: bool,
     /// Deliberate mistakes, to prove that the simulator finds them. [`Mistake::None`] outside its tests.
     pub mistake: Mistake,
 }
@@ -46,6 +48,7 @@ impl Default for Policy {
             share_half_life: Duration::from_secs(3600),
             ageing: Duration::from_secs(600),
             chronicle: false,
+            closed: false,
             mistake: Mistake::None,
         }
     }
@@ -77,4 +80,14 @@ pub enum Mistake {
     TakeBackUnheard,
     /// A unit whose orders were lost is not sent again.
     SendOnce,
+    /// Devices that people hold are given away.
+    IgnoreHolds,
+    /// Devices in quarantine are given away.
+    IgnoreQuarantine,
+    /// What devices are like is looked at once, and not again when it changes.
+    StaleLabels,
+    /// A gang gets what is free of its devices.
+    HalfGang,
+    /// The other devices of a gang that lost one are given away before its leader has let go.
+    FreeBrokenGang,
 }

@@ -35,6 +35,11 @@ impl DeviceSelector {
     pub fn matches(&self, name: &str, host: &str, labels: &Labels) -> bool {
         self.0.eval_bool(&facts(name, host, labels)).unwrap_or(false)
     }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        self.0.text()
+    }
 }
 
 /// The devices a run may have.
@@ -93,7 +98,7 @@ impl Reach {
     pub(super) fn text(&self) -> &str {
         match self {
             Self::Any | Self::Of { selector: None, .. } => "",
-            Self::Of { selector: Some(selector), .. } => selector.0.text(),
+            Self::Of { selector: Some(selector), .. } => selector.text(),
             Self::Only { selector, .. } => selector,
         }
     }
@@ -104,7 +109,7 @@ impl Reach {
     }
 
     /// A device is like this; `None`: it is gone.
-    fn set(&mut self, id: DeviceId, known: Option<(&str, &str, &Labels)>, all: &Pools) {
+    pub(super) fn set(&mut self, id: DeviceId, known: Option<(&str, &str, &Labels)>, all: &Pools) {
         let Self::Of { selector, pools, devices, elsewhere } = self else { return };
         devices.remove(&id);
         elsewhere.remove(&id);
@@ -126,7 +131,7 @@ impl Lab {
         let Some(run) = self.runs.get_mut(&run) else { return };
         for (id, device) in &self.devices {
             let host = &self.agents[&device.agent].host;
-            run.reach.set(*id, Some((&device.name, host, &device.labels)), &self.pools);
+            run.set_device(*id, Some((&device.name, host, &device.labels)), &self.pools);
         }
     }
 
@@ -135,7 +140,7 @@ impl Lab {
         let known = self.devices.get(&device);
         let known = known.map(|d| (&*d.name, self.agents[&d.agent].host.as_str(), &d.labels));
         for run in self.runs.values_mut() {
-            run.reach.set(device, known, &self.pools);
+            run.set_device(device, known, &self.pools);
         }
     }
 }

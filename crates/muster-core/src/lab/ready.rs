@@ -8,6 +8,10 @@ use crate::id::{ItemIx, TestIx};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Items of a class that are looked at for a short one.
+// Limit: those of which nothing is known may stand before it.
+const LOOKED_AT_MAX: usize = 64;
+
 /// What items have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Class {
@@ -95,6 +99,14 @@ impl Ready {
     /// The items of a class, best first.
     pub(super) fn class(&self, class: Class) -> impl Iterator<Item = Rank> {
         self.classes.get(&class).into_iter().flat_map(|m| m.ranks.keys().copied())
+    }
+
+    /// The first item of a class of which it is known that it takes no longer than this.
+    pub(super) fn short(&self, class: Class, micros: u64) -> Option<Rank> {
+        let members = self.classes.get(&class)?;
+        let from = Rank { micros: Reverse(micros), item: ItemIx(0), ..members.first()? };
+        let is_short = |(rank, known): &(&Rank, &Option<u32>)| known.is_some() && rank.micros.0 <= micros;
+        members.ranks.range(from..).take(LOOKED_AT_MAX).find(is_short).map(|(rank, _)| *rank)
     }
 
     /// How many items a class has, of how many nothing is known, and what the others take together.

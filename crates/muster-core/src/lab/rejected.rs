@@ -1,5 +1,6 @@
 //! Inputs that cannot be taken, and why.
 
+use crate::definition::NeededDevices;
 use crate::expr::ExprError;
 use crate::id::{DeviceId, RunId, SessionId};
 use crate::plan::PlanError;
@@ -57,6 +58,9 @@ pub enum Rejected {
         /// What is wrong with it.
         error: ExprError,
     },
+    /// A test needs more devices at once than can be given.
+    #[error("a test needs {0} devices at once, more than the {max} allowed", max = NeededDevices::MAX)]
+    TooManyDevices(usize),
     /// An exchange of a session that is over: a later one of the agent has spoken, or this one said goodbye.
     #[error("session `{session}` of this agent is over")]
     Replaced {
@@ -80,7 +84,7 @@ impl Rejected {
             Self::NoSuchRun(_) => "no-such-run",
             Self::BeforeItself(_) => "before-itself",
             Self::RunExists(_) => "run-exists",
-            Self::Plan(_) => "bad-plan",
+            Self::Plan(_) | Self::TooManyDevices(_) => "bad-plan",
             Self::NoSuchDevice(_) => "no-such-device",
             Self::Held { .. } => "held",
             Self::NoCheckDue(_) => "no-check-due",
@@ -88,6 +92,7 @@ impl Rejected {
             Self::NotRegistered { .. } => "not-registered",
             Self::TooManyProposals(_) => "too-many-proposals",
             Self::Selector { .. } => "bad-selector",
+
             Self::Replaced { .. } => "agent-replaced",
             Self::Stale { .. } => "stale-exchange",
         }

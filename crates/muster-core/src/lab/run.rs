@@ -3,18 +3,20 @@
 //! Durable: record, phase, expansions and item records. All else is derived from these by
 //! [`Run::derive`], so a restored run stands where the lost one stood.
 
+mod gates;
 mod queue;
 mod shown;
 mod waiting;
 
-use super::Rejected;
+use super::gang::Gang;
 use super::reach::Reach;
 use super::ready::{Class, Rank, Ready};
 use super::shares::UserIx;
+use super::{Pools, Rejected};
 use crate::change::{Change, Expansion, FoundAgain, ItemRecord, Moved, RunPhase, RunRecord, RunSnapshot};
-use crate::definition::{AfterMode, Batch, Kind, Needs, TestDef, UnexpectedPass};
+use crate::definition::{AfterMode, Batch, Kind, NeededDevices, Needs, TestDef, UnexpectedPass};
 use crate::event::Event;
-use crate::exchange::{Group, RunContext, TestContext};
+use crate::exchange::{Group, Labels, RunContext, TestContext};
 use crate::id::{DeviceId, ItemIx, RunId, TestIx, UnitId};
 use crate::outcome::{Counts, Verdict};
 use crate::plan::{History, PathMap, PlannedItem, PlannedItems};
@@ -48,6 +50,8 @@ pub(super) struct Run {
     pub(super) was_started: bool,
     /// What people said of its place in the queue.
     moves: Vec<Moved>,
+    /// The sets of devices that its tests need.
+    gangs: Vec<Gang>,
     gates: Vec<GateDef>,
     /// The places of the gates.
     gate_of: BTreeMap<GateKey, u32>,
@@ -83,15 +87,18 @@ pub(super) struct GateDef {
     pub(super) needs: Needs,
     /// Names of tests that must not run at the same time.
     pub(super) apart_from: BTreeSet<String>,
+    /// The devices they need, by their place in the run.
+    pub(super) gang: Option<u32>,
 }
 
 /// A gate's definition in a form that can be looked up.
-type GateKey = (u64, Option<u64>, Vec<String>, BTreeSet<String>);
+type GateKey = (u64, Option<u64>, Vec<String>, NeededDevices, BTreeSet<String>);
 
 impl GateDef {
     fn key(&self) -> GateKey {
-        let Needs { disk_free_bytes_min, load_max, groups } = &self.needs;
-        (*disk_free_bytes_min, load_max.map(f64::to_bits), groups.clone(), self.apart_from.clone())
+        let Needs { disk_free_bytes_min, load_max, groups, devices } = &self.needs;
+        let load_max = load_max.map(f64::to_bits);
+        (*disk_free_bytes_min, load_max, groups.clone(), devices.clone(), self.apart_from.clone())
     }
 
     pub(super) fn is_open_always(&self) -> bool {
@@ -232,6 +239,7 @@ impl Run {
             waits_since: None,
             was_started: false,
             moves,
+            gangs: Vec::new(),
             gates: Vec::new(),
             gate_of: BTreeMap::new(),
             failed_on: vec![Vec::new()],
@@ -277,7 +285,8 @@ impl Run {
         let mut dependents: Vec<Vec<(TestIx, AfterMode)>> = vec![Vec::new(); plan.tests.len()];
         for ((ix, planned), apart_from) in (0u32..).zip(&plan.tests).zip(apart) {
             let def = &planned.def;
-            let gate = self.gate(GateDef { needs: def.needs.clone(), apart_from });
+            let gang = self.enter_gang(&def.needs.devices)?;
+            let gate = self.gate(GateDef { needs: def.needs.clone(), apart_from, gang });
             let first = u32::try_from(self.items.len()).expect("fewer than 2^32 items");
             let (listed, discovery) = match &planned.items {
                 PlannedItems::Listed(items) => {
@@ -323,40 +332,6 @@ impl Run {
             test.dependents = dependents;
         }
         Ok(())
-    }
-
-    fn gate(&mut self, def: GateDef) -> u32 {
-        let new = u32::try_from(self.gates.len()).expect("no more gates than tests");
-        let at = *self.gate_of.entry(def.key()).or_insert(new);
-        if at == new {
-            self.gates.push(def);
-        }
-        at
-    }
-
-    /// What each test must not run beside, in this run or another of the area.
-    pub(super) fn apart(&self) -> impl Iterator<Item = (&Arc<str>, &BTreeSet<String>)> {
-        self.tests.iter().map(|t| (&t.name, &self.gate_def(t.gate).apart_from)).filter(|(_, a)| !a.is_empty())
-    }
-
-    /// Keeps a test apart from these others too.
-    pub(super) fn keep_apart(&mut self, test: TestIx, others: &BTreeSet<String>) {
-        let gate = self.gate_of(test);
-        if others.is_subset(&gate.apart_from) {
-            return;
-        }
-        let apart_from = gate.apart_from.union(others).cloned().collect();
-        let gate = GateDef { needs: gate.needs.clone(), apart_from };
-        let ready: Vec<ItemIx> =
-            self.items_of(test).filter(|ix| self.item(*ix).phase == Phase::Ready).collect();
-        for ix in &ready {
-            self.unqueue(*ix);
-        }
-        let gate = self.gate(gate);
-        self.test_mut(test).gate = gate;
-        for ix in ready {
-            self.release_item(ix);
-        }
     }
 
     /// Puts an item's record in place and keeps all counts right.
@@ -629,12 +604,6 @@ impl Run {
     }
     pub(super) fn ready(&self) -> &Ready {
         &self.ready
-    }
-    pub(super) fn gate_def(&self, gate: u32) -> &GateDef {
-        &self.gates[gate as usize]
-    }
-    pub(super) fn gate_of(&self, test: TestIx) -> &GateDef {
-        self.gate_def(self.test(test).gate)
     }
     pub(super) fn counts(&self) -> &Counts {
         &self.counts

@@ -7,7 +7,7 @@ use crate::change::{Change, Expansion, FoundAgain, ItemRecord, RunPhase};
 use crate::definition::{AfterMode, FlakyPolicy};
 use crate::event::{Event, LabEvent};
 use crate::exchange::Found;
-use crate::id::{AttemptRef, ItemIx, RunId, TestIx, UnitId};
+use crate::id::{AttemptRef, DeviceId, ItemIx, RunId, TestIx, UnitId};
 use crate::outcome::{Outcome, Verdict};
 use crate::plan::{PlannedItem, PlannedItems, Wanted, found_items};
 use crate::time::Time;
@@ -177,13 +177,15 @@ impl Lab {
         now: Time,
         attempt: AttemptRef,
         unit: UnitId,
-        device: Arc<str>,
         result: AttemptResult,
         found: Option<Found>,
     ) {
         let AttemptRef { run: run_id, item: ix, attempt: number } = attempt;
         let lab_errors_max = self.policy.lab_errors_max;
-        let device_id = self.units[&unit].device;
+        let device = self.place_of(&self.units[&unit]);
+        // That a device was lost says nothing of the others, nor of it.
+        let judged = self.units[&unit].broken.is_none() || result.outcome.is_good();
+        let devices: Vec<DeviceId> = self.units[&unit].devices().collect();
         let run = self.run_mut(run_id);
         let test_ix = run.item(ix).test;
         let discovery = run.is_discovery(ix);
@@ -223,7 +225,9 @@ impl Lab {
             }
             Next::Again(delay) => again = Some(delay),
         }
-        self.judge_device(run_id, ix, &mut record, &result, device_id);
+        if judged {
+            self.judge_devices(run_id, ix, &mut record, &result, &devices);
+        }
         let run = self.run_mut(run_id);
         run.set_back(ix);
         // The found items are entered before the question for them ends: the test is never seen as over.

@@ -100,7 +100,7 @@ impl Shares {
         self.users[user.0 as usize].devices += 1;
     }
 
-    fn end(&mut self, user: UserIx) {
+    pub(super) fn end(&mut self, user: UserIx) {
         self.users[user.0 as usize].devices -= 1;
     }
 

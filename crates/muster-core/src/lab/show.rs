@@ -4,7 +4,7 @@ use super::run::Run;
 use super::{Lab, Outlook, Presence};
 use crate::address::Address;
 use crate::change::RunPhase;
-use crate::id::{DeviceId, UnitId};
+use crate::id::{DeviceId, ItemIx, RunId, UnitId};
 use crate::time::Time;
 use crate::view::{DeviceState, DeviceView, LabView, QueuedRun};
 
@@ -68,10 +68,17 @@ impl Lab {
     /// The address of what a unit is at.
     pub(super) fn name_of(&self, unit: UnitId) -> String {
         let unit = &self.units[&unit];
-        let run = &self.runs[&unit.run];
+        match unit.left.first() {
+            Some((item, _)) => self.name_of_item(unit.run, *item),
+            None => self.address(unit.run),
+        }
+    }
+
+    /// The address of an item.
+    pub(super) fn name_of_item(&self, run: RunId, item: ItemIx) -> String {
+        let run = &self.runs[&run];
         let record = run.record();
-        let test = &run.test(unit.test).name;
-        let path = unit.left.first().map_or("", |(item, _)| run.path(*item));
-        Address::of_item(&record.spec.area, record.number, test, path).to_string()
+        let test = &run.test(run.item(item).test).name;
+        Address::of_item(&record.spec.area, record.number, test, run.path(item)).to_string()
     }
 }

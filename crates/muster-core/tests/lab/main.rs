@@ -14,6 +14,7 @@ mod elsewhere;
 mod eta;
 mod exchange;
 mod expectations;
+mod gang;
 mod gates;
 mod health;
 mod hold;

@@ -97,6 +97,7 @@ impl World {
                 Rejected::BeforeItself(_)
                 | Rejected::Plan(_)
                 | Rejected::Selector { .. }
+                | Rejected::TooManyDevices(_)
                 | Rejected::NoSuchDevice(_)
                 | Rejected::NoCheckDue(_)
                 | Rejected::NoVerifier(_)

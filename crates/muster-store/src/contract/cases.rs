@@ -109,7 +109,7 @@ fn a_refused_commit_changes_nothing(records: &dyn Records) {
         &[Change::Expanded(expansion(1, 2, 5, &["y"])), Change::Expanded(expansion(1, 2, 5, &["y"]))],
         &[Change::Expanded(expansion(1, 3, 5, &["y"]))],
         &[
-            Change::LeaseGranted { lease: LeaseId(1), device: DeviceId(1) },
+            Change::LeaseGranted { lease: LeaseId(1), devices: vec![DeviceId(1)] },
             Change::ItemSet { run: RunId(5), item: ItemIx(0), record: ItemRecord::default() },
         ],
         &[Change::RunState { run: RunId(1), phase: RunPhase::Ended { at: Time(1) } }, {
@@ -165,8 +165,8 @@ fn reserved_numbers_are_all_different(records: &dyn Records) {
 
 fn two_labs_do_not_see_each_others_leases(records: &dyn Records) {
     let (mut a, mut b) = (records.open(LAB), records.open(OTHER));
-    commit(&mut *a, &[active(1), Change::LeaseGranted { lease: LeaseId(5), device: DeviceId(1) }]);
-    commit(&mut *b, &[active(2), Change::LeaseGranted { lease: LeaseId(5), device: DeviceId(9) }]);
+    commit(&mut *a, &[active(1), Change::LeaseGranted { lease: LeaseId(5), devices: vec![DeviceId(1)] }]);
+    commit(&mut *b, &[active(2), Change::LeaseGranted { lease: LeaseId(5), devices: vec![DeviceId(9)] }]);
     commit(&mut *b, &[Change::LeaseEnded { lease: LeaseId(5) }]);
     let (a, b) = (a.load_snapshot().unwrap(), b.load_snapshot().unwrap());
     assert_eq!((a.leases.len(), b.leases.len()), (1, 0));
@@ -181,7 +181,7 @@ fn an_adopted_run_belongs_to_the_new_lab_alone(records: &dyn Records) {
         &mut *a,
         &[
             active(1),
-            Change::LeaseGranted { lease: LeaseId(5), device: DeviceId(1) },
+            Change::LeaseGranted { lease: LeaseId(5), devices: vec![DeviceId(1)] },
             Change::Sent { lease: LeaseId(5), units: vec![unit] },
         ],
     );
@@ -205,15 +205,17 @@ fn what_was_sent_and_has_no_result_is_in_the_snapshot(records: &dyn Records) {
         attempts: attempts.iter().map(|(i, n)| (ItemIx(*i), *n)).collect(),
     };
     let lease = LeaseId(u64::MAX);
+    let devices = vec![DeviceId(3), DeviceId(7), DeviceId(1)];
     commit(
         &mut *store,
         &[
             active(1),
-            Change::LeaseGranted { lease, device: DeviceId(3) },
+            Change::LeaseGranted { lease, devices: devices.clone() },
             Change::Sent { lease, units: vec![unit(9, &[(0, 1)]), unit(1, &[(1, 1), (2, 1), (3, 1)])] },
         ],
     );
     store = records.open(LAB);
+    assert_eq!(store.load_snapshot().unwrap().leases[0].devices, devices, "in their order");
     // The unit of this attempt is the second one.
     commit(&mut *store, &[attempt(1, 2, 1, Outcome::Pass)]);
     let left = |store: &mut dyn Store| store.load_snapshot().unwrap().leases[0].units.clone();
@@ -240,7 +242,7 @@ fn ids_are_never_used_again(records: &dyn Records) {
         &[
             active(1),
             seen(devices.clone()),
-            Change::LeaseGranted { lease, device },
+            Change::LeaseGranted { lease, devices: vec![device] },
             Change::Sent { lease, units: vec![unit] },
             Change::LeaseEnded { lease },
         ],
@@ -257,7 +259,7 @@ fn ids_are_never_used_again(records: &dyn Records) {
     assert_eq!(holds, [(DeviceId(2), held("ben").unwrap()), (DeviceId(4), held("eve").unwrap())]);
     commit(&mut *store, &[hold(2, None)]);
     assert_eq!(store.load_snapshot().unwrap().holds.len(), 1);
-    commit(&mut *store, &[Change::LeaseGranted { lease: LeaseId(3), device }]);
+    commit(&mut *store, &[Change::LeaseGranted { lease: LeaseId(3), devices: vec![device] }]);
     let Snapshot { used, agents, .. } = store.load_snapshot().unwrap();
     assert_eq!((used.device, used.lease, used.unit), (DeviceId(4), LeaseId(6), UnitId(8)));
     assert_eq!(agents[0].devices, devices[1..]);
@@ -506,7 +508,7 @@ fn a_deleted_run_is_gone(records: &dyn Records) {
             active(2),
             attempt(1, 0, 1, Outcome::Fail),
             Change::Expanded(expansion(1, 2, 5, &["x"])),
-            Change::LeaseGranted { lease, device: DeviceId(1) },
+            Change::LeaseGranted { lease, devices: vec![DeviceId(1)] },
             Change::Sent { lease, units: vec![unit(1, 1), unit(2, 2)] },
         ],
     );

@@ -198,7 +198,11 @@ impl World {
                 let lab = &mut self.labs[lab];
                 let (lease, device) = (LeaseId(lab.id()), DeviceId(lab.used as u32));
                 lab.leases.insert(lease, Vec::new());
-                changes.push(Change::LeaseGranted { lease, device });
+                let others = (1..=device.0 % 3).map(|n| DeviceId(device.0 + n));
+                changes.push(Change::LeaseGranted {
+                    lease,
+                    devices: [device].into_iter().chain(others).collect(),
+                });
             }
             3..=5 => self.send(lab, changes),
             6..=9 => self.end_attempt(lab, changes),

@@ -139,10 +139,13 @@ impl State {
                 let number = happened.len() as u64 + 1;
                 happened.push(Happened { number, at: *at, event: event.clone() });
             }
-            Change::LeaseGranted { lease, device } => {
+            Change::LeaseGranted { lease, devices } => {
                 let lab = self.lab(key);
                 lab.used.lease = lab.used.lease.max(*lease);
-                lab.leases.insert(*lease, LeaseRecord { lease: *lease, device: *device, units: Vec::new() });
+                lab.leases.insert(
+                    *lease,
+                    LeaseRecord { lease: *lease, devices: devices.clone(), units: Vec::new() },
+                );
             }
             Change::LeaseEnded { lease } => {
                 self.lab(key).leases.remove(lease);

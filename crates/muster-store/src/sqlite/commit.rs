@@ -173,11 +173,14 @@ impl Writer<'_> {
                     _ => Ok(()),
                 }
             }
-            Change::LeaseGranted { lease, device } => {
+            Change::LeaseGranted { lease, devices } => {
                 self.use_ids(|used| used.lease = used.lease.max(*lease))?;
+                let Some((device, others)) = devices.split_first() else { return Ok(()) };
+                encode(self.buf, "the devices of a lease", others)?;
+                let others = (!others.is_empty()).then_some(&*self.buf);
                 self.execute(
-                    "INSERT OR REPLACE INTO leases (lab, lease, device) VALUES (?1, ?2, ?3)",
-                    params![self.lab.0.cast_signed(), lease.0.cast_signed(), device.0],
+                    "INSERT OR REPLACE INTO leases (lab, lease, device, others) VALUES (?1, ?2, ?3, ?4)",
+                    params![self.lab.0.cast_signed(), lease.0.cast_signed(), device.0, others],
                 )
             }
             Change::LeaseEnded { lease } => {

@@ -285,13 +285,19 @@ impl Reader<'_> {
 
         let mut sent = load_sent(self.conn, self.db, lab, &mut Cache::default())?.into_leases();
         let mut leases = Vec::new();
-        let mut found =
-            self.conn.prepare_cached("SELECT lease, device FROM leases WHERE lab = ?1").map_err(&get)?;
+        let mut found = self
+            .conn
+            .prepare_cached("SELECT lease, device, others FROM leases WHERE lab = ?1")
+            .map_err(&get)?;
         let mut list = found.query([key]).map_err(&get)?;
         while let Some(row) = list.next().map_err(&get)? {
             let lease = LeaseId(row.get::<_, i64>(0).map_err(&get)?.cast_unsigned());
-            let device = DeviceId(row.get(1).map_err(&get)?);
-            leases.push(LeaseRecord { lease, device, units: sent.remove(&lease).unwrap_or_default() });
+            let mut devices = vec![DeviceId(row.get(1).map_err(&get)?)];
+            let others = row.get_ref(2).map_err(&get)?.as_blob_or_null().map_err(|e| get(e.into()))?;
+            if let Some(others) = others {
+                devices.extend(decode::<Vec<DeviceId>>(self.db, "the devices of a lease", others)?);
+            }
+            leases.push(LeaseRecord { lease, devices, units: sent.remove(&lease).unwrap_or_default() });
         }
         leases.sort_unstable_by_key(|l| l.lease);
 

@@ -437,7 +437,7 @@ fn the_unit_of_an_attempt_is_found_until_its_result_is_there() {
     let attempts = vec![(ItemIx(0), 1), (ItemIx(1), 1)];
     let unit = SentUnit { unit: UnitId(7), run: RunId(1), attempts };
     let lease = LeaseId(1);
-    let leased = Change::LeaseGranted { lease, device: DeviceId(1) };
+    let leased = Change::LeaseGranted { lease, devices: vec![DeviceId(1)] };
     store.commit(&[created(1), leased, Change::Sent { lease, units: vec![unit] }]).unwrap();
     let mut reader = Sqlite::open_to_read(&root).unwrap();
     let mut find = |item, number| reader.find_unit(RunId(1), ItemIx(item), number).unwrap();

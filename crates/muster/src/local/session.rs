@@ -91,7 +91,9 @@ pub(crate) fn execute(
         store.adopt_run(id)?;
     }
     let history: Arc<dyn History + Send + Sync> = durations;
-    let shell = Shell::restore(store, Policy::default(), now(), &|_| Arc::clone(&history))?;
+    let shell = Shell::restore(store, Policy { closed: true, ..Policy::default() }, now(), &|_| {
+        Arc::clone(&history)
+    })?;
     let mut watcher = watcher(exec.progress, context, Arc::clone(&shared));
     let (first, again) = match request {
         Request::New(record) => (Input::CreateRun { record, history }, None),

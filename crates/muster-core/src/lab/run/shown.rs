@@ -20,6 +20,7 @@ impl fmt::Debug for Run {
             waits_since: _,
             was_started,
             moves,
+            gangs: _,
             gates: _,
             gate_of: _,
             failed_on: _,

@@ -20,6 +20,7 @@ pub(crate) struct Agent {
     pub(crate) session: SessionId,
     pub(crate) seq: u64,
     pub(crate) heard: u64,
+    pub(crate) host: String,
     devices: Vec<Slot>,
     tests: BTreeMap<TestIx, Arc<TestContext>>,
     spool: Vec<Finished>,
@@ -55,6 +56,7 @@ impl Agent {
             session: SessionId(1),
             seq: 0,
             heard: 0,
+            host: "host".to_owned(),
             devices: devices.into_iter().map(|offer| Slot { offer, ..Slot::default() }).collect(),
             tests: BTreeMap::new(),
             spool: Vec::new(),
@@ -69,7 +71,13 @@ impl Agent {
 
     pub(crate) fn begin_session(&mut self) {
         let offers = self.devices.iter().map(|d| d.offer.clone()).collect();
-        *self = Self { session: SessionId(self.session.0 + 1), ..Self::new(self.id, offers) };
+        let (session, host) = (SessionId(self.session.0 + 1), std::mem::take(&mut self.host));
+        *self = Self { session, host, ..Self::new(self.id, offers) };
+    }
+
+    /// It has one device of another name from now on.
+    pub(crate) fn forget_devices(&mut self) {
+        self.devices = vec![Slot { offer: DeviceOffer::named("other"), ..Slot::default() }];
     }
 
     pub(crate) fn hears(&self) -> bool {
@@ -87,7 +95,7 @@ impl Agent {
             session: SessionId(session),
             seq,
             heard: self.heard,
-            host: "host".to_owned(),
+            host: self.host.clone(),
             devices: self.devices.iter().map(|d| d.offer.clone()).collect(),
             holding: Vec::new(),
             finished: Vec::new(),

@@ -16,6 +16,7 @@ use muster_core::id::{AgentId, ItemIx, RunId};
 use muster_core::kind::DeviceKind;
 use muster_core::lab::{Effect, Explanation, Gone, Input, Lab, Policy, Rejected};
 use muster_core::outcome::Outcome;
+use muster_core::select::Selection;
 use muster_core::time::Time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -108,6 +109,21 @@ impl World {
         let area = &self.scenario.area;
         let record = build::run_record(area, number, self.now, spec, &self.scenario.behaviour);
         let record = Arc::new(record.expect("the plan of the first is good"));
+        let id = record.id;
+        self.apply(Input::CreateRun { record, history: Arc::new(self.scenario.behaviour.clone()) })
+            .expect("the run is new");
+        self.tick();
+        id
+    }
+
+    /// Asks for another run, of what this selects.
+    pub(crate) fn ask_for(&mut self, pattern: &str, placement: Placement) -> RunId {
+        let number = u32::try_from(self.lab.runs().count()).expect("few") + 1;
+        let area = &self.scenario.area;
+        let selection = Selection { patterns: vec![pattern.to_owned()], ..Selection::default() };
+        let spec = muster_core::change::RunSpec { placement, ..build::spec(area, selection) };
+        let record = build::run_record(area, number, self.now, spec, &self.scenario.behaviour);
+        let record = Arc::new(record.expect("it can be planned"));
         let id = record.id;
         self.apply(Input::CreateRun { record, history: Arc::new(self.scenario.behaviour.clone()) })
             .expect("the run is new");
