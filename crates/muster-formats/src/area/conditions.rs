@@ -3,6 +3,7 @@
 use super::error::Complaints;
 use super::source::{At, Pos, Sources};
 use muster_core::expr::{Expr, ExprError, Facts};
+use muster_core::lab::{DeviceSelector, Rejected};
 use std::collections::{BTreeMap, HashMap};
 
 /// Remembers what has been checked: ten thousand tests that share a default share its check.
@@ -61,6 +62,28 @@ fn check_pattern(text: &str) -> Option<(usize, String)> {
     let caret = told.lines().find(|l| l.trim_start().starts_with('^')).and_then(|l| l.find('^'));
     let at = caret.filter(|_| !text.contains('\n')).map_or(0, |c| c.saturating_sub(4));
     Some((text.char_indices().nth(at).map_or(0, |(i, _)| i), why.to_owned()))
+}
+
+/// Reads a condition over devices; complains where it is none.
+pub(super) fn selector(
+    text: &At<String>,
+    sources: &Sources,
+    complaints: &mut Complaints,
+) -> Option<DeviceSelector> {
+    match DeviceSelector::parse(&text.value) {
+        Ok(selector) => Some(selector),
+        Err(Rejected::Selector { error: e, .. }) => {
+            let rest = text.value.get(e.at..).unwrap_or("");
+            let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            let pos = inside(sources, text, e.at, e.at + word.max(1));
+            complaints.error(pos, e.to_string()).maybe_hint(e.hint.clone());
+            None
+        }
+        Err(e) => {
+            complaints.error(text.pos, e.to_string());
+            None
+        }
+    }
 }
 
 /// The place of a part of a text, where it stands in the file as it is; else that of the whole text.

@@ -187,7 +187,29 @@ section! {
         "load" load: PositiveNumber,
         /// Groups of `[limits.groups]` that it takes one place in.
         "group" group: OneOrMore<String>,
+        /// The devices that an attempt has, all at once, by what they are for: which may be it (CEL over `labels`, `name` and `host`), or a table. The commands run beside the first.
+        "devices" devices: Table<RoleValue>,
+        /// All of these devices must be of one host; default false.
+        "same-host" same_host: bool,
     }
+}
+
+section! {
+    /// A device that an attempt needs, or several for the same.
+    RoleKeys {
+        /// Which devices may be it: CEL over `labels`, `name` and `host`; by default any that the run may have.
+        "on" on: String,
+        /// So many of them, named `NAME-1`, `NAME-2` and so on.
+        "count" count: Positive,
+    }
+}
+
+/// A device that an attempt needs: which may be it, or a table.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum RoleValue {
+    On(String),
+    Table(RoleKeys),
 }
 
 section! {
@@ -494,6 +516,7 @@ short_or_long! {
         DeValue::String(_) => Shell, DeValue::Array(_) => Argv,
     }
     TableValue: "a list of rows, or a table of lists" { DeValue::Array(_) => Rows, DeValue::Table(_) => Columns, }
+    RoleValue: "a condition over devices, or a table" { DeValue::String(_) => On, DeValue::Table(_) => Table, }
     PushValue: "a path, or a table" { DeValue::String(_) => Same, DeValue::Table(_) => Table, }
     StepValue: "a line for the shell, or a table" { DeValue::String(_) => Run, DeValue::Table(_) => Table, }
     ProgramValue: "a path, or a list of path and arguments" { DeValue::String(_) => Path, DeValue::Array(_) => Argv, }

@@ -12,7 +12,6 @@ use super::source::{At, Sources};
 use super::{conditions, decode};
 use muster_core::definition::Line;
 use muster_core::kind::{DeviceKind, Repair, Verifier};
-use muster_core::lab::{DeviceSelector, Rejected};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -145,7 +144,7 @@ impl Reader<'_> {
                 .hint("for instance `match = 'labels.kind == \"board\"'`");
             return None;
         };
-        let matches = self.selector(&matches);
+        let matches = conditions::selector(&matches, self.sources, &mut self.complaints);
         let after: BTreeSet<Occasion> = match &check_after {
             Some(words) => words.value.iter().map(|w| w.value.0).collect(),
             None => [Occasion::LabError, Occasion::Failures, Occasion::Restart].into(),
@@ -196,23 +195,6 @@ impl Reader<'_> {
             self.complaints
                 .error(name.pos, format!("`{}` cannot be a name", decode::printable(&name.value)))
                 .hint("names have no blanks and no `/`, `#` or `,`");
-        }
-    }
-
-    fn selector(&mut self, text: &At<String>) -> Option<DeviceSelector> {
-        match DeviceSelector::parse(&text.value) {
-            Ok(selector) => Some(selector),
-            Err(Rejected::Selector { error: e, .. }) => {
-                let rest = text.value.get(e.at..).unwrap_or("");
-                let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-                let pos = conditions::inside(self.sources, text, e.at, e.at + word.max(1));
-                self.complaints.error(pos, e.to_string()).maybe_hint(e.hint.clone());
-                None
-            }
-            Err(e) => {
-                self.complaints.error(text.pos, e.to_string());
-                None
-            }
         }
     }
 

@@ -15,6 +15,7 @@ mod after;
 pub mod agent_file;
 mod conditions;
 mod decode;
+mod devices;
 mod error;
 mod expectations;
 mod file;

@@ -5,8 +5,8 @@ use super::resolve::Places;
 use super::scalar::{format_duration, format_size};
 use super::source::{Pos, Sources};
 use muster_core::definition::{
-    AfterMode, Batch, Command, DeviceFiles, ExpectedOutput, Framework, Items, Kind, Line, Retries, TestDef,
-    UnexpectedPass,
+    AfterMode, Batch, Command, DeviceFiles, ExpectedOutput, Framework, Items, Kind, Line, NeededDevices,
+    Retries, Role, TestDef, UnexpectedPass,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,6 +143,15 @@ impl Lister<'_> {
             parts.extend(needs.load_max.map(|l| format!("load = {l}")));
             if !needs.groups.is_empty() {
                 parts.push(format!("group = {}", strings(&needs.groups)));
+            }
+            let NeededDevices { roles, same_host } = &needs.devices;
+            if !roles.is_empty() {
+                let role = |r: &Role| format!("{} = {}", r.name, quoted(&r.selector));
+                let roles: Vec<_> = roles.iter().map(role).collect();
+                parts.push(format!("devices = {{ {} }}", roles.join(", ")));
+            }
+            if *same_host {
+                parts.push("same-host = true".to_owned());
             }
             add("needs", format!("{{ {} }}", parts.join(", ")));
         }

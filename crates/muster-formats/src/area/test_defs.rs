@@ -364,6 +364,7 @@ impl<'a> Resolver<'a, '_> {
             disk_free_bytes_min: keys.disk_free.as_ref().map_or(0, |d| d.value.0),
             load_max: keys.load.as_ref().map(|l| l.value.0),
             groups,
+            devices: super::devices::needed(keys, self.sources, self.complaints),
         }
     }
 

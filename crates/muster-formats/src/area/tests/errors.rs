@@ -1003,3 +1003,98 @@ fn a_text_that_is_something_else_is_told_in_a_few_errors() {
     let deep = errors_of(&format!("a = {}", "[".repeat(100_000)));
     assert!(deep.matches("error:").count() <= 5, "{deep}");
 }
+
+#[test]
+fn devices_that_are_needed_at_once_are_checked() {
+    let needs = |needs: &str| format!("[test.t]\nrun='x'\nneeds = {{ {needs} }}\n");
+    check(
+        &needs("devices = { phone = \"labels.os = 'android'\" }"),
+        expect![[r#"
+        error: not a CEL expression: token recognition error at: '= '
+         --> muster.toml:3:42
+        3 | needs = { devices = { phone = "labels.os = 'android'" } }
+          |                                          ^
+        hint: equality is written `==`
+    "#]],
+    );
+    check(
+        &needs("devices = { phone = \"label.os == 'android'\" }"),
+        expect![[r#"
+        error: unknown name `label`
+         --> muster.toml:3:32
+        3 | needs = { devices = { phone = "label.os == 'android'" } }
+          |                                ^^^^^
+        hint: did you mean `labels`?
+    "#]],
+    );
+    check(
+        &needs("devices = { Phone = '', '9' = '', address = '' }"),
+        expect![[r#"
+        error: `Phone` cannot be the name of a device that a test needs
+         --> muster.toml:3:23
+        3 | needs = { devices = { Phone = '', '9' = '', address = '' } }
+          |                       ^^^^^
+        hint: these names have small letters, digits and `-`, and begin with a letter
+
+        error: `9` cannot be the name of a device that a test needs
+         --> muster.toml:3:35
+        3 | needs = { devices = { Phone = '', '9' = '', address = '' } }
+          |                                   ^^^
+        hint: these names have small letters, digits and `-`, and begin with a letter
+
+        error: `address` cannot be the name of a device that a test needs
+         --> muster.toml:3:45
+        3 | needs = { devices = { Phone = '', '9' = '', address = '' } }
+          |                                             ^^^^^^^
+        hint: MUSTER_DEVICE_ADDRESS means something else
+    "#]],
+    );
+    check(
+        &needs("devices = { a-name = '', a = '' }"),
+        expect![[r#"
+        error: `a` and `a-name` would have the same variables
+         --> muster.toml:3:36
+        3 | needs = { devices = { a-name = '', a = '' } }
+          |                                    ^
+        hint: each device is told by MUSTER_DEVICE_ and its name
+    "#]],
+    );
+    check(
+        &needs("devices = { a = { count = 30 }, b = { count = 4000000000 } }"),
+        expect![[r#"
+        error: a test has at most 32 devices at once
+         --> muster.toml:3:21
+        3 | needs = { devices = { a = { count = 30 }, b = { count = 4000000000 } } }
+          |                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "#]],
+    );
+    check(
+        &needs("devices = { a = { on = '', cuont = 2 } }"),
+        expect![[r#"
+        error: unknown key `cuont` in `[test.t.needs.devices.a]`
+         --> muster.toml:3:38
+        3 | needs = { devices = { a = { on = '', cuont = 2 } } }
+          |                                      ^^^^^
+        hint: did you mean `count`?
+    "#]],
+    );
+    check(
+        &needs("devices = ['a', 'b']"),
+        expect![[r#"
+        error: expected a table, found an array
+         --> muster.toml:3:21
+        3 | needs = { devices = ['a', 'b'] }
+          |                     ^^^^^^^^^^
+    "#]],
+    );
+    check(
+        &needs("devices = { a = '' }, same-host = true"),
+        expect![[r#"
+        error: `same-host` is for tests that need several devices
+         --> muster.toml:3:45
+        3 | needs = { devices = { a = '' }, same-host = true }
+          |                                             ^^^^
+        hint: `devices = { phone = "labels.os == 'android'", host = "labels.os == 'linux'" }`
+    "#]],
+    );
+}

@@ -100,7 +100,12 @@ fn a_test_says_all_that_a_definition_can_hold() {
         },
         retries: Retries { count: 2, delay: Duration::from_secs(3), flaky: FlakyPolicy::Fail },
         skip_when: Some("os == 'windows'".into()),
-        needs: Needs { disk_free_bytes_min: 2 << 30, load_max: Some(1.5), groups: vec!["db".into()] },
+        needs: Needs {
+            disk_free_bytes_min: 2 << 30,
+            load_max: Some(1.5),
+            groups: vec!["db".into()],
+            devices: NeededDevices::default(),
+        },
         priority: -3,
         tags: vec!["fast".into(), "x-y".into()],
         owner: "ana".into(),
@@ -309,4 +314,28 @@ fn line_ends_of_another_system_do_not_get_into_commands() {
     assert_eq!(shell_line(&test), "make\n./check\n");
     let meant = only_test("[test.t]\r\nrun = \"printf 'a\\r\\n'\"\r\n");
     assert_eq!(shell_line(&meant), "printf 'a\r\n'");
+}
+
+#[test]
+fn a_test_says_which_devices_it_needs_at_once() {
+    let test = only_test(
+        r#"
+        [test.mesh]
+        run = "./mesh"
+        [test.mesh.needs]
+        same-host = true
+        [test.mesh.needs.devices]
+        router = " labels.kind == 'router' "
+        node = { on = "has(labels.mesh)", count = 2 }
+        any = {}
+        "#,
+    );
+    let NeededDevices { roles, same_host } = test.needs.devices;
+    assert!(same_host);
+    let roles: Vec<_> = roles.iter().map(|r| (r.name.as_str(), r.selector.as_str())).collect();
+    let node = "has(labels.mesh)";
+    assert_eq!(
+        roles,
+        [("router", "labels.kind == 'router'"), ("node-1", node), ("node-2", node), ("any", "")]
+    );
 }
