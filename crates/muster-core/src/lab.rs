@@ -16,6 +16,7 @@
 //! What is not here: how a test is run (the agent), what is kept where (the store), who asks (the shell).
 
 mod agents;
+mod apart;
 mod candidates;
 mod check;
 mod chronicle;
@@ -667,33 +668,6 @@ impl Lab {
         self.tell(now, id, started);
         self.settle_new(now, id, doomed);
         Ok(())
-    }
-
-    /// What one run of an area keeps apart is kept apart in its other runs too.
-    fn keep_apart(&mut self) {
-        let mut all: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
-        for run in self.runs.values().filter(|r| *r.phase() == RunPhase::Active) {
-            let area = run.record().spec.area.as_str();
-            for (name, others) in run.apart() {
-                all.entry((area, name)).or_default().extend(others.iter().cloned());
-                for other in others {
-                    all.entry((area, other)).or_default().insert(name.to_string());
-                }
-            }
-        }
-        if all.is_empty() {
-            return;
-        }
-        let all: BTreeMap<(String, String), BTreeSet<String>> =
-            all.into_iter().map(|((area, name), o)| ((area.to_owned(), name.to_owned()), o)).collect();
-        for run in self.runs.values_mut() {
-            let area = run.record().spec.area.clone();
-            for ix in (0u32..).map(TestIx).take(run.tests().len()) {
-                if let Some(others) = all.get(&(area.clone(), run.test(ix).name.to_string())) {
-                    run.keep_apart(ix, others);
-                }
-            }
-        }
     }
 
     fn tick(&mut self, now: Time) {
