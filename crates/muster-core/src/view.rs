@@ -142,6 +142,11 @@ impl RunView {
         self.counts.get(Verdict::Error) > 0 && self.not_ok() == excused
     }
 
+    /// Whether it was stopped, and nothing that had ended speaks against the tests.
+    pub fn was_just_stopped(&self) -> bool {
+        self.state == RunState::Stopped && self.not_ok() == self.counts.get(Verdict::Cancelled)
+    }
+
     /// Items that keep the run from being called passed.
     fn not_ok(&self) -> u32 {
         let forgiven = match self.unexpected_pass {

@@ -88,7 +88,7 @@ pub(crate) fn word(run: &RunView, life: Option<Life>) -> (&'static str, Style) {
         (RunState::Active, _) => ("RUNNING", INFO),
         // The lab's fault alone is not the tests'.
         (_, _) if run.only_lab_failed() => (style::label(Verdict::Error), style::of(Verdict::Error)),
-        (RunState::Stopped, _) if run.is_ok() => ("STOPPED", style::of(Verdict::Cancelled)),
+        (RunState::Stopped, _) if run.was_just_stopped() => ("STOPPED", style::of(Verdict::Cancelled)),
         (RunState::Stopped | RunState::Ended, _) if !run.is_ok() => ("FAIL", style::of(Verdict::Fail)),
         (RunState::Stopped | RunState::Ended, _) if run.counts.total() == 0 => ("EMPTY", DIM),
         (RunState::Stopped | RunState::Ended, _) => ("PASS", style::of(Verdict::Pass)),

@@ -151,6 +151,7 @@ impl Looks {
         let (word, style) = match (run.state, run.is_ok()) {
             // The lab's fault alone is not the tests'.
             _ if run.only_lab_failed() => (label(Verdict::Error), of(Verdict::Error)),
+            _ if run.was_just_stopped() => ("STOPPED", of(Verdict::Cancelled)),
             (_, false) => ("FAIL", of(Verdict::Fail)),
             (RunState::Stopped, true) => ("STOPPED", of(Verdict::Cancelled)),
             (RunState::Active, true) => ("ACTIVE", of(Verdict::Check)),
@@ -196,7 +197,7 @@ impl Looks {
         if run.state == RunState::Stopped {
             rows.push(("go on", format!("{program} resume {}", run.number)));
         }
-        if !run.is_ok() {
+        if !run.is_ok() && !run.was_just_stopped() {
             rows.push(("again", format!("{program} rerun {} --failed", run.number)));
         }
         rows.into_iter()

@@ -119,6 +119,8 @@ fn a_run_that_was_stopped_is_resumed_and_one_that_is_under_way_is_watched() {
     assert!(sent.success());
     let said = env.tell(&run.wait_with_output().unwrap());
     assert!(said.contains("resume 1") && said.ends_with("--- exit 130\n"), "{said}");
+    let runs = env.tell(&lab.command(&["runs"]).output().unwrap());
+    assert!(said.contains("STOPPED") && runs.contains("STOPPED"), "nothing had failed: {said}{runs}");
     let args = ["resume", "--progress", "plain", "--report", "json:out.json"];
     let resumed = lab.command(&args).stderr(Stdio::piped()).spawn().unwrap();
     while lines(&dir.join("ran")).len() < 3 {
