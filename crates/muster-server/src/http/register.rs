@@ -3,11 +3,12 @@
 use super::State;
 use super::agents::gone;
 use super::answer::Refusal;
-use super::devices::text;
+use super::devices::{name_of, text};
+use crate::access::Who;
 use crate::desk::{Ask, now};
-use axum::Json;
 use axum::extract::{self, Query};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use muster_api::{Adopt, Announce, Problem};
 use muster_core::change::Registration;
 use muster_core::exchange::DeviceOffer;
@@ -22,17 +23,25 @@ const LABELS_MAX: usize = 64;
 /// A device says that it is there.
 pub(super) async fn announce(
     extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
     Json(asked): Json<Announce>,
 ) -> Result<StatusCode, Refusal> {
-    let registration = checked(asked, false)?;
+    let by = match &who {
+        // It says by what it heard of the device, and cannot say that it is somebody else.
+        Who::Agent(agent) => format!("{agent}: {}", asked.by),
+        who => name_of(who, asked.by),
+    };
+    let registration = checked(Announce { by, ..asked }, false)?;
     take(&state, Registering::Add(Box::new(registration))).await
 }
 
 /// A person adds a device to a host's.
 pub(super) async fn add(
     extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
     Json(asked): Json<Announce>,
 ) -> Result<StatusCode, Refusal> {
+    let asked = Announce { by: name_of(&who, asked.by), ..asked };
     text("by", &asked.by)?;
     text("host", &asked.host)?;
     let registration = checked(asked, true)?;
@@ -42,11 +51,13 @@ pub(super) async fn add(
 /// A proposed device is to be used.
 pub(super) async fn adopt(
     extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
     Json(asked): Json<Adopt>,
 ) -> Result<StatusCode, Refusal> {
-    text("by", &asked.by)?;
-    text("to", &asked.to)?;
     let Adopt { host, name, to, by } = asked;
+    let by = name_of(&who, by);
+    text("by", &by)?;
+    text("to", &to)?;
     take(&state, Registering::Adopt { host, name, to, by }).await
 }
 

@@ -349,6 +349,49 @@ fn of_what_happens_in_the_lab_one_is_told_what_one_may_look_at() {
 }
 
 #[test]
+fn who_adds_a_device_is_who_signed_in_and_an_agent_that_may_not_adopt_says_what_to_type() {
+    let env = TestEnv::new();
+    let mut lab = Lab::start(&env);
+    let operator = lab.user("otto", &["operator"]);
+    let registered = |lab: &Lab<'_>| {
+        let said = lab.ask(&operator, &["device", "list", "--proposed"]);
+        assert!(said.ends_with("--- exit 0\n"), "{said}");
+        said
+    };
+    let join = lab.join_token(&[]);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let announce = ["--announce", &port.to_string(), "--adopt", "--join-token-file", &join];
+    let mut agent = lab.agent("one", &announce).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(agent.stderr.take().unwrap()).lines().map_while(Result::ok);
+    lab.children.push(agent);
+    assert!(lines.by_ref().any(|line| line.starts_with("connected to ")));
+    let mut device = TcpStream::connect(port).unwrap();
+    writeln!(device, "register NAME=phone&IPADDR=127.0.0.1&CMDPORT=20701&OS=x").unwrap();
+    let said = lines.by_ref().find(|line| line.contains("`phone`")).expect("it says so");
+    let wanted = format!("muster --server {} device adopt phone", lab.url());
+    assert!(said.contains("is proposed and not used") && said.contains(&wanted), "{said}");
+    std::thread::spawn(move || lines.for_each(drop));
+    let list = registered(&lab);
+    assert!(list.contains("phone") && list.contains("proposed"), "{list}");
+    assert!(list.contains("agent-"), "who heard it is said by who signed in: {list}");
+    // What the program says of its user counts for nothing.
+    let by = |path: &str, body: &str| {
+        let authorization = format!("authorization: Bearer {}", secret(&operator));
+        let json = ["-X", "POST", "-H", "content-type: application/json", "-H", &authorization, "-d", body];
+        let (status, said) = lab.curl(path, &json);
+        assert_eq!(status, 204, "{said}");
+    };
+    by("/lab/added", "{\"name\":\"b1\",\"address\":\"sut://10.0.0.1\",\"host\":\"h\",\"by\":\"eve\"}");
+    let host = list.lines().find(|l| l.starts_with("phone")).unwrap().split_whitespace().nth(1).unwrap();
+    by(
+        "/lab/adopted",
+        &format!("{{\"name\":\"phone\",\"host\":\"{host}\",\"to\":\"{host}\",\"by\":\"eve\"}}"),
+    );
+    let list = registered(&lab);
+    assert!(list.contains("otto") && !list.contains("eve"), "{list}");
+}
+
+#[test]
 fn an_agent_speaks_for_itself_alone_and_not_at_all_once_it_is_revoked() {
     let env = TestEnv::new();
     let mut lab = Lab::start(&env);
