@@ -5,6 +5,7 @@
 
 use muster_core::select::wildcard;
 use muster_core::time::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -113,13 +114,15 @@ impl fmt::Display for Grant {
 }
 
 /// A user of a server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct User {
     /// Its name.
     pub name: String,
     /// What it may do.
+    #[schemars(with = "Vec<String>")]
     pub grants: Vec<Grant>,
     /// Since when it is known.
+    #[schemars(with = "u64")]
     pub created: Time,
     /// Its tokens, without what makes them secret.
     pub tokens: Vec<TokenInfo>,
@@ -133,27 +136,31 @@ pub fn is_user_name(name: &str) -> bool {
 }
 
 /// What is known of a token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenInfo {
     /// The part of it that is no secret.
     pub id: String,
     /// When it was made.
+    #[schemars(with = "u64")]
     pub created: Time,
     /// When it ends; `None`: when it is removed.
+    #[schemars(with = "Option<u64>")]
     pub expires: Option<Time>,
     /// When it was last used, to the minute.
+    #[schemars(with = "Option<u64>")]
     pub used: Option<Time>,
 }
 
 /// What a user is to be allowed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PutUser {
     /// All that it may do.
+    #[schemars(with = "Vec<String>")]
     pub grants: Vec<Grant>,
 }
 
 /// A token is asked for, a user's or one to join with.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NewToken {
     /// It ends after so many seconds.
     #[serde(default)]
@@ -164,7 +171,7 @@ pub struct NewToken {
 }
 
 /// A token, told once.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Secret {
     /// The token. Whoever has it is its user.
     pub token: String,
@@ -173,19 +180,22 @@ pub struct Secret {
 }
 
 /// An agent of a server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentInfo {
     /// The agent.
     pub agent: u64,
     /// The host it joined from, as it says.
     pub host: String,
     /// When it joined.
+    #[schemars(with = "u64")]
     pub joined: Time,
     /// The token it joined with.
     pub by: String,
     /// When its certificate ends, unless it is renewed.
+    #[schemars(with = "u64")]
     pub expires: Time,
     /// Since when it may not speak any more.
+    #[schemars(with = "Option<u64>")]
     pub revoked: Option<Time>,
 }
 
@@ -210,11 +220,12 @@ pub struct Certificate {
 }
 
 /// What somebody did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
     /// Its number; grows.
     pub seq: u64,
     /// When it was asked for.
+    #[schemars(with = "u64")]
     pub at: Time,
     /// Who asked: `ana`, or `agent 7`.
     pub who: String,
@@ -229,7 +240,7 @@ pub struct AuditEntry {
 }
 
 /// What came of what somebody did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     /// The HTTP status of the answer; 0 for what was done beside the server.
     pub status: u16,

@@ -2,6 +2,7 @@
 
 use super::State;
 use super::answer::Refusal;
+use super::codes::problems;
 use super::guard::Said;
 use crate::access::{Access, BookError, Who, unavailable};
 use crate::desk::now;
@@ -13,9 +14,11 @@ use muster_api::access::{
     AgentInfo, AuditEntry, Certificate, CertificateRequest, NewToken, PutUser, Secret, User,
 };
 use muster_core::id::AgentId;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::IntoParams;
 
 /// How long a token to join with lasts unless it is said, and how long at most.
 const JOIN_LASTS: Duration = Duration::from_secs(3_600);
@@ -23,6 +26,28 @@ const JOIN_LASTS_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// Longest page of the audit log, and the usual one.
 const PAGE_MAX: u32 = 1_000;
 const PAGE: u32 = 100;
+
+/// Users.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Users(Vec<User>);
+
+/// Agents that have joined.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Agents(Vec<AgentInfo>);
+
+/// What people did.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct AuditEntries(Vec<AuditEntry>);
+
+problems! {
+    OfAccess: "not-initialised";
+    OfUser: "not-initialised", "bad-body", "bad-name", "too-long";
+    OfNoUser: "not-initialised", "no-such-user";
+    OfToken: "not-initialised", "no-such-user", "bad-body", "too-long";
+    OfJoinToken: "not-initialised", "bad-body", "bad-request", "too-long";
+    OfAgent: "not-initialised", "no-such-agent", "bad-id";
+    OfAudit: "not-initialised", "bad-query";
+}
 
 /// The access of a server that has one.
 fn access(state: &State) -> Result<Arc<Access>, Refusal> {
@@ -47,11 +72,21 @@ fn none(what: &str) -> Refusal {
         .into()
 }
 
-pub(super) async fn users(extract::State(state): extract::State<State>) -> Result<Json<Vec<User>>, Refusal> {
+/// The users of the server, what they may do, and their tokens without what is secret of them
+#[utoipa::path(get, path = "/users", tag = "access", operation_id = "list_users", responses(
+    (status = 200, description = "All of them", body = ref("#/components/schemas/Users")),
+    OfAccess,
+))]
+pub(super) async fn users(extract::State(state): extract::State<State>) -> Result<Json<Users>, Refusal> {
     let access = access(&state)?;
-    Ok(Json(book(|| access.book.list_users())?))
+    Ok(Json(Users(book(|| access.book.list_users())?)))
 }
 
+/// Makes a user, or says anew what it may do
+#[utoipa::path(put, path = "/users/{user}", tag = "access", operation_id = "put_user",
+    params(("user" = String, Path, description = "Its name")),
+    request_body(content = ref("#/components/schemas/PutUser"), content_type = "application/json"),
+    responses((status = 204, description = "It is so from the next request on"), OfUser))]
 pub(super) async fn put_user(
     extract::State(state): extract::State<State>,
     Path(name): Path<String>,
@@ -64,6 +99,10 @@ pub(super) async fn put_user(
     Ok((Extension(Said(said.join(" "))), StatusCode::NO_CONTENT))
 }
 
+/// Removes a user with its tokens; its runs go on
+#[utoipa::path(delete, path = "/users/{user}", tag = "access", operation_id = "remove_user",
+    params(("user" = String, Path, description = "Its name")),
+    responses((status = 204, description = "It is gone"), OfNoUser))]
 pub(super) async fn remove_user(
     extract::State(state): extract::State<State>,
     Path(name): Path<String>,
@@ -72,6 +111,16 @@ pub(super) async fn remove_user(
     if book(|| access.book.remove_user(&name))? { Ok(StatusCode::NO_CONTENT) } else { Err(none("such user")) }
 }
 
+/// Makes a token of a user
+///
+/// It is told this once.
+#[utoipa::path(post, path = "/users/{user}/tokens", tag = "access", operation_id = "make_token",
+    params(("user" = String, Path, description = "Its name")),
+    request_body(content = ref("#/components/schemas/NewToken"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The token", body = ref("#/components/schemas/Secret")),
+        OfToken,
+    ))]
 pub(super) async fn make_token(
     extract::State(state): extract::State<State>,
     Path(name): Path<String>,
@@ -83,6 +132,10 @@ pub(super) async fn make_token(
     Ok((Extension(Said(id_of(&token))), Json(Secret { token, ca: access.ca().to_owned() })))
 }
 
+/// Removes a token of a user
+#[utoipa::path(delete, path = "/users/{user}/tokens/{token}", tag = "access", operation_id = "remove_token",
+    params(("user" = String, Path, description = "Its name"), ("token" = String, Path, description = "The part of it that is no secret")),
+    responses((status = 204, description = "It is gone"), OfNoUser))]
 pub(super) async fn remove_token(
     extract::State(state): extract::State<State>,
     Path((name, token)): Path<(String, String)>,
@@ -95,6 +148,15 @@ pub(super) async fn remove_token(
     }
 }
 
+/// Makes a token that agents join with
+///
+/// It is told this once.
+#[utoipa::path(post, path = "/join-tokens", tag = "access", operation_id = "make_join_token",
+    request_body(content = ref("#/components/schemas/NewToken"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The token", body = ref("#/components/schemas/Secret")),
+        OfJoinToken,
+    ))]
 pub(super) async fn make_join_token(
     extract::State(state): extract::State<State>,
     Json(NewToken { seconds, uses }): Json<NewToken>,
@@ -108,11 +170,14 @@ pub(super) async fn make_join_token(
     Ok((Extension(Said(id_of(&token))), Json(Secret { token, ca: access.ca().to_owned() })))
 }
 
-pub(super) async fn agents(
-    extract::State(state): extract::State<State>,
-) -> Result<Json<Vec<AgentInfo>>, Refusal> {
+/// The agents that have joined
+#[utoipa::path(get, path = "/agents", tag = "access", operation_id = "list_agents", responses(
+    (status = 200, description = "All of them", body = ref("#/components/schemas/Agents")),
+    OfAccess,
+))]
+pub(super) async fn agents(extract::State(state): extract::State<State>) -> Result<Json<Agents>, Refusal> {
     let access = access(&state)?;
-    Ok(Json(book(|| access.book.list_agents())?))
+    Ok(Json(Agents(book(|| access.book.list_agents())?)))
 }
 
 /// An agent joins.
@@ -141,6 +206,10 @@ pub(super) async fn renew(
     Ok(Json(made))
 }
 
+/// Takes the identity of an agent away: it may not speak any more
+#[utoipa::path(delete, path = "/agents/{agent}/identity", tag = "access", operation_id = "revoke_agent",
+    params(("agent" = u64, Path, description = "The agent's number")),
+    responses((status = 204, description = "It may not speak any more"), OfAgent))]
 pub(super) async fn revoke(
     extract::State(state): extract::State<State>,
     Path(agent): Path<u64>,
@@ -154,19 +223,31 @@ pub(super) async fn revoke(
         .into())
 }
 
-#[derive(Deserialize)]
+/// Which entries.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Page {
+    /// Only entries before this number
+    #[param(minimum = 0, maximum = 18446744073709551615_u64)]
     before: Option<u64>,
+    /// Most entries of a page; more than 1000 are 1000
+    #[param(minimum = 0, maximum = 4294967295_u64, default = 100)]
     limit: Option<u32>,
 }
 
+/// What people did, newest first
+#[utoipa::path(get, path = "/audit", tag = "access", operation_id = "list_audit", params(Page), responses(
+    (status = 200, description = "A page of entries", body = ref("#/components/schemas/AuditEntries")),
+    OfAudit,
+))]
 pub(super) async fn audit(
     extract::State(state): extract::State<State>,
     Query(Page { before, limit }): Query<Page>,
-) -> Result<Json<Vec<AuditEntry>>, Refusal> {
+) -> Result<Json<AuditEntries>, Refusal> {
     let access = access(&state)?;
     let limit = limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-    Ok(Json(book(|| access.book.list_audit(before, limit))?))
+    Ok(Json(AuditEntries(book(|| access.book.list_audit(before, limit))?)))
 }
 
 /// The part of a token that is no secret.

@@ -4,12 +4,14 @@
 //! The JSON that Muster writes had schemas before it had a server, and OpenAPI 3.1 speaks the same dialect; so a
 //! type is described in one way only, and the description names it by reference.
 
+use super::access::{Agents, AuditEntries, Users};
 use super::codes;
 use super::events::ServerSentEvent;
 use super::page::Page;
 use super::results::{Listed, Past};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
+use muster_api::access::{NewToken, PutUser, Secret};
 use muster_api::{About, HoldDevice, MoveRun, Problem, Stop, Why};
 use muster_formats::report::wire;
 use schemars::generate::SchemaSettings;
@@ -74,6 +76,7 @@ fn describe(api: &OpenApi) -> Value {
         { "name": "server", "description": "Who answers." },
         { "name": "runs", "description": "Runs, what they came to, what they printed." },
         { "name": "lab", "description": "Devices, and what waits for them." },
+        { "name": "access", "description": "Who may ask for what, and what people did. For admins." },
         { "name": "blobs", "description": "Bytes named by their digest." },
     ]);
     // These may come from any path.
@@ -122,6 +125,12 @@ fn schemas() -> Value {
         Page<wire::QueuedRun>,
         ServerSentEvent,
         wire::LabEventLine,
+        PutUser,
+        NewToken,
+        Secret,
+        Users,
+        Agents,
+        AuditEntries,
     );
     Value::Object(generator.take_definitions(true))
 }
