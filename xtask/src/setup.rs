@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use std::process::Command;
 
 /// Debian packages, each with a program or file that shows it is there.
-const DEBIAN: [(&str, &str); 24] = [
+const DEBIAN: [(&str, &str); 25] = [
     ("adb", "/usr/bin/adb"),
     ("binutils", "/usr/bin/strip"),
     ("bzip2", "/usr/bin/bzip2"),
@@ -15,6 +15,7 @@ const DEBIAN: [(&str, &str); 24] = [
     ("gcc", "/usr/bin/gcc"),
     ("g++", "/usr/bin/g++"),
     ("curl", "/usr/bin/curl"),
+    ("openssl", "/usr/bin/openssl"),
     ("git", "/usr/bin/git"),
     ("libgtest-dev", "/usr/include/gtest/gtest.h"),
     ("libxml2-utils", "/usr/bin/xmllint"),

@@ -2,9 +2,9 @@
 
 mod access;
 
-use crate::connect::{agent, distrust};
+use crate::connect::agent;
 use crate::records::Question;
-use crate::trust::{Proof, Trust};
+use crate::trust::{Proof, Trust, distrust};
 use crate::{
     About, Accepted, Adopt, Announce, By, CBOR, HoldDevice, LabEvents, MoveRun, NEXT_PART, PREFIX, Problem,
     Reopen, Reopened, Seen, Stop, Submit, WANTED, Why, from_cbor, to_cbor,

@@ -7,7 +7,7 @@ use rcgen::KeyPair;
 use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use ureq::tls::{ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 /// What a token begins with: a user's, and one to join with.
 pub const USER_TOKEN: &str = "muster-user-";
@@ -78,32 +78,95 @@ impl Trust {
     /// What the connections are made with.
     pub(crate) fn tls(&self) -> Result<TlsConfig, String> {
         let ca = self.ca.as_deref().unwrap_or_default();
-        let mut roots = Vec::new();
-        for item in parse_pem(ca.as_bytes()) {
-            match item {
-                Ok(PemItem::Certificate(certificate)) => roots.push(certificate),
-                Ok(_) => {}
-                Err(e) => return Err(format!("the certificate of the lab's authority cannot be read: {e}")),
-            }
-        }
+        let roots = certificates(ca)
+            .map_err(|e| format!("the certificate of the lab's authority cannot be read: {e}"))?;
         let client = match &self.proof {
             Proof::None | Proof::Token(_) => None,
             Proof::Key(Identity { key, certificate }) => {
-                let certificate = ureq::tls::Certificate::from_pem(certificate.as_bytes())
+                let certificate = Certificate::from_pem(certificate.as_bytes())
                     .map_err(|e| format!("the agent's certificate cannot be read: {e}"))?;
                 let key = PrivateKey::from_pem(key.as_bytes())
                     .map_err(|e| format!("the agent's private key cannot be read: {e}"))?;
                 Some(ClientCert::new_with_certs(&[certificate], key))
             }
         };
-        Ok(TlsConfig::builder()
-            .provider(ureq::tls::TlsProvider::Rustls)
-            // Named here, so that it does not depend on what else is linked.
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .root_certs(RootCerts::new_with_certs(&roots))
-            .client_cert(client)
-            .build())
+        Ok(tls(&roots, client))
     }
+}
+
+/// What connections to servers of these authorities (certificates in PEM) are made with.
+///
+/// # Errors
+/// They cannot be read, or there are none.
+pub fn tls_of(authorities: &str) -> Result<TlsConfig, String> {
+    let roots = certificates(authorities)?;
+    if roots.is_empty() {
+        return Err("there is no certificate in it".to_owned());
+    }
+    Ok(tls(&roots, None))
+}
+
+fn tls(roots: &[Certificate<'static>], client: Option<ClientCert>) -> TlsConfig {
+    TlsConfig::builder()
+        .provider(ureq::tls::TlsProvider::Rustls)
+        // Named here, so that it does not depend on what else is linked.
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .root_certs(RootCerts::new_with_certs(roots))
+        .client_cert(client)
+        .build()
+}
+
+fn certificates(pem: &str) -> Result<Vec<Certificate<'static>>, String> {
+    let mut all = Vec::new();
+    for item in parse_pem(pem.as_bytes()) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => all.push(certificate),
+            Ok(_) => {}
+            Err(e) => return Err(e.to_string()),
+        }
+    }
+    Ok(all)
+}
+
+/// What is wrong with the trust between the two sides, if it is that.
+pub fn distrust(error: &ureq::Error) -> Option<String> {
+    use rustls::{AlertDescription as Alert, CertificateError as Bad, Error as Tls};
+    let tls = match error {
+        ureq::Error::Rustls(tls) => tls,
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref::<Tls>()?,
+        _ => return None,
+    };
+    let why = match tls {
+        Tls::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => {
+            "its certificate is not of the lab's authority; is this the token file or `--ca` of this lab?"
+                .into()
+        }
+        Tls::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            "its certificate is for other names; ask for it by one that `hosts` in its `server.toml` lists"
+                .into()
+        }
+        Tls::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+            "its certificate has expired; are both clocks right?".into()
+        }
+        Tls::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
+            "its certificate is not valid yet; are both clocks right?".into()
+        }
+        Tls::InvalidCertificate(why) => format!("its certificate is refused: {why}"),
+        Tls::AlertReceived(Alert::CertificateExpired) => {
+            "it says that the certificate of this agent has expired".into()
+        }
+        Tls::AlertReceived(
+            Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::CertificateUnknown
+            | Alert::CertificateRevoked
+            | Alert::DecryptError
+            | Alert::AccessDenied,
+        ) => "it refuses the certificate of this agent".into(),
+        Tls::InvalidMessage(_) => "what it speaks is not TLS; is its address `http://`?".into(),
+        _ => return None,
+    };
+    Some(why)
 }
 
 /// A key for an agent, in PEM. It never leaves the agent's host.

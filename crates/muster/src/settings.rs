@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) jobs: Option<NonZeroU32>,
     /// What servers are asked with, by their address.
     pub(crate) servers: BTreeMap<String, ServerTrust>,
+    /// The certificate of the authority of servers that builds and tests are fetched from.
+    pub(crate) fetch_ca_file: Option<PathBuf>,
     /// Limits for every area; read with the area's own.
     limits: IgnoredAny,
     /// Defaults for every area's tests; read with the area's own.
@@ -91,7 +93,7 @@ impl Settings {
         let mut settings: Self = toml::from_str(&text).map_err(|e| {
             Complaint::usage(format!("`{}` is not understood", path.display()))
                 .because(OneLine(e.to_string()))
-                .hint("known keys are `output`, `color`, `progress`, `jobs`, `[servers]`, `[limits]` and `[defaults]`; `--no-config` goes without the file")
+                .hint("known keys are `output`, `color`, `progress`, `jobs`, `fetch-ca-file`, `[servers]`, `[limits]` and `[defaults]`; `--no-config` goes without the file")
         })?;
         settings.origin = Some(path);
         Ok(settings)

@@ -17,14 +17,15 @@ use std::time::Duration;
 /// Arguments of `muster events`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Told are runs that are asked for and end, agents that come and go, and devices that appear, are held, and become
-better or worse. Each event has a number; the server keeps the last 100,000, over its restarts too. Where the
-connection is lost, it waits for the server and goes on without gap or double.
+Told are runs that are asked for and end, agents that come and go, and devices that appear, are
+held, and become better or worse. Each event has a number; the server keeps the last 100,000, over
+its restarts too. Where the connection is lost, it waits for the server and goes on without gap or
+double.
 
   muster events                            what happens from now on
   muster events --since 0                  all that is kept, then what happens
   muster events --since 120 --no-follow    what happened after number 120
-  muster events --output json              a line of JSON for each, see docs/reference/event-stream.md")]
+  muster events --output json              a line of JSON for each")]
 pub(crate) struct EventsArgs {
     /// Begin behind the event with this number; 0: with the oldest that is kept
     #[arg(long, value_name = "ID")]

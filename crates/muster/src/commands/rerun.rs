@@ -24,8 +24,9 @@ Examples:
 
 Without a choice, `--failed` is meant. Exit code 5: what was run passed, but earlier failures are outstanding.
 
-Files and definitions are those of the area as they are now. With --server they are packed and sent anew from the
-directory of the run's area; called anywhere else, the run goes on with those it was asked for with.")]
+Files and definitions are those of the area as they are now. With --server they are packed and sent
+anew from the directory of the run's area; called anywhere else, the run goes on with those it was
+asked for with.")]
 pub(crate) struct RerunArgs {
     /// The run: its number, its name, `latest`, or `-2` for the one before the latest
     #[arg(value_name = "RUN", value_parser = run_ref, allow_negative_numbers = true)]

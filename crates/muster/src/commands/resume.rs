@@ -20,8 +20,8 @@ use std::sync::Arc;
 #[command(after_help = "\
 Finished results stay as they are; what was running is run again.
 
-With --server the files and definitions are those that the run was asked for with; a run that is under way is watched
-to its end.")]
+With --server the files and definitions are those that the run was asked for with; a run that is
+under way is watched to its end.")]
 pub(crate) struct ResumeArgs {
     /// The run: its number, its name, `latest`, or `-2` for the one before the latest
     #[arg(value_name = "RUN", default_value = "latest", value_parser = run_ref, allow_negative_numbers = true)]

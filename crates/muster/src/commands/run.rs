@@ -11,6 +11,7 @@ use crate::remote;
 use clap::{Args, ValueEnum};
 use muster_core::outcome::ExitCode;
 use muster_store::Store as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,10 @@ pub(crate) struct InputArgs {
     /// Fetch packed tests with their `muster.toml`, and run them in place of the area at hand
     #[arg(long, value_name = "URL", conflicts_with = "changed_since")]
     pub(crate) tests: Option<String>,
+    /// By what a server is known that a build or tests are fetched from: the certificate of its authority [default: what the
+    /// system trusts]
+    #[arg(long, value_name = "FILE", env = "MUSTER_FETCH_CA_FILE", hide_env_values = true)]
+    pub(crate) fetch_ca: Option<PathBuf>,
     /// The change that is tested, for the record; tests find it in MUSTER_CHANGESET
     #[arg(long, value_name = "ID")]
     pub(crate) changeset: Option<String>,
@@ -136,7 +141,7 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
             .into());
     }
     let here = if inputs.tests.is_some() { context.dir.clone() } else { context.area_dir()? };
-    let given = Given::fetch(&inputs, &beside_records(&here))?;
+    let given = Given::fetch(&inputs, &beside_records(&here), context)?;
     let area = area::load(context, given.area(), target.target.as_deref(), &request::flags(&exec))?;
     let def = &area.loaded.area;
     // The agent makes itself ready while the records are opened and the plan is made.

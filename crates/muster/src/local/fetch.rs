@@ -2,6 +2,7 @@
 //! length. What may be secret in the URL (user, password, query) is used to fetch it, and told to nobody.
 
 use crate::error::Complaint;
+use muster_api::trust::{distrust, tls_of};
 use muster_core::digest::Digest;
 use muster_core::inputs::Package;
 use muster_core::outcome::ExitCode;
@@ -10,6 +11,7 @@ use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::Agent;
+use ureq::tls::TlsConfig;
 
 /// How long a server may take to take a connection up.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
@@ -32,17 +34,23 @@ pub(crate) struct Fetched {
 ///
 /// # Errors
 /// It is no URL, leads nowhere, or cannot be had.
-pub(crate) fn fetch(what: &str, url: &str, into: &Path) -> Result<Fetched, anyhow::Error> {
+pub(crate) fn fetch(
+    what: &str,
+    url: &str,
+    into: &Path,
+    ca_file: Option<&Path>,
+) -> Result<Fetched, anyhow::Error> {
     let source = Source::parse(url).map_err(|why| {
         Complaint::usage(format!("`{}` is nothing that {what} can be fetched from: {why}", shown(url)))
-            .hint("an address is `http://HOST/PATH` or `file:/PATH`")
+            .hint("an address is `https://HOST/PATH`, `http://HOST/PATH` or `file:/PATH`")
     })?;
     let name = name(url)
         .ok_or_else(|| Complaint::usage(format!("`{}` does not end with the name of a file", shown(url))))?;
     let file = into.join(what);
+    let tls = if source == Source::Https { Some(tls(ca_file)?) } else { None };
     let mut pause = Duration::from_millis(500);
     for attempt in 1.. {
-        match source.copy(url, &file) {
+        match source.copy(url, &file, tls.as_ref()) {
             Ok((digest, bytes)) => {
                 let package = Package { url: shown(url), name, digest, bytes, root: String::new() };
                 return Ok(Fetched { package, file });
@@ -78,8 +86,10 @@ impl From<io::Error> for FetchError {
     }
 }
 
+#[derive(PartialEq, Eq)]
 enum Source {
     Http,
+    Https,
     File(PathBuf),
 }
 
@@ -96,33 +106,40 @@ impl Source {
         }
         match url.split_once("://") {
             Some(("http", rest)) if !rest.is_empty() && !rest.starts_with('/') => Ok(Self::Http),
-            Some(("https", _)) => Err("this build of Muster has no TLS for fetching yet".to_owned()),
+            Some(("https", rest)) if !rest.is_empty() && !rest.starts_with('/') => Ok(Self::Https),
             Some((scheme, _)) => Err(format!("`{scheme}:` is not known")),
             None => Err("it has no scheme".to_owned()),
         }
     }
 
-    fn copy(&self, url: &str, to: &Path) -> Result<(Digest, u64), FetchError> {
+    fn copy(&self, url: &str, to: &Path, tls: Option<&TlsConfig>) -> Result<(Digest, u64), FetchError> {
         match self {
             Self::File(path) => match File::open(path) {
                 Ok(from) if from.metadata()?.is_file() => save(from, to, None),
                 Ok(_) => Err(no("it is not a file")),
                 Err(e) => Err(no(e)),
             },
-            Self::Http => {
-                let config = Agent::config_builder()
+            Self::Http | Self::Https => {
+                let mut config = Agent::config_builder()
                     .http_status_as_error(false)
+                    // What is asked for safely is not got in the clear.
+                    .https_only(*self == Self::Https)
                     .timeout_connect(Some(CONNECT_MAX))
                     .timeout_recv_response(Some(ANSWER_MAX))
-                    .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
-                    .build();
-                let lost = |e: ureq::Error| FetchError {
-                    code: ExitCode::Lab,
-                    // Its text may hold the address with all that is in it.
-                    why: e.to_string().replace(url, &shown(url)).into(),
-                    may_pass: true,
+                    .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")));
+                if let Some(tls) = tls {
+                    config = config.tls_config(tls.clone());
+                }
+                let lost = |e: ureq::Error| match distrust(&e) {
+                    Some(why) => no(why),
+                    None => FetchError {
+                        code: ExitCode::Lab,
+                        // Its text may hold the address with all that is in it.
+                        why: e.to_string().replace(url, &shown(url)).into(),
+                        may_pass: true,
+                    },
                 };
-                let mut answer = Agent::new_with_config(config).get(url).call().map_err(lost)?;
+                let mut answer = Agent::new_with_config(config.build()).get(url).call().map_err(lost)?;
                 let status = answer.status();
                 if !status.is_success() {
                     let may_pass = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
@@ -140,6 +157,31 @@ impl Source {
             }
         }
     }
+}
+
+/// Where systems keep the certificates of the authorities that they trust.
+const SYSTEM_CA_FILES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// What connections are made with: to whom this file vouches for, else to whom the system trusts.
+fn tls(ca_file: Option<&Path>) -> Result<TlsConfig, anyhow::Error> {
+    let hint = "name the certificate of the server's authority (PEM): `--fetch-ca FILE`, or `fetch-ca-file` in the user's configuration";
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let system = SYSTEM_CA_FILES.iter().map(PathBuf::from).find(|file| file.is_file());
+    let Some(file) = ca_file.map(Path::to_owned).or(named).or(system) else {
+        let said = "this system has no certificates by which servers are known";
+        return Err(Complaint::usage(said).hint(hint).into());
+    };
+    let text = std::fs::read_to_string(&file)
+        .map_err(|e| Complaint::usage(format!("cannot read `{}`", file.display())).because(e))?;
+    tls_of(&text).map_err(|why| {
+        let said = format!("the certificates in `{}` cannot be used: {why}", file.display());
+        Complaint::usage(said).hint(hint).into()
+    })
 }
 
 /// Saves what comes. `length`: how much should.

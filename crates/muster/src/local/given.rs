@@ -6,7 +6,7 @@
 
 use super::fetch::{Fetched, fetch};
 use crate::commands::run::InputArgs;
-use crate::context::{FILE, OTHER_FILE, RECORDS};
+use crate::context::{Context, FILE, OTHER_FILE, RECORDS};
 use crate::error::Complaint;
 use muster_agent::unpack;
 use muster_core::inputs::{Inputs, Packing};
@@ -39,19 +39,21 @@ impl Given {
     ///
     /// # Errors
     /// It cannot be had, or the tests are no area.
-    pub(crate) fn fetch(args: &InputArgs, below: &Path) -> Result<Self, anyhow::Error> {
+    pub(crate) fn fetch(args: &InputArgs, below: &Path, context: &Context) -> Result<Self, anyhow::Error> {
         let changeset = args.changeset.clone().unwrap_or_default();
         let inputs = Inputs { changeset, ..Inputs::default() };
         let mut given = Self { inputs, build: None, tests: None, dir: None };
         if args.build.is_none() && args.tests.is_none() {
             return Ok(given);
         }
+        let ca_file = args.fetch_ca.as_ref().or(context.settings.fetch_ca_file.as_ref());
+        let ca_file = ca_file.map(|file| context.dir.join(file));
         remove_stale(below);
         let no_room = |e| Complaint::lab(format!("`{}` cannot be written to", below.display())).because(e);
         fs::create_dir_all(below).map_err(no_room)?;
         let dir = tempfile::Builder::new().prefix(INCOMING).tempdir_in(below).map_err(no_room)?;
         if let Some(url) = &args.tests {
-            let Fetched { mut package, file } = fetch("tests", url, dir.path())?;
+            let Fetched { mut package, file } = fetch("tests", url, dir.path(), ca_file.as_deref())?;
             let tests = dir.path().join("unpacked");
             let packing = Packing::of(&package.name);
             if packing == Packing::Plain {
@@ -70,7 +72,7 @@ impl Given {
             given.inputs.tests = Some(package);
         }
         if let Some(url) = &args.build {
-            let Fetched { package, file } = fetch("build", url, dir.path())?;
+            let Fetched { package, file } = fetch("build", url, dir.path(), ca_file.as_deref())?;
             given.build = Some(file);
             given.inputs.build = Some(package);
         }

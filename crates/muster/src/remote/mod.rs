@@ -62,7 +62,7 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     let RunArgs { select, target, name, exec, inputs, lab } = args;
     let LabArgs { on, detach, wait: _, id, priority, start_within, supersede, retry_elsewhere } = lab;
     let client = client(server, context)?;
-    let given = Given::fetch(&inputs, &std::env::temp_dir())?;
+    let given = Given::fetch(&inputs, &std::env::temp_dir(), context)?;
     let area = area::load(context, given.area(), target.target.as_deref(), &request::flags(&exec))?;
     let selection = request::selection(&select, &area, &mut ServerRecords::new(client.clone()))?;
     let plan =

@@ -3,11 +3,12 @@
 use crate::env::TestEnv;
 use crate::lab::Lab;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// What the packed tests say of the build they were given.
 const TESTS: &str = "[area]\nname = \"packed\"\n\
@@ -173,4 +174,71 @@ fn asking_again_with_the_same_id_joins_the_run_there_is() {
     }
     let runs = env.tell(&lab.command(&["runs"]).output().unwrap());
     assert!(!runs.contains("demo/2"), "{runs}");
+}
+
+#[test]
+fn a_build_is_fetched_over_https_from_a_server_that_is_known_and_from_no_other() {
+    let env = TestEnv::new();
+    let dir = env.home().join("web");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("app.bin"), "the build\n").unwrap();
+    env.write(
+        "muster.toml",
+        "[area]\nname = \"demo\"\n[test.reads]\nrun = \"cat $MUSTER_BUILD\"\nstdout = \"the build\"\n",
+    );
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let openssl = |args: &[&str]| {
+        let mut command = Command::new("openssl");
+        command.args(args).current_dir(&dir).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let made = openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=web",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+    ])
+    .status()
+    .expect("openssl is installed: `cargo xtask setup`");
+    assert!(made.success());
+    let accept = format!("127.0.0.1:{port}");
+    let mut server =
+        openssl(&["s_server", "-accept", &accept, "-cert", "cert.pem", "-key", "key.pem", "-WWW", "-quiet"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+    while TcpStream::connect(&accept).is_err() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let url = format!("https://{accept}/app.bin");
+    let known = dir.join("cert.pem").display().to_string();
+    let run = ["run", "--progress", "quiet", "--build", &url];
+    let stranger = env.run(&run);
+    let said = env.run(&[&run[..], &["--fetch-ca", &known]].concat());
+    assert!(said.ends_with("--- exit 0\n"), "{said}");
+    let config = env.home().join(".config/muster");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("config.toml"), format!("fetch-ca-file = \"{known}\"\n")).unwrap();
+    let configured = env.run(&run);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(configured.ends_with("--- exit 0\n"), "{configured}");
+    assert!(stranger.contains("build cannot be fetched") && stranger.ends_with("--- exit 2\n"), "{stranger}");
+    let said = env.run(&[&run[..], &["--fetch-ca", "muster.toml"]].concat());
+    assert!(said.contains("there is no certificate in it") && said.ends_with("--- exit 2\n"), "{said}");
 }

@@ -38,6 +38,7 @@ A flag comes before the environment, that before the area's `muster.toml`, that 
 | `MUSTER_SERVER` | `--server` |
 | `MUSTER_TOKEN_FILE` | `--token-file` |
 | `MUSTER_CA_FILE` | `--ca` |
+| `MUSTER_FETCH_CA_FILE` | `--fetch-ca` of `muster run` |
 | `MUSTER_JOIN_TOKEN_FILE` | `--join-token-file` of `muster agent` |
 | `MUSTER_COLOR` | `--color` |
 | `MUSTER_PROGRESS` | `--progress` |
@@ -46,7 +47,7 @@ A flag comes before the environment, that before the area's `muster.toml`, that 
 | `NO_COLOR`, `CLICOLOR_FORCE`, `TERM=dumb` | as elsewhere, where `--color` is `auto` |
 | `COLUMNS` | the width where standard output is no terminal |
 
-The user's file may say `output`, `color`, `progress` and `jobs`, what servers are asked with ([access](access.md#token-files)), and, for every area, `[limits]` and `[defaults]` as `muster.toml` does.
+The user's file may say `output`, `color`, `progress`, `jobs` and `fetch-ca-file`, what servers are asked with ([access](access.md#token-files)), and, for every area, `[limits]` and `[defaults]` as `muster.toml` does.
 ";
 
 #[test]
