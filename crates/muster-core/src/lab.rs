@@ -47,7 +47,7 @@ pub use candidates::{Candidate, NotGiven, sum_up};
 pub use eta::Eta;
 pub use explain::{Explanation, Gate, Outlook};
 pub use gang::{Lacking, Member};
-pub use health::{THE_LAB, WantedCheck};
+pub use health::{PastResult, THE_LAB, WantedCheck};
 pub use policy::{Mistake, Policy};
 pub use pools::{Pool, Pools};
 pub use queue::{NOT_STARTED, SUPERSEDED};

@@ -9,6 +9,7 @@
 use crate::checks::Checks;
 pub(crate) use crate::clock::now;
 use crate::hub::Hub;
+use crate::past::past_results;
 use crate::reopening::{self, Reopenings};
 use crate::shell::{Shell, ShellError, Turn};
 use muster_api::{Accepted, Outlook, Problem, Reopen, Reopened, Stop, Submit, Why};
@@ -20,6 +21,7 @@ use muster_core::plan::{History, Plan, PlannedItems};
 use muster_core::time::Time;
 use muster_core::view::{DeviceDetail, LabView};
 use muster_store::{Durations, LabKey, Sqlite, Store as _, StoreError};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -131,18 +133,18 @@ pub(crate) fn start(keeping: Keeping, hub: Arc<Hub>) -> Result<(Desk, JoinHandle
 impl Keeping {
     fn restore(&self) -> Result<Shell<Sqlite>, ShellError> {
         let store = Sqlite::open(&self.root, LAB)?;
-        let mut reader = Sqlite::open_to_read(&self.root)?;
+        let reader = RefCell::new(Sqlite::open_to_read(&self.root)?);
         let known = |record: &RunRecord| -> Arc<dyn History + Send + Sync> {
-            match reader_durations(&mut reader, &record.spec.area, &record.spec.target) {
+            match reader_durations(&mut reader.borrow_mut(), &record.spec.area, &record.spec.target) {
                 Ok(durations) => durations,
                 // What is not known takes as long as it takes.
                 Err(_) => Arc::new(()),
             }
         };
-        let known = std::cell::RefCell::new(known);
-        let mut shell = Shell::restore(store, self.policy, now(), &|record| (known.borrow_mut())(record))?;
+        let mut shell = Shell::restore(store, self.policy, now(), &known)?;
         shell.set_kinds(now(), Arc::clone(&self.checks.kinds));
         shell.set_pools(self.pools.clone());
+        shell.remember(past_results(&mut reader.into_inner())?);
         Ok(shell)
     }
 }

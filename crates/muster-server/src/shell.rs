@@ -5,7 +5,7 @@ use muster_core::event::Told;
 use muster_core::exchange::Orders;
 use muster_core::id::{AgentId, ItemIx, RunId};
 use muster_core::kind::DeviceKind;
-use muster_core::lab::{Effect, Explanation, Input, Lab, Policy, Pools, Rejected};
+use muster_core::lab::{Effect, Explanation, Input, Lab, PastResult, Policy, Pools, Rejected};
 use muster_core::plan::History;
 use muster_core::time::Time;
 use muster_store::{Store, StoreError};
@@ -62,6 +62,11 @@ impl<S: Store> Shell<S> {
     /// From now on devices are in these pools.
     pub fn set_pools(&mut self, pools: Pools) {
         self.lab.set_pools(pools);
+    }
+
+    /// How attempts ended before: a lab that is restored knows nothing of it.
+    pub fn remember(&mut self, past: Vec<PastResult>) {
+        self.lab.remember(past);
     }
 
     /// Takes in all inputs, lets the lab give out work, commits, and returns what may be acted on.

@@ -18,6 +18,7 @@ mod ended;
 mod show;
 mod suspicion;
 
+pub use suspicion::PastResult;
 pub(super) use suspicion::Seen;
 
 use super::{Device, Lab, Mistake, Rejected, Wish};

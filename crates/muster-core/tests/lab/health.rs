@@ -5,7 +5,7 @@ use expect_test::{Expect, expect};
 use muster_core::definition::Line;
 use muster_core::id::DeviceId;
 use muster_core::kind::{DeviceKind, Repair, Verifier};
-use muster_core::lab::{DeviceSelector, Input};
+use muster_core::lab::{DeviceSelector, Input, PastResult};
 use muster_core::time::Time;
 use std::time::Duration;
 
@@ -216,6 +216,42 @@ fn tests_that_fail_on_one_device_and_pass_on_its_siblings_speak_against_the_devi
         "#]],
     );
     assert_eq!((word(&world, 2), word(&world, 3)), ("unknown".to_owned(), "unknown".to_owned()));
+}
+
+#[test]
+fn what_a_device_did_before_the_lab_was_restored_speaks_against_it_unless_it_was_decided_upon_since() {
+    let past = |device: &str, at: u64, good: bool| PastResult {
+        device: device.to_owned(),
+        at: Time(at),
+        test: "area/a".to_owned(),
+        good,
+    };
+    let before = || {
+        let mut all: Vec<PastResult> =
+            (1..=9).flat_map(|at| ["d2", "d3"].map(|device| past(device, at, true))).collect();
+        all.extend([past("d1", 20, false), past("nobody", 9, false), past("d1", 10, false)]);
+        all
+    };
+    for (remembers, released, wanted) in
+        [(false, false, "unknown"), (true, false, "suspect"), (true, true, "unknown")]
+    {
+        let mut world = world("devices 3; a*3 takes 1s", DeviceKind { verifiers: Vec::new(), ..boards() });
+        if released {
+            pass(&mut world, Duration::from_secs(1));
+            // What was held against it is forgotten, so that what was seen before does not count again.
+            for put in [Some(("a look".to_owned(), None)), None] {
+                let (device, by) = (DeviceId(1), "ana".to_owned());
+                world.apply(Input::Quarantine { device, by, put }).unwrap();
+            }
+        }
+        if remembers {
+            world.lab.remember(before());
+        }
+        breaks(&mut world, "d1", &["a"]);
+        world.create();
+        world.go_on();
+        assert_eq!(word(&world, 1), wanted, "{remembers} {released}");
+    }
 }
 
 #[test]

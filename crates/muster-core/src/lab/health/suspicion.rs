@@ -1,18 +1,18 @@
 //! Which devices behave worse than their siblings: those of the same kind.
 //!
 //! "Bad device or bad code?" A test that fails everywhere says nothing of a device; one that fails on one
-//! device and passes on its siblings does. What is remembered of attempts is of this life of the lab; that a
-//! device misbehaved (an [`Offence`]) is durable, so that one which passes its check and does the same again
+//! device and passes on its siblings does. What is remembered of attempts is given back to a lab that is restored
+//! ([`Lab::remember`]); that a device misbehaved (an [`Offence`]) is durable, so that one which passes its check and does the same again
 //! is found out.
 
 use crate::attempt::{AttemptResult, Cause};
-use crate::health::{Ends, Errand, Evidence, Found, Health, OFFENCES_MAX, Offence, Task, Way};
+use crate::health::{DeviceHealth, Ends, Errand, Evidence, Found, Health, OFFENCES_MAX, Offence, Task, Way};
 use crate::id::{AttemptRef, DeviceId};
 use crate::kind::DeviceKind;
 use crate::lab::Lab;
 use crate::outcome::Outcome;
 use crate::time::Time;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Attempts remembered of each device.
@@ -33,7 +33,39 @@ pub(in crate::lab) struct Seen {
     good: bool,
 }
 
+/// How an attempt ended that is on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastResult {
+    /// The device's name.
+    pub device: String,
+    /// When it ended.
+    pub at: Time,
+    /// `AREA/TEST`.
+    pub test: String,
+    /// Whether it passed.
+    pub good: bool,
+}
+
 impl Lab {
+    /// Takes in how attempts ended before the lab was restored, so that a device that misbehaves is found out although
+    /// the server was restarted meanwhile. Of a name that devices of several hosts have, nothing is known.
+    pub fn remember(&mut self, mut past: Vec<PastResult>) {
+        let mut devices: BTreeMap<&str, Option<DeviceId>> = BTreeMap::new();
+        for (id, device) in &self.devices {
+            devices.entry(&device.name).and_modify(|known| *known = None).or_insert(Some(*id));
+        }
+        let devices: BTreeMap<String, DeviceId> =
+            devices.into_iter().filter_map(|(name, id)| Some((name.to_owned(), id?))).collect();
+        past.sort_by_key(|result| result.at);
+        for PastResult { device, at, test, good } in past {
+            let Some(device) = devices.get(&device).and_then(|id| self.devices.get_mut(id)) else { continue };
+            // What was seen before its health was last decided upon has had its effect.
+            if at > decided(&device.health) {
+                see(&mut device.recent, Seen { test, good });
+            }
+        }
+    }
+
     /// An attempt has ended on a device.
     pub(in crate::lab) fn note_result(
         &mut self,
@@ -61,9 +93,7 @@ impl Lab {
         let after_lab_error = kind.after_lab_error;
         let recent = &mut self.devices.get_mut(&id).expect("looked up above").recent;
         if !lab_error {
-            recent.push_back(Seen { test: test.clone(), good });
-            let old = recent.len().saturating_sub(RECENT_MAX);
-            recent.drain(..old);
+            see(recent, Seen { test: test.clone(), good });
         }
         if good {
             return;
@@ -195,6 +225,20 @@ impl Lab {
         };
         Some(format!("{here} times {}{passed}; {others}", way.words()))
     }
+}
+
+fn see(recent: &mut VecDeque<Seen>, seen: Seen) {
+    recent.push_back(seen);
+    let old = recent.len().saturating_sub(RECENT_MAX);
+    recent.drain(..old);
+}
+
+/// When a device's health was last decided upon.
+fn decided(health: &DeviceHealth) -> Time {
+    let offence = health.offences.last().map(|o| o.at);
+    let noted = health.history.last().map(|entry| entry.at);
+    let checked = health.checked.as_ref().map(|checked| checked.at);
+    offence.into_iter().chain(noted).chain(checked).max().unwrap_or_default()
 }
 
 fn bad_of(seen: impl Iterator<Item = bool>) -> u32 {
