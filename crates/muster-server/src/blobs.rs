@@ -56,6 +56,11 @@ impl Blobs {
         Ok(blobs)
     }
 
+    /// Blobs in this directory, which somebody else has opened and uses.
+    pub(crate) fn open_beside(root: PathBuf) -> Self {
+        Self { root }
+    }
+
     /// The blob's file and its length; `None` where it is not there.
     ///
     /// # Errors

@@ -73,6 +73,8 @@ pub(crate) enum Ask {
     Why(RunId, ItemIx, Answer<Why>),
     /// Whose unit this is; nobody's once it is over.
     AgentOf(UnitId, Answer<Option<AgentId>>),
+    /// Devices are checked so from now on.
+    Checks(Box<Checks>, Answer<()>),
     /// What the lab has and does.
     View(Answer<LabView>),
     /// The server ends.
@@ -293,6 +295,11 @@ impl LabThread {
                 Ask::AgentOf(unit, answer) => {
                     let shell = self.shell.as_ref().expect("the caller has looked");
                     drop(answer.send(Ok(shell.lab().agent_of(unit))));
+                }
+                Ask::Checks(checks, answer) => {
+                    self.keeping.checks = *checks;
+                    owed.insert(place, Owed::Plain(answer));
+                    inputs.push(Input::Kinds(Arc::clone(&self.keeping.checks.kinds)));
                 }
                 Ask::View(answer) => {
                     let shell = self.shell.as_ref().expect("the caller has looked");
@@ -522,6 +529,7 @@ impl Ask {
             | Self::Hold(.., answer)
             | Self::Check(.., answer)
             | Self::Register(_, answer)
+            | Self::Checks(_, answer)
             | Self::Quarantine(.., answer)
             | Self::Move(.., answer) => {
                 drop(answer.send(Err(problem.clone())));

@@ -3,7 +3,7 @@
 use crate::access::{Access, AccessError};
 use crate::blobs::{BlobError, Blobs};
 use crate::checks::{Checks, ChecksError};
-use crate::desk::{self, Desk, Keeping};
+use crate::desk::{self, Ask, Desk, Keeping};
 use crate::http::{self, State};
 use crate::hub::Hub;
 use crate::listen;
@@ -105,6 +105,9 @@ pub enum ServerError {
     /// How devices are checked.
     #[error(transparent)]
     Checks(#[from] ChecksError),
+    /// The lab takes nothing in just now.
+    #[error("the lab takes nothing in just now: {0}")]
+    NotNow(String),
     /// The system has no threads left.
     #[error("the server cannot start its threads: {0}")]
     Start(std::io::Error),
@@ -114,6 +117,7 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    data_dir: PathBuf,
     has_access: bool,
     desk: Desk,
     ending: watch::Sender<bool>,
@@ -174,7 +178,16 @@ impl Server {
             tokio::net::TcpListener::from_std(listener).map_err(refused)?
         };
         runtime.spawn(listen::serve(listener, http::router(state), tls, ended));
-        Ok(Self { address, has_access, desk, ending, lab: Some(lab), runtime: Some(runtime), _lock: lock })
+        Ok(Self {
+            address,
+            data_dir,
+            has_access,
+            desk,
+            ending,
+            lab: Some(lab),
+            runtime: Some(runtime),
+            _lock: lock,
+        })
     }
 
     /// Where it listens.
@@ -185,6 +198,23 @@ impl Server {
     /// Whether it was initialised: it speaks TLS, and answers only those it knows.
     pub fn has_access(&self) -> bool {
         self.has_access
+    }
+
+    /// Reads the kinds of devices again, and the files of their checks. What is wrong with them changes nothing: those that
+    /// were known stay. Says how many kinds there are.
+    ///
+    /// # Errors
+    /// [`ServerError::Checks`], or the server is ending.
+    pub fn read_kinds_again(&self) -> Result<usize, ServerError> {
+        let checks = Checks::load(&self.data_dir, &Blobs::open_beside(self.data_dir.join("blobs")))?;
+        let kinds = checks.kinds.len();
+        let runtime = self.runtime.as_ref().expect("it runs until it is dropped");
+        let taken = runtime.block_on(self.desk.ask(|answer| Ask::Checks(Box::new(checks), answer)));
+        match taken {
+            Some(Ok(())) => Ok(kinds),
+            Some(Err(problem)) => Err(ServerError::NotNow(problem.detail)),
+            None => Err(ServerError::NotNow("the lab is being restored from its record".to_owned())),
+        }
     }
 
     /// Ends it: what was accepted is recorded, agents go on and come back to the next server.

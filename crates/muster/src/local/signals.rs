@@ -32,10 +32,19 @@ impl Signals {
 
     /// One stream for all of them, for those who end at the first.
     pub(crate) fn any() -> Result<UnixStream, anyhow::Error> {
+        Self::of(&[SIGINT, SIGTERM, SIGHUP])
+    }
+
+    /// Those that end a service, and that which has it read its files again.
+    pub(crate) fn of_service() -> Result<[UnixStream; 2], anyhow::Error> {
+        Ok([Self::of(&[SIGINT, SIGTERM])?, Self::of(&[SIGHUP])?])
+    }
+
+    fn of(signals: &[i32]) -> Result<UnixStream, anyhow::Error> {
         let both = || -> std::io::Result<UnixStream> {
             let (read, write) = UnixStream::pair()?;
-            for signal in [SIGINT, SIGTERM, SIGHUP] {
-                signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+            for signal in signals {
+                signal_hook::low_level::pipe::register(*signal, write.try_clone()?)?;
             }
             Ok(read)
         };

@@ -224,3 +224,31 @@ fn a_device_that_announces_itself_is_proposed_adopted_and_used_and_one_that_is_a
         ask(&lab, &env, &["device", "remove", "spare"]).contains("no device `spare` was added or proposed")
     );
 }
+
+#[test]
+fn kinds_are_read_again_when_the_server_is_told_to_and_a_bad_file_changes_nothing() {
+    let env = TestEnv::new();
+    kinds(&env, "[kind.board]\nmatch = 'labels.kind == \"board\"'\n");
+    let mut lab = Lab::start(&env);
+    lab.start_agent("one", &["--device", "b1:kind=board"]);
+    until(&lab, &env, &["device", "list"], "idle");
+    let said = ask(&lab, &env, &["device", "check", "b1"]);
+    assert!(
+        said.contains("nobody has said how") || said.contains("no-verifier") || said.contains("kinds.toml"),
+        "{said}"
+    );
+    let hang_up = |text: &str, wanted: &str| {
+        kinds(&env, text);
+        crate::lab::signal("-HUP", lab.server_id());
+        while !lab.server_said().contains(wanted) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    hang_up("[kind.board]\nmtach = 'true'\n", "devices are checked as before");
+    assert!(lab.server_said().contains("did you mean `match`?"), "{}", lab.server_said());
+    let good =
+        "[kind.board]\nmatch = 'labels.kind == \"board\"'\n[kind.board.verify.answers]\nrun = 'true'\n";
+    hang_up(good, "`kinds.toml` was read again: there is one kind of devices");
+    let said = ask(&lab, &env, &["device", "check", "b1", "--wait"]);
+    assert!(said.contains("is good") && said.ends_with("--- exit 0\n"), "{said}");
+}

@@ -53,6 +53,11 @@ impl<'a> Lab<'a> {
         self.ask = proxy;
     }
 
+    /// What the server has said to people.
+    pub(crate) fn server_said(&self) -> String {
+        std::fs::read_to_string(self.env.home().join("server-said")).unwrap_or_default()
+    }
+
     pub(crate) fn server_id(&self) -> u32 {
         self.server.as_ref().unwrap().id()
     }
@@ -64,7 +69,7 @@ impl<'a> Lab<'a> {
 
     pub(crate) fn start_server(&mut self) {
         let mut server = self.server_command().stderr(Stdio::piped()).spawn().unwrap();
-        says(&mut server, "the lab is at ", None);
+        says(&mut server, "the lab is at ", Some(self.env.home().join("server-said")));
         self.server = Some(server);
     }
 

@@ -10,8 +10,11 @@ use crate::service;
 use clap::Args;
 use muster_core::outcome::ExitCode;
 use muster_server::{AccessConfig, ChecksError, Server, ServerConfig, ServerError};
-use std::io::{Read as _, Write as _};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::fs::File;
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,7 +43,8 @@ pub(super) fn run(args: &ServeArgs, context: &Context) -> Result<ExitCode, anyho
     }
     let data_dir = data.dir(context)?;
     let file::ServerFile { hosts, agent_certificate, pools } = file::load(&data_dir)?;
-    let mut signals = Signals::any()?;
+    let signals = Signals::of_service()?;
+    let at_terminal = std::io::stderr().is_terminal();
     let config = ServerConfig {
         listen: *listen,
         data_dir: data_dir.clone(),
@@ -63,10 +67,54 @@ pub(super) fn run(args: &ServeArgs, context: &Context) -> Result<ExitCode, anyho
     drop(writeln!(context.stderr(), "{said}"));
     // One that does not answer itself answers nobody.
     service::ready(move || answers(address));
-    drop(signals.read(&mut [0]));
+    while let Signal::ReadAgain = wait(&signals, at_terminal) {
+        read_again(&server, context);
+    }
     service::stopping();
     server.end();
     Ok(ExitCode::Passed)
+}
+
+/// What a server is told by a signal.
+enum Signal {
+    End,
+    ReadAgain,
+}
+
+/// Waits for a signal. A terminal that goes away ends a server that was started there.
+fn wait([end, again]: &[UnixStream; 2], at_terminal: bool) -> Signal {
+    loop {
+        let mut fds = [end, again].map(|stream| PollFd::new(stream, PollFlags::IN));
+        // Interrupted by the signal itself: it can be read now.
+        let _polled = poll(&mut fds, None);
+        let [ended, hung_up] = fds.map(|fd| !fd.revents().is_empty());
+        if ended {
+            return Signal::End;
+        }
+        if hung_up {
+            let (mut again, mut bytes) = (again, [0; 16]);
+            // Several at once are one.
+            drop(again.read(&mut bytes));
+            let terminal_is_gone = at_terminal && File::open("/dev/tty").is_err();
+            return if terminal_is_gone { Signal::End } else { Signal::ReadAgain };
+        }
+    }
+}
+
+/// Reads what may change while the server runs. What is wrong with it is told, and changes nothing.
+fn read_again(server: &Server, context: &Context) {
+    let said = match server.read_kinds_again() {
+        Ok(1) => "`kinds.toml` was read again: there is one kind of devices".to_owned(),
+        Ok(kinds) => format!("`kinds.toml` was read again: there are {kinds} kinds of devices"),
+        Err(error) => {
+            if let ServerError::Checks(ChecksError::Kinds { errors, .. }) = &error {
+                tell(context, errors);
+            }
+            format!("{error}: devices are checked as before")
+        }
+    };
+    // Whoever started it may have gone away.
+    drop(writeln!(context.stderr(), "{said}"));
 }
 
 /// Whether a server says anything at all; that it wants to know who asks is an answer too.
@@ -116,6 +164,7 @@ fn complain(error: ServerError, data_dir: &Path, context: &Context) -> anyhow::E
             Complaint::lab(error.to_string()).into()
         }
         ServerError::Access(_)
+        | ServerError::NotNow(_)
         | ServerError::Lab(_)
         | ServerError::Store(_)
         | ServerError::Blobs(_)
