@@ -110,6 +110,8 @@ pub(crate) enum Command {
     Driver(commands::driver::DriverArgs),
     /// Serve this device to clients of the SUT agent protocol
     SutAgent(commands::sut_agent::SutAgentArgs),
+    /// Run a job of an Autotest client on a device, as its server
+    Autoserv(Box<commands::autoserv::AutoservArgs>),
     /// Check and show the configuration
     Config(commands::config::ConfigArgs),
     /// Look for what on this machine would make tests fail, and say how to mend it
@@ -158,6 +160,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Err
         Command::Device(args) => commands::device::run(args, context),
         Command::Driver(args) => commands::driver::run(&args, context),
         Command::SutAgent(args) => commands::sut_agent::run(args, context),
+        Command::Autoserv(args) => commands::autoserv::run(&args, context),
         Command::Config(args) => commands::config::run(&args, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),
         Command::Completions(args) => commands::completions::run(&args, context),

@@ -127,6 +127,14 @@ pub(super) fn shown(url: &str) -> String {
 }
 
 impl Location {
+    /// The address by which a client can ask for it itself, where there is one. It may have a secret in it.
+    pub fn url(&self) -> Option<&str> {
+        match self {
+            Self::Http(place) => Some(&place.base),
+            Self::Dir(_) | Self::Ssh(_) => None,
+        }
+    }
+
     /// The directory, where it is one of this host.
     pub fn dir(&self) -> Option<&Path> {
         match self {

@@ -6,6 +6,7 @@ pub mod checksums;
 pub mod exclude;
 mod files;
 mod get;
+pub mod harness;
 mod http;
 mod location;
 mod name;

@@ -121,6 +121,11 @@ impl Sources {
         Self { repositories: locations.into_iter().map(repository).collect(), limits }
     }
 
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.repositories.is_empty()
+    }
+
     /// The candidates for a file: repositories that list it, or have no list, in order; then those whose list
     /// has it not, since entries get lost. And why the others are none.
     pub fn candidates(&mut self, file: &str) -> (Vec<Candidate>, Vec<Tried>) {

@@ -1,0 +1,245 @@
+//! `muster autoserv` beside an unmodified Autotest client, and beside small programs that speak as it does and
+//! misbehave.
+
+use crate::env::TestEnv;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const HINT: &str = "cargo xtask setup; it needs a Python 2.7: PYTHON2 names one, or `pyenv install 2.7.18`";
+
+/// Where the set-up put Autotest: `python`, and the unpacked release.
+fn autotest() -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("autotest");
+    assert!(dir.join("release/client/job.py").exists(), "Autotest is not in {}: {HINT}", dir.display());
+    dir
+}
+
+/// A server's tree with two tests of its own; what one says is given.
+fn sources(env: &TestEnv, body: &str) -> PathBuf {
+    let top = env.home().join("top");
+    fs::create_dir_all(&top).unwrap();
+    for part in ["client", "global_config.ini"] {
+        let copied =
+            Command::new("cp").arg("-r").arg(autotest().join("release").join(part)).arg(&top).status();
+        assert!(copied.unwrap().success());
+    }
+    let test = |name: &str, body: &str| {
+        let dir = top.join("client/tests").join(name);
+        fs::create_dir_all(&dir).unwrap();
+        let text = format!(
+            "from autotest.client import test\nfrom autotest.client.shared import error\n\
+             class {name}(test.test):\n    version = 1\n    def run_once(self, n=0):\n        {body}\n"
+        );
+        fs::write(dir.join(format!("{name}.py")), text).unwrap();
+    };
+    test("measures", "self.write_perf_keyval({'n': n})");
+    test("other", body);
+    top
+}
+
+struct Site<'a> {
+    env: &'a TestEnv,
+    top: PathBuf,
+    results: usize,
+}
+
+impl Site<'_> {
+    fn run(&mut self, control: &str, more: &[&str]) -> (Output, PathBuf) {
+        self.results += 1;
+        let results = self.env.home().join(format!("results-{}", self.results));
+        let file = self.env.home().join("control");
+        fs::write(&file, control).unwrap();
+        let python = autotest().join("python");
+        let autodir = self.env.home().join("device/autotest");
+        let mut command = self.env.command(&["autoserv", "--timeout", "10m"]);
+        command.arg("--sources").arg(&self.top).arg("--python").arg(&python).arg("--autodir").arg(&autodir);
+        command.arg("--results").arg(&results).args(more).arg(&file);
+        (command.output().unwrap(), results)
+    }
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+#[test]
+fn an_unmodified_client_runs_a_job_and_is_sent_only_what_it_needs() {
+    let env = TestEnv::new();
+    let top = sources(&env, "raise error.TestFail('it is broken')");
+    let mut site = Site { env: &env, top, results: 0 };
+    let (ran, results) = site.run("job.run_test('measures', n=int(args[0]))\n", &["--arg", "7"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", env.tell(&ran));
+    let out = String::from_utf8_lossy(&ran.stdout);
+    assert!(out.contains("\tEND GOOD\tmeasures\tmeasures\t"), "{out}");
+    assert_eq!(out, text(&results.join("status.log")), "what was told is recorded");
+    let requests = text(&results.join("requests.log"));
+    assert!(requests.contains("test-measures.tar.bz2: sent: "), "{requests}");
+    assert_eq!(text(&results.join("measures/results/keyval")).trim(), "n{perf}=7");
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("1 GOOD"), "{}", env.tell(&ran));
+
+    // The client is there, and so is the package.
+    let (ran, results) = site.run("job.run_test('measures')\njob.run_test('other')\n", &[]);
+    assert_eq!(ran.status.code(), Some(1), "{}", env.tell(&ran));
+    let err = String::from_utf8_lossy(&ran.stderr);
+    assert!(err.contains(", which is there") && err.contains("1 FAIL, 1 GOOD"), "{err}");
+    let requests = text(&results.join("requests.log"));
+    assert!(!requests.contains("test-measures.tar.bz2: sent"), "{requests}");
+    assert!(requests.contains("test-other.tar.bz2: sent"), "{requests}");
+    assert!(text(&results.join("status.log")).contains("it is broken"), "{}", env.tell(&ran));
+
+    // Edited sources win, without being asked for.
+    let edited = site.top.join("client/tests/other/other.py");
+    fs::write(&edited, text(&edited).replace("raise error.TestFail('it is broken')", "pass")).unwrap();
+    let (ran, results) = site.run("job.run_test('other')\n", &[]);
+    let requests = text(&results.join("requests.log"));
+    assert_eq!(ran.status.code(), Some(0), "{}\n{requests}", env.tell(&ran));
+    assert!(requests.contains("test-other.tar.bz2: sent"), "{requests}");
+}
+
+#[test]
+fn a_package_that_is_nowhere_is_an_error_of_the_test_and_hangs_nobody() {
+    let env = TestEnv::new();
+    let top = sources(&env, "pass");
+    let mut site = Site { env: &env, top, results: 0 };
+    let (ran, results) = site.run("job.run_test('nowhere')\njob.run_test('other')\n", &[]);
+    assert_eq!(ran.status.code(), Some(1), "{}", env.tell(&ran));
+    let requests = text(&results.join("requests.log"));
+    assert!(requests.contains("test-nowhere.tar.bz2: failed: "), "{requests}");
+    let log = text(&results.join("status.log"));
+    assert!(log.contains("ERROR\tnowhere\t") && log.contains("END GOOD\tother\t"), "{log}");
+    // A second job does not write into the results of the first.
+    site.results = 0;
+    let (ran, _) = site.run("", &[]);
+    assert_eq!(ran.status.code(), Some(2), "{}", env.tell(&ran));
+}
+
+/// What the misbehaving clients have in common.
+const STUB: &str = r#"
+import os, sys, time
+def say(text): os.write(3, (text + "\n").encode())
+def status(text): say("AUTOTEST_STATUS::" + text)
+asked = 0
+def ask(what, wait=True):
+    global asked
+    asked += 1
+    fifo = os.path.join(os.environ["AUTODIR"], "fifo-%d" % asked)
+    os.mkfifo(fifo)
+    say(what + ":" + fifo)
+    if wait:
+        with open(fifo) as f: f.read(1)
+def end(word="GOOD"): status("END %s\t----\t----\ttimestamp=1\tlocaltime=x\t" % word)
+"#;
+
+/// Runs a stub as the client.
+fn stub(env: &TestEnv, body: &str, more: &[&str]) -> (Output, PathBuf) {
+    let autodir = env.home().join("stub");
+    fs::create_dir_all(&autodir).unwrap();
+    let program = autodir.join("autotest-local");
+    fs::write(&program, format!("{STUB}\n{body}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let control = env.home().join("control");
+    fs::write(&control, "").unwrap();
+    let results = env.home().join("results");
+    let usual = ["--python", "python3", "--timeout", "5m"];
+    let usual = usual.chunks(2).filter(|pair| !more.contains(&pair[0])).flatten();
+    let mut command = env.command(&["autoserv", "--no-install"]);
+    command.args(usual).args(more);
+    command.arg("--autodir").arg(&autodir).arg("--results").arg(&results).arg(&control);
+    (command.output().unwrap(), results)
+}
+
+#[test]
+fn a_client_that_does_not_wait_for_its_answer_holds_nobody_up() {
+    let env = TestEnv::new();
+    // The pipe is there and nobody reads; it is gone; the next request is answered all the same.
+    let body = "ask('AUTOTEST_TEST_COMPLETE', wait=False)\n\
+        os.unlink(os.environ['AUTODIR'] + '/fifo-1')\n\
+        ask('AUTOTEST_FETCH_PACKAGE:test-x.tar.bz2:' + os.environ['AUTODIR'] + '/packages/test-x.tar.bz2')\n\
+        ask('AUTOTEST_TEST_COMPLETE')\nend()";
+    let (ran, results) = stub(&env, body, &[]);
+    assert_eq!(ran.status.code(), Some(0), "{}", env.tell(&ran));
+    let requests = text(&results.join("requests.log"));
+    assert_eq!(requests.lines().count(), 3, "each request has a result: {requests}");
+}
+
+#[test]
+fn a_client_gets_nothing_put_outside_its_directory_and_no_file_of_another_name() {
+    let env = TestEnv::new();
+    let outside = env.home().join("outside");
+    let body = format!(
+        "d = os.environ['AUTODIR']\n\
+         for to in ['{0}', d + '/../outside', d + 'x/outside']:\n\
+         \x20   ask('AUTOTEST_FETCH_PACKAGE:packages.checksum:' + to)\n\
+         for name in ['../../etc/passwd', '$(touch {0}).tar.bz2', '']:\n\
+         \x20   ask('AUTOTEST_FETCH_PACKAGE:' + name + ':' + d + '/packages/x')\n\
+         ask('AUTOTEST_FETCH_PACKAGE:packages.checksum:' + d + '/packages.checksum')\n\
+         assert open(d + '/packages.checksum').read() == '\\n'\nend()",
+        outside.display()
+    );
+    let (ran, results) = stub(&env, &body, &[]);
+    let requests = text(&results.join("requests.log"));
+    let said = text(&results.join("debug/client.log"));
+    assert_eq!(ran.status.code(), Some(0), "{}\n{requests}\n{said}", env.tell(&ran));
+    assert!(!outside.exists());
+    assert_eq!(requests.lines().filter(|l| l.contains(": failed: ")).count(), 6, "{requests}");
+}
+
+#[test]
+fn a_client_that_dies_hangs_or_is_not_there_is_the_labs_fault() {
+    let env = TestEnv::new();
+    let (ran, results) =
+        stub(&env, "status('START\\t----\\t----\\ttimestamp=1\\t'); print('oh'); sys.exit(4)", &[]);
+    assert_eq!(ran.status.code(), Some(3), "{}", env.tell(&ran));
+    assert!(env.tell(&ran).contains("ended with 4 before its job did"), "{}", env.tell(&ran));
+    assert_eq!(text(&results.join("debug/client.log")), "oh\n");
+    fs::remove_dir_all(&results).unwrap();
+
+    let (ran, results) = stub(&env, "time.sleep(1000)", &["--timeout", "2s"]);
+    assert_eq!(ran.status.code(), Some(124), "{}", env.tell(&ran));
+    fs::remove_dir_all(&results).unwrap();
+
+    let (ran, results) = stub(&env, "", &["--python", "no-such-python"]);
+    assert_eq!(ran.status.code(), Some(3), "{}", env.tell(&ran));
+    assert!(env.tell(&ran).contains("there is no `no-such-python`"), "{}", env.tell(&ran));
+    fs::remove_dir_all(&results).unwrap();
+
+    // Parallel branches are told one after the other, and an aborted job is a failure.
+    let body = "say('AUTOTEST_STATUS:1:\\tEND GOOD\\tb\\tb\\tt=1\\t'); say('AUTOTEST_STATUS:0:\\tEND GOOD\\ta\\ta\\tt=1\\t')\n\
+        end('ABORT')";
+    let (ran, _) = stub(&env, body, &[]);
+    assert_eq!(ran.status.code(), Some(1), "{}", env.tell(&ran));
+    let out = String::from_utf8_lossy(&ran.stdout);
+    let order: Vec<&str> = out.lines().filter_map(|line| line.trim_start().split('\t').nth(1)).collect();
+    assert_eq!(order, ["a", "b", "----"], "{out}");
+}
+
+#[test]
+fn a_job_goes_on_after_a_reboot_of_its_device() {
+    let env = TestEnv::new();
+    // The device's boot is told by a `cat` that reads a file of the test's.
+    let bin = env.home().join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let boot = env.home().join("boot");
+    fs::write(&boot, "first").unwrap();
+    let cat = format!("#!/bin/sh\nexec /bin/cat {}\n", boot.display());
+    fs::write(bin.join("cat"), cat).unwrap();
+    fs::set_permissions(bin.join("cat"), fs::Permissions::from_mode(0o755)).unwrap();
+    let body = format!(
+        "if '-c' in sys.argv: end(); sys.exit(0)\n\
+         status('\\tGOOD\\t----\\treboot.start\\ttimestamp=1\\t')\n\
+         open('{}', 'w').write('second')\nsys.exit(5)",
+        boot.display()
+    );
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let autodir = env.home().join("stub");
+    fs::create_dir_all(&autodir).unwrap();
+    fs::write(autodir.join("autotest-local"), format!("{STUB}\n{body}\n")).unwrap();
+    fs::write(env.home().join("control"), "").unwrap();
+    let mut command = env.command(&["autoserv", "--no-install", "--python", "python3", "--timeout", "5m"]);
+    command.env("PATH", path).arg("--autodir").arg(&autodir).arg("--results").arg(env.home().join("results"));
+    let ran = command.arg(env.home().join("control")).output().unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{}", env.tell(&ran));
+    assert_eq!(String::from_utf8_lossy(&ran.stdout).lines().count(), 2, "{}", env.tell(&ran));
+}
