@@ -11,6 +11,7 @@ mod device;
 mod driver;
 mod env;
 mod faults;
+mod gang;
 mod general;
 mod given;
 mod health;
