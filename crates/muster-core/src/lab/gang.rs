@@ -356,9 +356,12 @@ impl Lab {
         if !self.policy.closed || !self.agents.values().any(super::Agent::is_there) {
             return;
         }
-        let with_gangs = self.runs.values().filter(|r| !r.gangs().is_empty());
-        let with_gangs: Vec<RunId> = with_gangs.filter(|r| r.ready().len() > 0).map(Run::id).collect();
-        for id in with_gangs {
+        let lacks = |run: &&Run| {
+            let mut heads = run.ready().heads();
+            !run.gangs().is_empty() && heads.any(|(_, class)| self.lacking(run, class.gate).is_some())
+        };
+        let lacks: Vec<RunId> = self.runs.values().filter(lacks).map(Run::id).collect();
+        for id in lacks {
             let run = &self.runs[&id];
             let ready = (0u32..).map(ItemIx).zip(run.items()).filter(|(_, i)| i.phase == Phase::Ready);
             let doomed = ready.filter_map(|(ix, item)| {

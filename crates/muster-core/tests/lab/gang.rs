@@ -2,8 +2,8 @@
 
 use crate::kit::{World, check};
 use expect_test::expect;
-use muster_core::change::{Change, Placement};
-use muster_core::lab::{Outlook, sum_up};
+use muster_core::change::{Change, MoveTo, Moved, Placement};
+use muster_core::lab::{Input, Outlook, sum_up};
 use muster_core::time::Time;
 use std::time::Duration;
 
@@ -418,4 +418,86 @@ fn what_the_lab_failed_is_tried_with_other_devices() {
             4.2s run ended: 1 pass
         "#]],
     );
+}
+
+#[test]
+fn a_device_in_quarantine_is_no_part_of_a_gang() {
+    let mut world = World::new("devices 2; first takes 2s; call has a,b takes 2s after first");
+    world.create();
+    world.go_on_until(Time(1_000_000));
+    let device = world.lab.view(world.now).devices[1].id;
+    let put = Some(("it smells".to_owned(), Some(Time(20_000_000))));
+    world.apply(Input::Quarantine { device, by: "ana".to_owned(), put }).expect("it is there");
+    world.go_on_until(Time(3_000_000));
+    let why = world.why("call", "").to_string();
+    assert!(why.starts_with("too few of the devices it needs at once can be used: `d2`:"), "{why}");
+    world.go_on();
+    assert_eq!(leases(&world).last().map(String::as_str), Some("d1+d2"));
+    assert_eq!(world.counts(), "pass pass");
+}
+
+#[test]
+fn items_of_a_suite_share_their_devices() {
+    check(
+        "devices 2; suite!x,y,z batch 9 takes 1s known 10ms has a,b; other takes 1s",
+        expect![[r#"
+            0s run of 1, and 1 to ask
+            0s d1+d2: suite#1
+            1s suite has 3
+            1s d1: other#1
+            2s     other = pass
+            2s d1+d2: suite/x#1
+            3s     suite/x = pass
+            3s d1+d2: suite/y#1
+            4s     suite/y = pass
+            4s d1+d2: suite/z#1
+            5s     suite/z = pass
+            5s     suite: pass of 3 pass
+            5s run ended: 4 pass
+        "#]],
+    );
+}
+
+#[test]
+fn a_test_may_choose_its_only_device() {
+    check(
+        "devices 2; label d2 kind=phone; call*2 has phone:kind=phone takes 2s; other takes 9s",
+        expect![[r#"
+            0s run of 3
+            0s d1: other#1
+            0s d2: call/1#1
+            2s     call/1 = pass
+            2s d2: call/2#1
+            4s     call/2 = pass
+            4s     call: pass of 2 pass
+            9s     other = pass
+            9s run ended: 3 pass
+        "#]],
+    );
+}
+
+#[test]
+fn who_is_put_first_goes_before_a_gang_that_gathers() {
+    let mut world =
+        World::new("devices 2; select call; long takes 9s; call has a,b takes 5s; small takes 20s known 20s");
+    world.create();
+    let long = world.ask_for("long", Placement { priority: 5, ..Placement::default() });
+    let small = world.ask_for("small", Placement::default());
+    world.talk();
+    world.go_on_until(Time(1_000_000));
+    assert_eq!(world.given(), long.0.to_string(), "the rest is kept");
+    let moved = Moved { by: "ana".to_owned(), reason: String::new(), at: world.now, to: MoveTo::First };
+    world.apply(Input::Move { run: small, moved }).expect("it waits");
+    world.go_on();
+    assert_eq!(world.given(), format!("{} {} {}", long.0, small.0, world.run().0));
+}
+
+#[test]
+fn more_devices_than_can_be_had_at_once_are_refused() {
+    let roles: Vec<String> = (0..33).map(|n| format!("r{n}")).collect();
+    let mut world = World::new(&format!("devices 1; call has {}", roles.join(",")));
+    let record = std::sync::Arc::clone(&world.record);
+    let history = std::sync::Arc::new(world.scenario.behaviour.clone());
+    let rejected = world.apply(Input::CreateRun { record, history }).expect_err("it is refused");
+    assert_eq!(rejected.to_string(), "a test needs 33 devices at once, more than the 32 allowed");
 }
