@@ -5,9 +5,9 @@ use crate::rng::{Rng, mix};
 use muster_core::attempt::AttemptResult;
 use muster_core::definition::{
     After, AfterMode, AreaDef, Batch, Expectation, FlakyPolicy, Framework, ItemMatch, Items, Kind, Line,
-    SuiteDef, TestDef, UnexpectedPass,
+    NeededDevices, Role, SuiteDef, TestDef, UnexpectedPass,
 };
-use muster_core::exchange::{Found, FoundItem, Group};
+use muster_core::exchange::{Found, FoundItem, Group, Labels};
 use muster_core::outcome::Outcome;
 use muster_core::plan::History;
 use muster_core::time::Time;
@@ -108,10 +108,54 @@ impl History for Truth {
     }
 }
 
+/// A device of a world: its name, the host it is at home on, and its kind.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// Its name.
+    pub name: String,
+    /// The host, by its place.
+    pub host: usize,
+    /// What its label `kind` says.
+    pub kind: &'static str,
+}
+
+impl Home {
+    /// What it is like at home.
+    pub fn labels(&self) -> Labels {
+        Labels::from([("kind".to_owned(), self.kind.to_owned())])
+    }
+}
+
+/// Devices that a test needs at once, which those of the world can be when all of them are at home.
+fn random_gang(rng: &mut Rng, homes: &[Home]) -> NeededDevices {
+    let mut left: Vec<&Home> = homes.iter().collect();
+    let mut chosen = Vec::new();
+    for _ in 0..rng.between(1, 3).min(homes.len()) {
+        chosen.push(left.remove(rng.below(left.len())));
+    }
+    let same_host = chosen.iter().all(|home| home.host == chosen[0].host) && rng.permille(500);
+    let role = |(n, home): (usize, &&Home)| {
+        let selector = match rng.below(4) {
+            0 => format!("name == '{}'", home.name),
+            1 => String::new(),
+            _ => format!("labels.kind == '{}'", home.kind),
+        };
+        Role { name: format!("r{n}"), selector }
+    };
+    NeededDevices { roles: chosen.iter().enumerate().map(role).collect(), same_host }
+}
+
 /// A random area.
-pub fn random_area(rng: &mut Rng) -> AreaDef {
+pub fn random_area(rng: &mut Rng, homes: &[Home]) -> AreaDef {
     let tests = rng.between(1, 7);
     let mut area = build::area((0..tests).map(|n| random_test(rng, n)).collect());
+    if rng.permille(500) {
+        for test in &mut area.tests {
+            if rng.permille(400) {
+                test.needs.devices = random_gang(rng, homes);
+            }
+        }
+    }
     let limits = &mut area.limits;
     for group in ["g", "h"] {
         if rng.permille(800) {

@@ -3,20 +3,26 @@
 //! It is drawn from two sources that do not know of each other, the journal of the store and the facts of
 //! the hosts, and panics with the broken promise:
 //!
-//! * no device is leased twice, leases and units are numbered upwards, no attempt is out twice;
+//! * no device is leased twice, alone or together with others, leases and units are numbered upwards, no attempt
+//!   is out twice;
+//! * a unit is sent with all the devices that its test needs, each such as its run and its role want by what the
+//!   lab was last told of it, and none that is held or in quarantine;
 //! * nothing starts before what it comes after has ended as it must;
 //! * an attempt is recorded once, under the live lease it ran under, and says what really happened;
-//! * no unit runs twice, no item runs in two places, no device runs two units (the hosts' own view);
+//! * no unit runs twice, no item runs in two places, no device is used by two units (the hosts' own view), also
+//!   after a host that stood still goes on;
 //! * groups, exclusive tests and jobs at once hold on the hosts' own view;
 //! * people are told only what is recorded, and a run's counts add up.
 
 use crate::host::Fact;
-use muster_core::attempt::AttemptResult;
+use muster_core::attempt::{AttemptResult, Cause};
 use muster_core::change::{Change, ItemRecord, RunPhase, RunRecord, SentUnit};
 use muster_core::definition::{AfterMode, TestDef};
 use muster_core::event::{Event, Told};
-use muster_core::exchange::{Unit, UnitAttempt};
-use muster_core::id::{AttemptRef, DeviceId, ItemIx, LeaseId, RunId, TestIx, UnitId};
+use muster_core::exchange::{DeviceOffer, Labels, Unit, UnitAttempt};
+use muster_core::health::Health;
+use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, TestIx, UnitId};
+use muster_core::lab::{DeviceSelector, Pools};
 use muster_core::outcome::{Counts, Verdict};
 use muster_core::plan::{PathMap, PlannedItems};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,8 +40,18 @@ pub struct Book {
     results: BTreeMap<(UnitId, AttemptRef), AttemptResult>,
     /// Units that were ever started.
     started: BTreeSet<UnitId>,
-    /// What runs at this moment, on which device.
-    running: BTreeMap<UnitId, (Arc<Unit>, String)>,
+    /// What runs at this moment, on which devices.
+    running: BTreeMap<UnitId, (Arc<Unit>, Vec<String>)>,
+    /// What of it stands still together with its host, and counts for nothing until it goes on.
+    frozen: BTreeSet<UnitId>,
+    /// Agents with their hosts and devices, as recorded.
+    agents: BTreeMap<AgentId, (String, Vec<(DeviceId, String)>)>,
+    /// What the lab may take devices to be like, the newest last.
+    labels: BTreeMap<(AgentId, String), Vec<Labels>>,
+    /// Devices that people hold or have put in quarantine.
+    held: BTreeSet<DeviceId>,
+    quarantined: BTreeSet<DeviceId>,
+    pools: Pools,
 }
 
 /// A run's part of the account.
@@ -57,6 +73,25 @@ struct Item {
 }
 
 impl Book {
+    /// An account of a lab with these pools.
+    pub fn new(pools: Pools) -> Self {
+        Self { pools, ..Self::default() }
+    }
+
+    /// An agent says what its devices are like; the lab may take it in or not.
+    pub fn said(&mut self, agent: AgentId, devices: &[DeviceOffer]) {
+        for DeviceOffer { name, labels } in devices {
+            self.labels.entry((agent, name.clone())).or_default().push(labels.clone());
+        }
+    }
+
+    /// The lab has taken it in.
+    pub fn heard(&mut self, agent: AgentId, devices: &[DeviceOffer]) {
+        for DeviceOffer { name, labels } in devices {
+            self.labels.insert((agent, name.clone()), vec![labels.clone()]);
+        }
+    }
+
     /// A run that was recorded.
     pub fn run(&self, run: RunId) -> Option<&RunBook> {
         self.runs.get(&run)
@@ -107,10 +142,18 @@ impl Book {
                         assert_eq!(run.open(), 0, "a run that ended has a verdict for every item");
                     }
                 }
-                Change::AgentSeen { .. }
-                | Change::DeviceHeld { .. }
-                | Change::DeviceHealth { .. }
-                | Change::Registered { .. }
+                Change::AgentSeen { agent, session: _, host, devices } => {
+                    self.agents.insert(*agent, (host.clone(), devices.clone()));
+                }
+                Change::DeviceHeld { device, hold } => {
+                    enter(&mut self.held, *device, hold.is_some());
+                }
+                Change::DeviceHealth { device, health } => {
+                    let health = health.as_ref().map(|h| &h.health);
+                    let out = matches!(health, Some(Health::Quarantined(_)));
+                    enter(&mut self.quarantined, *device, out);
+                }
+                Change::Registered { .. }
                 | Change::RunMoved { .. }
                 | Change::Happened { .. }
                 | Change::LateEvidence { .. } => {}
@@ -134,6 +177,7 @@ impl Book {
                         self.last_unit = self.last_unit.max(unit.unit);
                         let before = self.units.insert(unit.unit, (*lease, unit.clone()));
                         assert!(before.is_none(), "{} is sent once", unit.unit);
+                        self.check_devices(unit, &self.leases[lease]);
                     }
                 }
                 Change::Returned { unit, items } => {
@@ -181,11 +225,52 @@ impl Book {
         assert!(out, "a result of {unit} is recorded, which is not out with {attempt:?}");
         self.take_from_unit(unit, |i| i == item);
         let really = self.results.get(&(unit, attempt));
-        assert_eq!(really, Some(result), "what is recorded is what happened");
+        // What a gang that lost a device comes to is no word about the test, unless it is good.
+        let broken = matches!(&result.cause, Cause::Lab(why) if why.contains("lost together with its agent") || why.contains("is gone, which it needs"))
+            && really.is_some_and(|really| !really.outcome.is_good());
+        assert!(broken || really == Some(result), "{result:?} is recorded, and {really:?} happened");
         let run = self.run_mut(run_id);
         assert!(run.attempts.insert((item, number)), "{attempt:?} is recorded once");
         assert_eq!(record.attempts, number, "attempts are counted");
         run.records.insert(item, record.clone());
+    }
+
+    /// A unit has the devices it needs, all of them, and such as its run may have.
+    fn check_devices(&self, unit: &SentUnit, devices: &[DeviceId]) {
+        let run = &self.runs[&unit.run];
+        let placement = &run.record.spec.placement;
+        let test = run.test(run.items[unit.attempts[0].0.0 as usize].test);
+        let needed = &test.needs.devices;
+        assert_eq!(
+            devices.len(),
+            needed.roles.len().max(1),
+            "{} has all devices of `{}`",
+            unit.unit,
+            test.name
+        );
+        let mut hosts = BTreeSet::new();
+        for (place, id) in devices.iter().enumerate() {
+            assert!(!self.held.contains(id), "{id} is held, and {} is sent there", unit.unit);
+            assert!(!self.quarantined.contains(id), "{id} is in quarantine, and {} is sent there", unit.unit);
+            let found = self.agents.iter().find_map(|(agent, (host, devices))| {
+                let (_, name) = devices.iter().find(|(device, _)| device == id)?;
+                Some((*agent, host.clone(), name.clone()))
+            });
+            let (agent, host, name) = found.unwrap_or_else(|| panic!("{id} is an agent's"));
+            let labels = self.labels.get(&(agent, name.clone())).cloned().unwrap_or_default();
+            let selectors = [Some(&placement.selector), needed.roles.get(place).map(|role| &role.selector)];
+            for selector in selectors.into_iter().flatten().filter(|s| !s.is_empty()) {
+                let wanted = DeviceSelector::parse(selector).expect("selectors are made well");
+                let matches = labels.iter().any(|labels| wanted.matches(&name, &host, labels));
+                assert!(matches, "{name} of {host} is sent {} and does not match `{selector}`", unit.unit);
+            }
+            if let Some(pools) = &placement.pools {
+                let may = |labels: &Labels| pools.iter().any(|p| p == self.pools.of(&name, &host, labels));
+                assert!(labels.iter().any(may), "{name} of {host} is in no pool that {} may use", unit.run);
+            }
+            hosts.insert(host);
+        }
+        assert!(!needed.same_host || hosts.len() == 1, "the devices of {} are of one host", unit.unit);
     }
 
     fn check_sent(&self, unit: &SentUnit) {
@@ -204,28 +289,52 @@ impl Book {
         match fact {
             Fact::Started { taken, device } => {
                 let unit = taken.unit;
-                let place = format!("{host}/{device}");
-                assert!(self.started.insert(unit.id), "{} is started once", unit.id);
-                for (other, on) in self.running.values() {
-                    assert!(*on != place, "{place} runs {} and {} at once", other.id, unit.id);
-                    // What has its result there already may be tried again here while the rest goes on.
-                    let twice = other.attempts.iter().any(|a| {
-                        let same = |b: &UnitAttempt| {
-                            (a.attempt.run, a.attempt.item) == (b.attempt.run, b.attempt.item)
-                        };
-                        unit.attempts.iter().any(same) && !self.results.contains_key(&(other.id, a.attempt))
-                    });
-                    assert!(!twice, "an item of {} and {} runs in two places", other.id, unit.id);
+                let mut places = vec![format!("{host}/{device}")];
+                if let Some((leader, others)) = unit.devices.split_first() {
+                    assert_eq!(
+                        format!("{}/{}", leader.host, leader.device),
+                        places[0],
+                        "it runs on the first"
+                    );
+                    places.extend(others.iter().map(|seat| format!("{}/{}", seat.host, seat.device)));
                 }
-                self.running.insert(unit.id, (unit, place));
-                self.check_limits();
+                let needed = taken.test.def.needs.devices.roles.len();
+                assert_eq!(unit.devices.len(), needed, "{} starts with all its devices", unit.id);
+                assert!(self.started.insert(unit.id), "{} is started once", unit.id);
+                self.begin(unit, places);
+            }
+            Fact::Frozen { unit } => drop(self.frozen.insert(unit)),
+            Fact::Thawed { unit } => {
+                self.frozen.remove(&unit);
+                let (unit, places) = self.running.remove(&unit).expect("what goes on stood still");
+                self.begin(unit, places);
             }
             Fact::Ended { unit, attempt, result } => {
                 let before = self.results.insert((unit, attempt), result);
                 assert!(before.is_none(), "{attempt:?} of {unit} runs once");
             }
-            Fact::Gone { unit } => drop(self.running.remove(&unit)),
+            Fact::Gone { unit } => {
+                self.frozen.remove(&unit);
+                self.running.remove(&unit);
+            }
         }
+    }
+
+    /// A unit runs from now on.
+    fn begin(&mut self, unit: Arc<Unit>, places: Vec<String>) {
+        for (other, on) in self.running.values().filter(|(other, _)| !self.frozen.contains(&other.id)) {
+            let shared = places.iter().find(|place| on.contains(place));
+            assert!(shared.is_none(), "{shared:?} has {} and {} at once", other.id, unit.id);
+            // What has its result there already may be tried again here while the rest goes on.
+            let twice = other.attempts.iter().any(|a| {
+                let same =
+                    |b: &UnitAttempt| (a.attempt.run, a.attempt.item) == (b.attempt.run, b.attempt.item);
+                unit.attempts.iter().any(same) && !self.results.contains_key(&(other.id, a.attempt))
+            });
+            assert!(!twice, "an item of {} and {} runs in two places", other.id, unit.id);
+        }
+        self.running.insert(unit.id, (unit, places));
+        self.check_limits();
     }
 
     /// Limits hold among what really runs.
@@ -234,7 +343,8 @@ impl Book {
         let mut tests: Vec<&TestDef> = Vec::new();
         let mut jobs_max = u32::MAX;
         let mut groups_max: BTreeMap<&str, u32> = BTreeMap::new();
-        for (unit, _) in self.running.values() {
+        let running = || self.running.values().filter(|(unit, _)| !self.frozen.contains(&unit.id));
+        for (unit, _) in running() {
             let run = &self.runs[&unit.run];
             let limits = &run.record.spec.limits;
             jobs_max = jobs_max.min(limits.jobs.unwrap_or(u32::MAX));
@@ -245,7 +355,7 @@ impl Book {
             }
             tests.push(def);
         }
-        assert!(self.running.len() <= jobs_max as usize, "no more than {jobs_max} units run at once");
+        assert!(running().count() <= jobs_max as usize, "no more than {jobs_max} units run at once");
         for (group, n) in groups {
             assert!(
                 n <= groups_max[group],
@@ -314,6 +424,15 @@ impl Book {
             assert!(found, "people were told what is not recorded: {event:?}");
         }
     }
+}
+
+/// Whether a device is in a set from now on.
+fn enter(set: &mut BTreeSet<DeviceId>, device: DeviceId, is_in: bool) {
+    if is_in {
+        set.insert(device)
+    } else {
+        set.remove(&device)
+    };
 }
 
 impl RunBook {

@@ -4,10 +4,11 @@ use crate::area::Truth;
 use crate::rng::Rng;
 use muster_agent::ledger::{Effect, Ledger, Pace, Taken};
 use muster_core::attempt::AttemptResult;
-use muster_core::exchange::{AttemptEnd, DeviceOffer, Gauges, Orders};
+use muster_core::exchange::{AttemptEnd, DeviceOffer, Exchange, Gauges, Labels, Orders};
 use muster_core::id::{AgentId, AttemptRef, SessionId, UnitId};
 use muster_core::outcome::Outcome;
 use muster_core::time::Time;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A host with its agent and its devices.
@@ -19,8 +20,14 @@ pub struct Host {
     pub session: SessionId,
     /// The agent's memory; `None` while it is down.
     pub ledger: Option<Ledger>,
-    /// Names of the devices.
+    /// Its name.
+    pub name: String,
+    /// Names of the devices that it has in this life.
     pub names: Vec<String>,
+    /// What devices are like, by name.
+    pub labels: BTreeMap<String, Labels>,
+    /// It stands still until then, as a virtual machine that is paused.
+    pub frozen_until: Option<Time>,
     /// What each device really does.
     pub devices: Vec<Option<Running>>,
     /// Grows when a device's doings change, so that events of what it did before are told apart.
@@ -66,14 +73,13 @@ pub struct Due {
 
 /// What really happened on a host.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "few of them live at a time")]
 pub enum Fact {
     /// A unit's process started.
     Started {
         /// The unit, with all it needs.
         taken: Taken,
-        /// The device.
-        device: u32,
+        /// The device's name.
+        device: String,
     },
     /// An attempt ended with this.
     Ended {
@@ -89,17 +95,30 @@ pub enum Fact {
         /// The unit.
         unit: UnitId,
     },
+    /// A unit stands still together with its host.
+    Frozen {
+        /// The unit.
+        unit: UnitId,
+    },
+    /// It goes on, and nobody has told it to end.
+    Thawed {
+        /// The unit.
+        unit: UnitId,
+    },
 }
 
 impl Host {
     /// A host that is down.
-    pub fn new(n: usize, devices: usize, lease: Duration, skew: Duration) -> Self {
+    pub fn new(n: usize, lease: Duration, skew: Duration) -> Self {
         Self {
             id: AgentId(n as u64 + 1),
             session: SessionId(0),
             ledger: None,
-            names: (0..devices).map(|d| format!("d{d}@h{n}")).collect(),
-            devices: (0..devices).map(|_| None).collect(),
+            name: format!("h{n}"),
+            names: Vec::new(),
+            labels: BTreeMap::new(),
+            frozen_until: None,
+            devices: Vec::new(),
             doings: 0,
             skew,
             parted_until: Time::default(),
@@ -115,21 +134,28 @@ impl Host {
         now + self.skew
     }
 
-    /// The agent begins.
-    pub fn start(&mut self, same_session: bool) {
+    /// The agent begins, with these devices.
+    pub fn start(&mut self, same_session: bool, names: Vec<String>) {
+        self.devices = names.iter().map(|_| None).collect();
+        self.names = names;
         if !same_session || self.session.0 == 0 {
             self.session = SessionId(self.session.0 + 1);
         }
-        let host = format!("h{}", self.id.0);
         self.ledger = Some(
-            Ledger::new(self.id, self.session, host, self.names.iter().map(DeviceOffer::named).collect())
-                .with_pace(self.pace),
+            Ledger::new(
+                self.id,
+                self.session,
+                self.name.clone(),
+                self.names.iter().map(DeviceOffer::named).collect(),
+            )
+            .with_pace(self.pace),
         );
     }
 
     /// The agent dies, and all it runs with it.
     pub fn crash(&mut self, facts: &mut Vec<Fact>) {
         self.ledger = None;
+        self.frozen_until = None;
         self.forgotten = 0;
         self.doings += 1;
         for device in &mut self.devices {
@@ -174,6 +200,30 @@ impl Host {
         self.carry_out(now, effects, rng, truth, facts)
     }
 
+    /// It stands still.
+    pub fn freeze(&mut self, until: Time, facts: &mut Vec<Fact>) {
+        self.frozen_until = Some(until);
+        let running = self.devices.iter().flatten();
+        facts.extend(running.map(|r| Fact::Frozen { unit: r.taken.unit.id }));
+    }
+
+    /// It goes on, and what was not told to end with it.
+    pub fn thaw(&mut self, facts: &mut Vec<Fact>) {
+        self.frozen_until = None;
+        let running = self.devices.iter().flatten().filter(|r| !r.stopping);
+        facts.extend(running.map(|r| Fact::Thawed { unit: r.taken.unit.id }));
+    }
+
+    /// What it says, with what its devices are like by now.
+    pub fn exchange(&mut self, now: Time) -> Option<Exchange> {
+        let clock = self.clock(now);
+        let mut exchange = self.ledger.as_mut()?.exchange(clock, self.gauges);
+        for device in &mut exchange.devices {
+            device.labels = self.labels.get(&device.name).cloned().unwrap_or_default();
+        }
+        Some(exchange)
+    }
+
     fn carry_out(
         &mut self,
         now: Time,
@@ -214,7 +264,8 @@ impl Host {
         let first = &taken.unit.attempts[0];
         let takes = truth.takes(&taken.test.def.name, &first.path, first.attempt.attempt);
         self.doings += 1;
-        facts.push(Fact::Started { taken: taken.clone(), device });
+        let name = self.names[device as usize].clone();
+        facts.push(Fact::Started { taken: taken.clone(), device: name });
         self.devices[device as usize] =
             Some(Running { taken, at: 0, since: now, stopping: false, doing: self.doings });
         Some(Due { at: now + takes, device, doing: self.doings })
@@ -224,7 +275,8 @@ impl Host {
     pub fn happen(&mut self, now: Time, due: Due, truth: &Truth, facts: &mut Vec<Fact>) -> Vec<Due> {
         let clock = self.clock(now);
         let place = due.device as usize;
-        let Some(running) = self.devices[place].as_mut().filter(|r| r.doing == due.doing) else {
+        let running = self.devices.get_mut(place).and_then(Option::as_mut);
+        let Some(running) = running.filter(|r| r.doing == due.doing) else {
             return Vec::new();
         };
         let ledger = self.ledger.as_mut().expect("nothing runs without an agent");

@@ -19,13 +19,15 @@ pub enum Mistake {
     SessionUsedAgain,
     /// An agent forgets results when it has sent them, not when they are acknowledged.
     ForgetUnacknowledged,
+    /// A host that stood still goes on without looking for how long.
+    GoOnAfterSleep,
 }
 
 impl Mistake {
     /// Every mistake that many worlds show, with the name the simulator's command line has for it.
     /// [`lab::Mistake::TakeBackUnheard`] needs four messages in one order, and is left to the exhaustive
     /// small worlds.
-    pub const ALL: [(&str, Self); 13] = [
+    pub const ALL: [(&str, Self); 19] = [
         ("ignore-fence", Self::Lab(lab::Mistake::IgnoreFence)),
         ("ack-unseen", Self::Lab(lab::Mistake::AckUnseen)),
         ("forget-lost-units", Self::Lab(lab::Mistake::ForgetLostUnits)),
@@ -39,6 +41,12 @@ impl Mistake {
         ("go-on-without-lab", Self::GoOnWithoutLab),
         ("session-used-again", Self::SessionUsedAgain),
         ("forget-unacknowledged", Self::ForgetUnacknowledged),
+        ("go-on-after-sleep", Self::GoOnAfterSleep),
+        ("ignore-holds", Self::Lab(lab::Mistake::IgnoreHolds)),
+        ("ignore-quarantine", Self::Lab(lab::Mistake::IgnoreQuarantine)),
+        ("stale-labels", Self::Lab(lab::Mistake::StaleLabels)),
+        ("half-gang", Self::Lab(lab::Mistake::HalfGang)),
+        ("free-broken-gang", Self::Lab(lab::Mistake::FreeBrokenGang)),
     ];
 
     /// What of it the lab does.
@@ -49,7 +57,8 @@ impl Mistake {
             | Self::ActBeforeCommit
             | Self::GoOnWithoutLab
             | Self::SessionUsedAgain
-            | Self::ForgetUnacknowledged => lab::Mistake::None,
+            | Self::ForgetUnacknowledged
+            | Self::GoOnAfterSleep => lab::Mistake::None,
         }
     }
 }

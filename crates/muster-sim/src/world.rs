@@ -18,7 +18,7 @@ mod faults;
 mod people;
 mod shell;
 
-use crate::area::{Truth, random_area};
+use crate::area::{Home, Truth, random_area};
 use crate::book::Book;
 use crate::host::{Due, Host};
 use crate::mistake::Mistake;
@@ -29,7 +29,7 @@ use muster_core::change::RunPhase;
 use muster_core::definition::AreaDef;
 use muster_core::exchange::{Exchange, Gauges, Orders};
 use muster_core::id::{AgentId, RunId, SessionId};
-use muster_core::lab::{Gone, Input, Policy};
+use muster_core::lab::{DeviceSelector, Gone, Input, Policy, Pool, Pools};
 use muster_core::time::Time;
 use muster_server::Shell;
 use muster_store::{LabKey, Mem, Store as _};
@@ -58,6 +58,8 @@ enum Event {
     /// Something ends on a device.
     Due(usize, Due),
     AgentUp(usize),
+    /// A host that stood still goes on.
+    Thaw(usize),
     Fault,
     Person,
     /// Faults end, and people want nothing more.
@@ -88,6 +90,9 @@ pub struct World {
     accepted: BTreeSet<RunId>,
     runs_made: u32,
     hosts: Vec<Host>,
+    /// Every device, and where it is at home.
+    homes: Vec<Home>,
+    pools: Pools,
     book: Book,
     quiet: bool,
     /// When last something was recorded or ran.
@@ -108,11 +113,21 @@ impl World {
         let weather = if rng.permille(100) { Weather::FINE } else { Weather::random(&mut rng) };
         let millis = [20, 1_000, 8_000, 120_000];
         let longest = Duration::from_millis(*rng.pick(&millis).unwrap_or(&1_000));
+        let mut homes = Vec::new();
         let hosts = (0..rng.between(1, 3)).map(|n| {
             let skew = if rng.permille(300) { Duration::from_secs(3600) } else { Duration::ZERO };
-            Host::new(n, rng.between(1, 3), lease, skew)
+            for d in 0..rng.between(1, 3) {
+                let kind = if rng.permille(500) { "a" } else { "b" };
+                homes.push(Home { name: format!("d{d}@h{n}"), host: n, kind });
+            }
+            Host::new(n, lease, skew)
         });
         let hosts = hosts.collect::<Vec<_>>();
+        let of_kind = |kind: &str| Pool {
+            name: kind.to_owned(),
+            devices: DeviceSelector::parse(&format!("labels.kind == '{kind}'")).expect("a selector"),
+        };
+        let pools = if rng.permille(300) { Pools::new(vec![of_kind("a")]) } else { Pools::default() };
         let late = mistake == Mistake::ActBeforeCommit;
         let mut world = Self {
             seed,
@@ -125,7 +140,7 @@ impl World {
             weather,
             patience: lease / 2,
             truth: Truth::new(seed, longest),
-            area: random_area(&mut rng),
+            area: random_area(&mut rng, &homes),
             mem: Mem::new(KEY),
             journal: if late { Journal::late() } else { Journal::default() },
             shell: None,
@@ -135,7 +150,9 @@ impl World {
             accepted: BTreeSet::new(),
             runs_made: 0,
             hosts,
-            book: Book::default(),
+            homes,
+            book: Book::new(pools.clone()),
+            pools,
             quiet: false,
             progress: Time::default(),
             record,
@@ -144,6 +161,9 @@ impl World {
             rng,
         };
         say!(world, "{:?}, patience {:?}, {:?}", world.policy, world.patience, world.weather);
+        for n in 0..world.hosts.len() {
+            world.come_home(n);
+        }
         for test in &world.area.tests.clone() {
             say!(
                 world,
@@ -252,11 +272,14 @@ impl World {
             Event::Due(n, due) => self.due(n, due),
             Event::AgentUp(n) => {
                 if self.hosts[n].ledger.is_none() {
-                    self.hosts[n].start(self.mistake == Mistake::SessionUsedAgain);
-                    say!(self, "{} begins {}", self.hosts[n].id, self.hosts[n].session);
+                    let names = self.devices_of(n);
+                    self.hosts[n].start(self.mistake == Mistake::SessionUsedAgain, names);
+                    let host = &self.hosts[n];
+                    say!(self, "{} begins {} with {:?}", host.id, host.session, host.names);
                     self.poke(n);
                 }
             }
+            Event::Thaw(n) => self.thaw(n),
             Event::Fault => self.fault(),
             Event::Person => self.person(),
             Event::Quiet => self.calm(),
@@ -289,6 +312,11 @@ impl World {
         }
         for n in 0..self.hosts.len() {
             self.hosts[n].parted_until = Time::default();
+            if self.hosts[n].frozen_until.is_some() {
+                self.hosts[n].frozen_until = Some(self.now);
+                self.at(Duration::ZERO, Event::Thaw(n));
+            }
+            self.come_home(n);
             self.hosts[n].gauges = Gauges { load_per_core: 0.1, disk_free_bytes: 1000 };
             self.at(Duration::ZERO, Event::AgentUp(n));
         }

@@ -62,4 +62,10 @@ mistakes_are_found! {
     it_notices_agents_that_go_on_without_the_lab "go-on-without-lab",
     it_notices_sessions_used_again "session-used-again",
     it_notices_results_forgotten_before_they_are_acknowledged "forget-unacknowledged",
+    it_notices_hosts_that_go_on_after_a_sleep_as_if_nothing_was "go-on-after-sleep",
+    it_notices_held_devices_given_away "ignore-holds",
+    it_notices_devices_in_quarantine_given_away "ignore-quarantine",
+    it_notices_what_devices_were_like_taken_for_what_they_are "stale-labels",
+    it_notices_gangs_that_are_given_in_part "half-gang",
+    it_notices_devices_of_a_broken_gang_given_away_while_it_runs "free-broken-gang",
 }

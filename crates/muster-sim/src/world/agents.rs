@@ -9,8 +9,33 @@ use muster_core::id::AgentId;
 use std::time::Duration;
 
 impl World {
+    /// How long a host stands still yet; what happens to it meanwhile happens afterwards.
+    fn frozen_for(&self, n: usize) -> Option<Duration> {
+        let until = self.hosts[n].frozen_until.filter(|until| *until >= self.now)?;
+        Some(until.since(self.now) + Duration::from_micros(1))
+    }
+
+    pub(super) fn thaw(&mut self, n: usize) {
+        if self.hosts[n].frozen_until != Some(self.now) {
+            return;
+        }
+        say!(self, "h{n} goes on");
+        let (mut facts, mut due) = (Vec::new(), Vec::new());
+        // What has slept looks how long before it does anything else.
+        if self.mistake != Mistake::GoOnAfterSleep {
+            let host = &mut self.hosts[n];
+            due = host.sweep(self.now, self.patience, &mut self.rng, &self.truth, &mut facts);
+        }
+        self.hosts[n].thaw(&mut facts);
+        self.carry_on(n, due, facts);
+    }
+
     pub(super) fn agent_hears(&mut self, agent: AgentId, orders: Orders) {
         let n = usize::try_from(agent.0 - 1).expect("agents are hosts' numbers from 1");
+        if let Some(wait) = self.frozen_for(n) {
+            self.at(wait, Event::ToAgent(agent, Box::new(orders)));
+            return;
+        }
         say!(self, "{agent} hears #{}", orders.seq);
         let mut facts = Vec::new();
         let limit = (self.mistake != Mistake::GoOnWithoutLab).then_some(self.patience);
@@ -24,6 +49,9 @@ impl World {
             return;
         }
         self.hosts[n].wake = None;
+        if self.frozen_for(n).is_some() {
+            return;
+        }
         if self.mistake != Mistake::GoOnWithoutLab {
             let mut facts = Vec::new();
             let due = self.hosts[n].sweep(self.now, self.patience, &mut self.rng, &self.truth, &mut facts);
@@ -33,7 +61,7 @@ impl World {
         let host = &mut self.hosts[n];
         let Some(ledger) = &mut host.ledger else { return };
         if ledger.wants_to_speak(clock) == Speak::Now {
-            let mut exchange = ledger.exchange(clock, host.gauges);
+            let Some(mut exchange) = host.exchange(self.now) else { return };
             if self.mistake == Mistake::ForgetUnacknowledged {
                 exchange.finished.retain(|f| f.spool > host.forgotten);
                 host.forgotten = exchange.finished.last().map_or(host.forgotten, |f| f.spool);
@@ -46,6 +74,10 @@ impl World {
     }
 
     pub(super) fn due(&mut self, n: usize, due: Due) {
+        if let Some(wait) = self.frozen_for(n) {
+            self.at(wait, Event::Due(n, due));
+            return;
+        }
         let mut facts = Vec::new();
         let due = self.hosts[n].happen(self.now, due, &self.truth, &mut facts);
         self.carry_on(n, due, facts);
@@ -57,9 +89,10 @@ impl World {
             match &fact {
                 Fact::Started { taken, device } => say!(
                     self,
-                    "{name}/{device} starts {} of `{}` {:?}",
+                    "{device} starts {} of `{}` with {:?} {:?}",
                     taken.unit.id,
                     taken.test.def.name,
+                    taken.unit.devices.iter().skip(1).map(|s| &*s.device).collect::<Vec<_>>(),
                     taken
                         .unit
                         .attempts
@@ -77,6 +110,8 @@ impl World {
                     );
                 }
                 Fact::Gone { unit } => say!(self, "{name} {unit} is over"),
+                Fact::Frozen { unit } => say!(self, "{name} {unit} stands still"),
+                Fact::Thawed { unit } => say!(self, "{name} {unit} goes on"),
             }
             self.book.fact(&name, fact);
         }

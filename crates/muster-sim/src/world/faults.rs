@@ -2,7 +2,7 @@
 
 use super::{Event, World};
 use crate::rng::Rng;
-use muster_core::exchange::Gauges;
+use muster_core::exchange::{Gauges, Labels};
 use std::time::Duration;
 
 /// How often things go wrong, in a thousand.
@@ -49,7 +49,7 @@ impl World {
             return;
         }
         let n = self.rng.below(self.hosts.len());
-        match self.rng.below(8) {
+        match self.rng.below(11) {
             0 => {
                 say!(self, "the shell is killed");
                 self.shell_down();
@@ -61,6 +61,15 @@ impl World {
                 say!(self, "h{n} is cut off for {lasts:?}");
                 self.hosts[n].parted_until = self.now + lasts;
             }
+            5 => self.freeze(n),
+            6 => {
+                let name = self.homes[self.rng.below(self.homes.len())].name.clone();
+                let kind = *self.rng.pick(&["a", "b"]).unwrap_or(&"a");
+                say!(self, "{name} is of kind {kind} from now on");
+                let labels = Labels::from([("kind".to_owned(), kind.to_owned())]);
+                self.hosts.iter_mut().for_each(|host| drop(host.labels.insert(name.clone(), labels.clone())));
+            }
+            7 => self.crash_agent(n),
             _ => {
                 let load = *self.rng.pick(&[0.1, 1.0, 3.0]).unwrap_or(&0.1);
                 let disk = *self.rng.pick(&[100, 1000, 1000]).unwrap_or(&1000);
@@ -69,6 +78,51 @@ impl World {
         }
         let after = self.rng.duration(Duration::from_millis(20), self.policy.lease);
         self.at(after, Event::Fault);
+    }
+
+    /// A host stands still for a while, up to beyond every lease.
+    fn freeze(&mut self, n: usize) {
+        if self.hosts[n].ledger.is_none() || self.hosts[n].frozen_until.is_some() {
+            return;
+        }
+        let lasts = self.rng.duration(Duration::from_millis(10), self.policy.lease * 3);
+        say!(self, "h{n} stands still for {lasts:?}");
+        let mut facts = Vec::new();
+        self.hosts[n].freeze(self.now + lasts, &mut facts);
+        self.carry_on(n, Vec::new(), facts);
+        self.at(lasts, Event::Thaw(n));
+    }
+
+    /// The devices that a host has when its agent begins. While things go wrong, one may be missing, and one may
+    /// have been plugged into another host.
+    pub(super) fn devices_of(&mut self, n: usize) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.homes.iter().filter(|home| home.host == n).map(|home| home.name.clone()).collect();
+        if self.quiet {
+            return names;
+        }
+        if self.rng.permille(150) {
+            names.remove(self.rng.below(names.len()));
+        }
+        let elsewhere = self.homes.iter().filter(|home| home.host != n).map(|home| home.name.clone());
+        let elsewhere: Vec<String> = elsewhere.collect();
+        if self.rng.permille(100)
+            && let Some(other) = self.rng.pick(&elsewhere)
+        {
+            let at = self.rng.below(names.len() + 1);
+            names.insert(at, other.clone());
+        }
+        names
+    }
+
+    /// A host has its own devices again, as they were.
+    pub(super) fn come_home(&mut self, n: usize) {
+        for home in &self.homes {
+            self.hosts[n].labels.insert(home.name.clone(), home.labels());
+        }
+        if self.hosts[n].ledger.is_some() && self.devices_of(n) != self.hosts[n].names {
+            self.crash_agent(n);
+        }
     }
 
     fn crash_agent(&mut self, n: usize) {

@@ -3,8 +3,9 @@
 use super::people::Wish;
 use super::{Event, KEY, World};
 use crate::shaky::{Next, Shaky};
-use muster_core::change::RunRecord;
-use muster_core::id::ItemIx;
+use muster_core::change::{Hold, RunRecord};
+use muster_core::exchange::DeviceOffer;
+use muster_core::id::{AgentId, ItemIx};
 use muster_core::lab::{Input, Rejected};
 use muster_core::plan::History;
 use muster_core::time::Time;
@@ -33,8 +34,26 @@ impl World {
         self.turn_at = None;
         let Some(mut shell) = self.shell.take() else { return };
         let mut inputs = std::mem::take(&mut self.inbox);
+        let mut devices = shell.lab().view(self.now).devices;
+        devices.sort_by_key(|device| device.id);
         for wish in &self.wishes {
             match wish {
+                Wish::Hold { .. } | Wish::Quarantine { .. } if devices.is_empty() || self.quiet => {}
+                Wish::Hold { place, held, lasts } => {
+                    let device = &devices[place % devices.len()];
+                    let hold = held.then(|| Hold {
+                        by: "ana".to_owned(),
+                        reason: "a person".to_owned(),
+                        since: self.now,
+                        until: lasts.map(|lasts| self.now + lasts),
+                    });
+                    inputs.push(Input::Hold { device: device.id, hold });
+                }
+                Wish::Quarantine { place, put } => {
+                    let device = devices[place % devices.len()].id;
+                    let put = put.then(|| ("a person".to_owned(), None));
+                    inputs.push(Input::Quarantine { device, by: "ana".to_owned(), put });
+                }
                 // It may have been recorded, and over, before the shell was lost with the answer.
                 Wish::Create(record) if shell.store().load_run_snapshot(record.id).is_ok() => {}
                 Wish::Create(record) => {
@@ -55,6 +74,23 @@ impl World {
                     inputs.push(Input::ReopenRun { snapshot, items, replanned: None, history });
                 }
             }
+        }
+        if self.quiet {
+            for device in &devices {
+                let device = device.id;
+                inputs.push(Input::Hold { device, hold: None });
+                inputs.push(Input::Quarantine { device, by: "ana".to_owned(), put: None });
+            }
+        }
+        let said: Vec<(usize, AgentId, Vec<DeviceOffer>)> = (0..)
+            .zip(&inputs)
+            .filter_map(|(place, input)| match input {
+                Input::Exchange(said) => Some((place, said.agent, said.devices.clone())),
+                _ => None,
+            })
+            .collect();
+        for (_, agent, devices) in &said {
+            self.book.said(*agent, devices);
         }
         if self.rng.permille(self.weather.commit_refused) {
             self.journal.next(Next::Refuses);
@@ -79,6 +115,10 @@ impl World {
                 return;
             }
         };
+        for (_, agent, devices) in said.iter().filter(|(at, ..)| !turn.rejected.iter().any(|(r, _)| r == at))
+        {
+            self.book.heard(*agent, devices);
+        }
         shell.lab().check();
         let stored = shell.store().load_snapshot().expect("memory can be read");
         assert_eq!(stored, shell.lab().snapshot(), "the record is what the lab knows");
@@ -93,12 +133,13 @@ impl World {
                 Rejected::Replaced { .. }
                 | Rejected::Stale { .. }
                 | Rejected::NoSuchRun(_)
-                | Rejected::RunExists(_) => {}
+                | Rejected::RunExists(_)
+                // Its agent has begun without it in the same turn.
+                | Rejected::NoSuchDevice(_) => {}
                 Rejected::BeforeItself(_)
                 | Rejected::Plan(_)
                 | Rejected::Selector { .. }
                 | Rejected::TooManyDevices(_)
-                | Rejected::NoSuchDevice(_)
                 | Rejected::NoCheckDue(_)
                 | Rejected::NoVerifier(_)
                 | Rejected::NotRegistered { .. }
@@ -161,6 +202,7 @@ impl World {
             let lost = shell.store().load_run_snapshot(*run).is_err();
             assert!(!lost, "{run} was accepted and is lost");
         }
+        shell.set_pools(self.pools.clone());
         say!(self, "the shell is up");
         self.shell = Some(shell);
         self.turn_soon();
