@@ -122,6 +122,16 @@ pub trait Device: Send + Sync {
     }
 }
 
+/// In an `impl Device`: the capabilities that the driver itself has.
+macro_rules! has {
+    ($($name:ident: $capability:ident),* $(,)?) => {
+        $(fn $name(&self) -> Result<&dyn $crate::device::$capability, $crate::error::DeviceError> {
+            Ok(self)
+        })*
+    };
+}
+pub(crate) use has;
+
 /// A program to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Command {

@@ -75,20 +75,10 @@ impl Device for Local {
         ADDRESS
     }
 
-    fn exec(&self) -> Result<&dyn Exec, DeviceError> {
-        Ok(self)
-    }
+    crate::device::has!(exec: Exec, processes: Processes, info: Info);
 
     fn files(&self) -> Result<&dyn Files, DeviceError> {
         Ok(&self.files)
-    }
-
-    fn processes(&self) -> Result<&dyn Processes, DeviceError> {
-        Ok(self)
-    }
-
-    fn info(&self) -> Result<&dyn Info, DeviceError> {
-        Ok(self)
     }
 
     fn probe(&self, until: &Until) -> Result<(), DeviceError> {

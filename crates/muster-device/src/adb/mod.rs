@@ -139,33 +139,9 @@ impl Device for Adb {
         &self.address
     }
 
-    fn exec(&self) -> Result<&dyn Exec, DeviceError> {
-        Ok(self)
-    }
-
-    fn files(&self) -> Result<&dyn Files, DeviceError> {
-        Ok(self)
-    }
-
-    fn processes(&self) -> Result<&dyn Processes, DeviceError> {
-        Ok(self)
-    }
-
-    fn info(&self) -> Result<&dyn Info, DeviceError> {
-        Ok(self)
-    }
-
-    fn power(&self) -> Result<&dyn Power, DeviceError> {
-        Ok(self)
-    }
-
-    fn screen(&self) -> Result<&dyn Screen, DeviceError> {
-        Ok(self)
-    }
-
-    fn packages(&self) -> Result<&dyn Packages, DeviceError> {
-        Ok(self)
-    }
+    crate::device::has!(
+        exec: Exec, files: Files, processes: Processes, info: Info, power: Power, screen: Screen, packages: Packages
+    );
 
     fn probe(&self, until: &Until) -> Result<(), DeviceError> {
         let doing = "asking whether it is there";

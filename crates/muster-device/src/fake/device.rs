@@ -169,25 +169,7 @@ impl Device for Fake {
         &self.address
     }
 
-    fn exec(&self) -> Result<&dyn Exec, DeviceError> {
-        Ok(self)
-    }
-
-    fn files(&self) -> Result<&dyn Files, DeviceError> {
-        Ok(self)
-    }
-
-    fn processes(&self) -> Result<&dyn Processes, DeviceError> {
-        Ok(self)
-    }
-
-    fn info(&self) -> Result<&dyn Info, DeviceError> {
-        Ok(self)
-    }
-
-    fn power(&self) -> Result<&dyn Power, DeviceError> {
-        Ok(self)
-    }
+    crate::device::has!(exec: Exec, files: Files, processes: Processes, info: Info, power: Power);
 
     fn probe(&self, until: &Until) -> Result<(), DeviceError> {
         self.called(Operation::Probe, "asking whether it is there", until).map(drop)

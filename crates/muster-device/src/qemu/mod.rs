@@ -20,7 +20,7 @@ mod qmp;
 
 use crate::address::Options;
 use crate::console::ConsoleLine;
-use crate::device::{Console, Device, Exec, Files, Info, Packages, Power, Processes, Screen, Supply};
+use crate::device::{Console, Device, Power, Screen, Supply};
 use crate::drivers::{Driver, Place};
 use crate::error::DeviceError;
 use crate::until::Until;
@@ -160,41 +160,9 @@ impl Device for Qemu {
         &self.address
     }
 
-    fn exec(&self) -> Result<&dyn Exec, DeviceError> {
-        Ok(self)
-    }
-
-    fn files(&self) -> Result<&dyn Files, DeviceError> {
-        Ok(self)
-    }
-
-    fn processes(&self) -> Result<&dyn Processes, DeviceError> {
-        Ok(self)
-    }
-
-    fn info(&self) -> Result<&dyn Info, DeviceError> {
-        Ok(self)
-    }
-
-    fn power(&self) -> Result<&dyn Power, DeviceError> {
-        Ok(self)
-    }
-
-    fn supply(&self) -> Result<&dyn Supply, DeviceError> {
-        Ok(self)
-    }
-
-    fn console(&self) -> Result<&dyn Console, DeviceError> {
-        Ok(self)
-    }
-
-    fn screen(&self) -> Result<&dyn Screen, DeviceError> {
-        Ok(self)
-    }
-
-    fn packages(&self) -> Result<&dyn Packages, DeviceError> {
-        Ok(self)
-    }
+    crate::device::has!(
+        exec: Exec, files: Files, processes: Processes, info: Info, power: Power, supply: Supply, console: Console, screen: Screen, packages: Packages
+    );
 
     fn wants_fresh(&self) -> bool {
         self.machine.keep.is_none()

@@ -4,7 +4,7 @@ use super::Target;
 use super::connection::{Masters, NotConnected, arguments};
 use super::script::{self, Work};
 use super::session::{self, Broken, Input, Seen};
-use crate::device::{Captured, Command, Device, Exec, Exit, Files, Info, Power, Processes, Sink};
+use crate::device::{Captured, Command, Device, Exec, Exit, Sink};
 use crate::drivers::Place as _;
 use crate::error::DeviceError;
 use crate::until::{Ended, Until};
@@ -235,25 +235,7 @@ impl Device for Ssh {
         &self.address
     }
 
-    fn exec(&self) -> Result<&dyn Exec, DeviceError> {
-        Ok(self)
-    }
-
-    fn files(&self) -> Result<&dyn Files, DeviceError> {
-        Ok(self)
-    }
-
-    fn processes(&self) -> Result<&dyn Processes, DeviceError> {
-        Ok(self)
-    }
-
-    fn info(&self) -> Result<&dyn Info, DeviceError> {
-        Ok(self)
-    }
-
-    fn power(&self) -> Result<&dyn Power, DeviceError> {
-        Ok(self)
-    }
+    crate::device::has!(exec: Exec, files: Files, processes: Processes, info: Info, power: Power);
 
     fn probe(&self, until: &Until) -> Result<(), DeviceError> {
         let doing = "asking whether it is there";
