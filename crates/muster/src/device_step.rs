@@ -20,7 +20,8 @@ use std::time::Duration;
 const REPORT_FD: i32 = 3;
 
 /// How long a device may take to answer at all.
-const PROBE: Duration = Duration::from_secs(60);
+// Limit: a virtual machine boots in it.
+const PROBE: Duration = Duration::from_secs(600);
 
 /// How long it may take to tidy up.
 const REMOVE: Duration = Duration::from_secs(60);
