@@ -4,7 +4,7 @@
 //! being filled is an error. Links on this host are followed; on a device they are left out, except the
 //! one that is named.
 
-use crate::device::{Files, Kind};
+use crate::device::{Files, Kind, Stat};
 use crate::error::DeviceError;
 use crate::until::Until;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// Deepest tree that is moved.
 // Limit: links on a device or here may go round in circles.
-const DEPTH_MAX: usize = 64;
+pub(crate) const DEPTH_MAX: usize = 64;
 
 /// What was moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,8 +40,16 @@ pub(crate) fn push_path<F: Files + ?Sized>(
     let mut moved = Moved::default();
     let meta = fs::metadata(from).map_err(|e| here("read", from, e))?;
     if meta.is_dir() {
-        push_dir(files, from, to, until, &mut moved, 0)?;
-        return Ok(moved);
+        let Walk { entries, moved: walked } = Walk::of(from)?;
+        for Walked { path, name, size, .. } in &entries {
+            let to =
+                if name.is_empty() { to.to_owned() } else { format!("{}/{name}", to.trim_end_matches('/')) };
+            match size {
+                None => files.make_dir(&to, until)?,
+                Some(_) => push_file(files, path, &to, until, &mut moved)?,
+            }
+        }
+        return Ok(Moved { files: moved.files, bytes: moved.bytes, ..walked });
     }
     let mut to = to.to_owned();
     if to.ends_with('/') || files.stat(&to, until)?.is_some_and(|s| s.kind == Kind::Dir) {
@@ -57,42 +65,65 @@ pub(crate) fn push_path<F: Files + ?Sized>(
     Ok(moved)
 }
 
-fn push_dir<F: Files + ?Sized>(
-    files: &F,
-    from: &Path,
-    to: &str,
-    until: &Until,
-    moved: &mut Moved,
-    depth: usize,
-) -> Result<(), DeviceError> {
-    if depth == DEPTH_MAX {
-        let what = format!("`{}` is nested more than {DEPTH_MAX} deep, or a link goes round", from.display());
-        return Err(DeviceError::Senseless { what });
+/// What a directory of this host holds, each directory before what is in it.
+pub(crate) struct Walk {
+    pub(crate) entries: Vec<Walked>,
+    /// What is moved when all of it is.
+    pub(crate) moved: Moved,
+}
+
+/// A file or a directory of it.
+pub(crate) struct Walked {
+    pub(crate) path: PathBuf,
+    /// Its path from where the walk began, with `/`; empty for that itself.
+    pub(crate) name: String,
+    /// Bytes of a file; none of a directory.
+    pub(crate) size: Option<u64>,
+    pub(crate) executable: bool,
+}
+
+impl Walk {
+    pub(crate) fn of(dir: &Path) -> Result<Self, DeviceError> {
+        let mut walk = Self { entries: Vec::new(), moved: Moved::default() };
+        walk.dir(dir, String::new(), 0)?;
+        Ok(walk)
     }
-    files.make_dir(to, until)?;
-    moved.dirs += 1;
-    let entries = fs::read_dir(from).map_err(|e| here("list", from, e))?;
-    let entries: io::Result<Vec<_>> = entries.collect();
-    let mut entries = entries.map_err(|e| here("list", from, e))?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        let Ok(name) = entry.file_name().into_string() else {
-            return Err(DeviceError::Senseless {
-                what: format!("`{}`: only names that are text can be pushed", path.display()),
-            });
-        };
-        let to = format!("{}/{name}", to.trim_end_matches('/'));
-        let meta = fs::metadata(&path).map_err(|e| here("read", &path, e))?;
-        if meta.is_dir() {
-            push_dir(files, &path, &to, until, moved, depth + 1)?;
-        } else if meta.is_file() {
-            push_file(files, &path, &to, until, moved)?;
-        } else {
-            moved.left_out += 1;
+
+    fn dir(&mut self, dir: &Path, name: String, depth: usize) -> Result<(), DeviceError> {
+        if depth == DEPTH_MAX {
+            let what =
+                format!("`{}` is nested more than {DEPTH_MAX} deep, or a link goes round", dir.display());
+            return Err(DeviceError::Senseless { what });
         }
+        let entries = fs::read_dir(dir).map_err(|e| here("list", dir, e))?;
+        let entries: io::Result<Vec<_>> = entries.collect();
+        let mut entries = entries.map_err(|e| here("list", dir, e))?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        let within = if name.is_empty() { String::new() } else { format!("{name}/") };
+        self.entries.push(Walked { path: dir.to_owned(), name, size: None, executable: false });
+        self.moved.dirs += 1;
+        for entry in entries {
+            let path = entry.path();
+            let Ok(name) = entry.file_name().into_string() else {
+                return Err(DeviceError::Senseless {
+                    what: format!("`{}`: only names that are text can be pushed", path.display()),
+                });
+            };
+            let name = format!("{within}{name}");
+            let meta = fs::metadata(&path).map_err(|e| here("read", &path, e))?;
+            if meta.is_dir() {
+                self.dir(&path, name, depth + 1)?;
+            } else if meta.is_file() {
+                let executable = meta.permissions().mode() & 0o100 != 0;
+                self.entries.push(Walked { path, name, size: Some(meta.len()), executable });
+                self.moved.files += 1;
+                self.moved.bytes += meta.len();
+            } else {
+                self.moved.left_out += 1;
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn push_file<F: Files + ?Sized>(
@@ -136,6 +167,18 @@ pub(crate) fn pull_path<F: Files + ?Sized>(
         pull_dir(files, from, to, until, &mut moved, 0)?;
         return Ok(moved);
     }
+    pull_one(files, from, stat.as_ref(), to, until)
+}
+
+/// A file, of which this is known.
+pub(crate) fn pull_one<F: Files + ?Sized>(
+    files: &F,
+    from: &str,
+    stat: Option<&Stat>,
+    to: &Path,
+    until: &Until,
+) -> Result<Moved, DeviceError> {
+    let mut moved = Moved::default();
     // What is not there is left to the pull, which knows how to say so.
     let to = if to.is_dir() {
         let name = from.rsplit('/').find(|n| !n.is_empty()).unwrap_or_default();
@@ -189,27 +232,21 @@ fn pull_file<F: Files + ?Sized>(
     })?;
     file.flush().map_err(|e| here("write", to, e))?;
     drop(file);
-    if mode.is_some_and(|m| m & 0o100 != 0) {
-        let meta = coming.file.metadata().map_err(|e| here("write", to, e))?;
-        let mode = meta.permissions().mode();
-        let mode = fs::Permissions::from_mode(mode | (mode & 0o444) >> 2);
-        coming.file.set_permissions(mode).map_err(|e| here("write", to, e))?;
-    }
-    coming.finish()?;
+    coming.finish(mode.is_some_and(|m| m & 0o100 != 0))?;
     moved.files += 1;
     moved.bytes += bytes;
     Ok(())
 }
 
 /// A file of this host that takes its place once it is whole.
-struct Coming<'a> {
-    file: File,
+pub(crate) struct Coming<'a> {
+    pub(crate) file: File,
     temporary: Option<PathBuf>,
     to: &'a Path,
 }
 
 impl<'a> Coming<'a> {
-    fn new(to: &'a Path) -> Result<Self, DeviceError> {
+    pub(crate) fn new(to: &'a Path) -> Result<Self, DeviceError> {
         // A pipe or a terminal is written to as it is.
         if fs::metadata(to).is_ok_and(|m| !m.is_file()) {
             let file = File::options().write(true).open(to).map_err(|e| here("write", to, e))?;
@@ -221,7 +258,14 @@ impl<'a> Coming<'a> {
         Ok(Self { file, temporary: Some(temporary), to })
     }
 
-    fn finish(mut self) -> Result<(), DeviceError> {
+    /// Puts it in its place; `executable`: whoever may read it may run it.
+    pub(crate) fn finish(mut self, executable: bool) -> Result<(), DeviceError> {
+        if executable {
+            let meta = self.file.metadata().map_err(|e| here("write", self.to, e))?;
+            let mode = meta.permissions().mode();
+            let mode = fs::Permissions::from_mode(mode | (mode & 0o444) >> 2);
+            self.file.set_permissions(mode).map_err(|e| here("write", self.to, e))?;
+        }
         let Some(temporary) = self.temporary.take() else { return Ok(()) };
         fs::rename(&temporary, self.to).map_err(|e| here("create", self.to, e))
     }
@@ -237,7 +281,7 @@ impl Drop for Coming<'_> {
 }
 
 /// A name from a device, if it is one.
-fn name_of(name: &str) -> Result<&str, DeviceError> {
+pub(crate) fn name_of(name: &str) -> Result<&str, DeviceError> {
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
         return Err(DeviceError::Senseless {
             what: format!("the device tells of an entry called {name:?}, which is no name"),
@@ -246,6 +290,6 @@ fn name_of(name: &str) -> Result<&str, DeviceError> {
     Ok(name)
 }
 
-fn here(doing: &'static str, path: &Path, source: io::Error) -> DeviceError {
+pub(crate) fn here(doing: &'static str, path: &Path, source: io::Error) -> DeviceError {
     DeviceError::Here { doing, path: path.to_owned(), source }
 }

@@ -10,6 +10,7 @@ use crate::error::DeviceError;
 use crate::until::{Ended, Until};
 use muster_core::output::Stream;
 use std::io;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// A host that is reached by the system's `ssh`.
@@ -18,6 +19,8 @@ pub struct Ssh {
     pub(super) target: Target,
     address: String,
     pub(super) masters: Masters,
+    /// Once it was asked for.
+    pub(super) test_root: OnceLock<String>,
 }
 
 /// How long killing what is left of a program may take, a new connection included.
@@ -36,7 +39,7 @@ impl Ssh {
     /// # Errors
     /// No directory can be made for the sockets of its connections.
     pub fn new(target: Target) -> io::Result<Self> {
-        Ok(Self { address: target.written(), masters: Masters::new()?, target })
+        Ok(Self { address: target.written(), masters: Masters::new()?, test_root: OnceLock::new(), target })
     }
 
     /// Does work in a session of its own. Of work that is not done when this returns nothing is left

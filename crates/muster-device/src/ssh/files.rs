@@ -6,19 +6,24 @@ use super::session::Input;
 use crate::device::{Captured, Device as _, Entry, Files, Kind, Sink, Stat};
 use crate::error::DeviceError;
 use crate::sut::words::shell_quote;
+use crate::tree::{self, Moved};
 use crate::until::Until;
 use muster_core::output::Stream;
 use std::io::{self, Read, Write};
+use std::path::Path;
 
 /// With this the lines here say that a path leads to nothing.
 const NOT_FOUND: i32 = 44;
+
+/// With this, that the device has no `tar`.
+pub(super) const NO_TAR: i32 = 45;
 
 /// What `stat` is asked for: mode, bytes, seconds, and the time as text for what is less than a second.
 const FORMAT: &str = "%f %s %Y %y";
 
 impl Ssh {
     /// Lines about a path: `$p` is the path. What they print, if they end well.
-    fn about(
+    pub(super) fn about(
         &self,
         path: &str,
         lines: &str,
@@ -32,7 +37,7 @@ impl Ssh {
     }
 
     /// The same with what they print going elsewhere. Returns once they have ended well.
-    fn about_to(
+    pub(super) fn about_to(
         &self,
         path: &str,
         lines: &str,
@@ -58,6 +63,12 @@ impl Ssh {
         match code {
             0 => Ok(()),
             NOT_FOUND => Err(DeviceError::NotFound { device: device(), path: path() }),
+            NO_TAR => Err(DeviceError::Unsupported {
+                driver: "ssh",
+                device: device(),
+                what: "move whole directories".to_owned(),
+                why: "there is no program `tar`".to_owned(),
+            }),
             _ if said.contains("No space left") || said.contains("quota exceeded") => {
                 Err(DeviceError::Full { device: device(), path: path() })
             }
@@ -114,6 +125,27 @@ impl Files for Ssh {
         Ok(moved)
     }
 
+    fn push_path(&self, from: &Path, to: &str, until: &Until) -> Result<Moved, DeviceError> {
+        if from.is_dir() {
+            match self.push_dir(from, to, until) {
+                Err(DeviceError::Unsupported { .. }) => {}
+                other => return other,
+            }
+        }
+        tree::push_path(self, from, to, until)
+    }
+
+    fn pull_path(&self, from: &str, to: &Path, until: &Until) -> Result<Moved, DeviceError> {
+        let stat = self.stat(from, until)?;
+        if stat.as_ref().is_none_or(|s| s.kind != Kind::Dir) {
+            return tree::pull_one(self, from, stat.as_ref(), to, until);
+        }
+        match self.pull_dir(from, to, until) {
+            Err(DeviceError::Unsupported { .. }) => tree::pull_path(self, from, to, until),
+            other => other,
+        }
+    }
+
     fn list(&self, dir: &str, until: &Until) -> Result<Vec<Entry>, DeviceError> {
         let doing = format!("listing `{dir}`");
         // Names may have line breaks, but they do not have this.
@@ -162,7 +194,7 @@ impl Files for Ssh {
     }
 
     fn test_root(&self, until: &Until) -> Result<String, DeviceError> {
-        if let Some(root) = &self.target.test_root {
+        if let Some(root) = self.target.test_root.as_ref().or(self.test_root.get()) {
             return Ok(root.clone());
         }
         let doing = "asking for its test root";
@@ -175,7 +207,8 @@ impl Files for Ssh {
             return Err(self.refused(doing, &said));
         }
         let root = String::from_utf8_lossy(&said.stdout).into_owned();
-        Ok(if root == "/" { root } else { root.trim_end_matches('/').to_owned() })
+        let root = if root == "/" { root } else { root.trim_end_matches('/').to_owned() };
+        Ok(self.test_root.get_or_init(|| root).clone())
     }
 }
 

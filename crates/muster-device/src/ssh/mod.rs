@@ -20,6 +20,7 @@ mod files;
 mod marks;
 mod script;
 mod session;
+mod trees;
 
 use crate::address::{Options, bracketed, host_and_port};
 use crate::device::Device;

@@ -179,7 +179,9 @@ struct Feed<'a> {
     from: Option<Input<'a>>,
     to: Option<OwnedFd>,
     buffer: Vec<u8>,
+    /// What of it is still to be written.
     at: usize,
+    end: usize,
 }
 
 impl<'a> Feed<'a> {
@@ -188,13 +190,13 @@ impl<'a> Feed<'a> {
             rustix::io::ioctl_fionbio(to, true)?;
             let _ = rustix::pipe::fcntl_setpipe_size(to, CHUNK_BYTES * 4);
         }
-        Ok(Self { from, to, buffer: Vec::new(), at: 0 })
+        Ok(Self { from, to, buffer: Vec::new(), at: 0, end: 0 })
     }
 
     /// Writes as much as is taken. At the end of the input the pipe is closed.
     fn go_on(&mut self) -> Result<(), Broken> {
         while let Some(to) = &self.to {
-            if self.at == self.buffer.len() {
+            if self.at == self.end {
                 let Some((from, left)) = &mut self.from else {
                     self.to = None;
                     return Ok(());
@@ -204,13 +206,14 @@ impl<'a> Feed<'a> {
                     return Ok(());
                 }
                 let want = usize::try_from(*left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
-                self.buffer.resize(want, 0);
-                let n = read_some(*from, &mut self.buffer).map_err(Broken::Input)?;
-                self.buffer.truncate(n);
-                self.at = 0;
+                if self.buffer.is_empty() {
+                    self.buffer.resize(want, 0);
+                }
+                let n = read_some(*from, &mut self.buffer[..want]).map_err(Broken::Input)?;
+                (self.at, self.end) = (0, n);
                 *left -= n as u64;
             }
-            match rustix::io::write(to, &self.buffer[self.at..]) {
+            match rustix::io::write(to, &self.buffer[self.at..self.end]) {
                 Ok(n) => self.at += n,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(()),
