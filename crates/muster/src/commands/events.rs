@@ -25,7 +25,7 @@ double.
   muster events                            what happens from now on
   muster events --since 0                  all that is kept, then what happens
   muster events --since 120 --no-follow    what happened after number 120
-  muster events --output json              a line of JSON for each")]
+  muster events --json                     a line of JSON for each")]
 pub(crate) struct EventsArgs {
     /// Begin behind the event with this number; 0: with the oldest that is kept
     #[arg(long, value_name = "ID")]
@@ -33,6 +33,9 @@ pub(crate) struct EventsArgs {
     /// End when everything that has happened was told
     #[arg(long, requires = "since")]
     no_follow: bool,
+    /// Print a line of JSON for each; the same as `--output json`
+    #[arg(long)]
+    json: bool,
 }
 
 /// Pause before the server is asked again.
@@ -43,7 +46,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// Prints events until nobody wants them any more.
 pub(crate) fn run(args: &EventsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let client = client(need_server("events", context)?, context)?;
-    let EventsArgs { since, no_follow } = *args;
+    let EventsArgs { since, no_follow, json } = *args;
+    let output = if json { OutputMode::Json } else { context.output };
     let (mut after, mut lost) = (since, false);
     // A server that was never there is not waited for.
     let mut inbox = watch(&client, after, !no_follow).map_err(complain)?;
@@ -56,7 +60,7 @@ pub(crate) fn run(args: &EventsArgs, context: &Context) -> Result<ExitCode, anyh
                 match news {
                     LabNews::Event(number, line) => {
                         after = Some(number);
-                        print(number, &line, context)?;
+                        print(number, &line, output, context)?;
                     }
                     LabNews::From(number) => after = Some(number),
                     LabNews::Gap(Some(missing)) => {
@@ -124,13 +128,13 @@ fn watch(client: &Client, after: Option<u64>, follow: bool) -> Result<Receiver<T
     Ok(inbox)
 }
 
-fn print(number: u64, line: &str, context: &Context) -> Result<(), anyhow::Error> {
+fn print(number: u64, line: &str, output: OutputMode, context: &Context) -> Result<(), anyhow::Error> {
     let mut out = context.stdout();
-    if context.output == OutputMode::Json {
+    if output == OutputMode::Json {
         writeln!(out, "{line}")?;
     } else {
         let told: Value = serde_json::from_str(line)?;
-        if context.output == OutputMode::Human || is_wrong(&told) {
+        if output == OutputMode::Human || is_wrong(&told) {
             let at = told["at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
             let at = at.map_or_else(String::new, |at| moment(Time(at.as_microsecond().unsigned_abs())));
             let event = visible(told["event"].as_str().unwrap_or_default()).into_owned();

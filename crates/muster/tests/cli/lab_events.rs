@@ -16,7 +16,7 @@ fn events_of_a_lab_are_followed_without_gap_or_double_through_a_server_that_was_
     let env = TestEnv::new();
     env.write("muster.toml", "[area]\nname = \"demo\"\n[test.bad]\nrun = \"exit 1\"\n");
     let mut lab = Lab::start(&env);
-    let follow = ["events", "--since", "0", "--output", "json"];
+    let follow = ["events", "--since", "0", "--json"];
     let mut watch = lab.command(&follow).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
     let mut seen = String::new();
