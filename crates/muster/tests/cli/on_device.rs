@@ -237,7 +237,7 @@ fn a_step_whose_worker_was_killed_is_the_labs_fault_and_the_test_is_tried_again(
     let mut lab = Lab::start(&env);
     // Another one, or the first would have to be checked before it is used again.
     let other = format!("container:/?bind={}", env.area().display());
-    let boxes = [&address, &other].map(|address| format!("box-{}:address={address}", address.len()));
+    let boxes = [(1, &address), (2, &other)].map(|(n, address)| format!("box-{n}:address={address}"));
     lab.start_agent("one", &["--device", &boxes[0], "--device", &boxes[1]]);
     let run = lab.command(&["run", "--progress", "quiet", "--report", "json:r.json"]).spawn().unwrap();
     while !reached.exists() {
