@@ -22,6 +22,10 @@ pub struct AreaDef {
     pub tests: Vec<TestDef>,
     /// Whether an unexpected pass fails the run.
     pub unexpected_pass: UnexpectedPass,
+    /// The packages that its tests need, as they are asked for: `dep:chrome_test@1.2`.
+    pub packages: Vec<String>,
+    /// Where packages are had from: directories, relative to the area, and URLs, in this order.
+    pub repositories: Vec<String>,
 }
 
 /// What a pass that the expectations did not allow does to the run.

@@ -1,7 +1,7 @@
 //! What a run is given from outside: the build that is tested, the tests, the change they are of.
 //!
 //! Fetching is somebody else's: here is only what was fetched, by its digest, and where it lies on the host
-//! of a device. Packages with names and versions will be another way to say what a build is.
+//! of a device.
 
 use crate::digest::Digest;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,50 @@ pub struct Inputs {
     pub tests: Option<Package>,
     /// The change that build and tests are of, as whoever asked calls it; empty where nobody said.
     pub changeset: String,
+    /// Packages that its tests find installed, in the order in which they were asked for.
+    #[serde(default)]
+    pub packages: Vec<Needed>,
+}
+
+/// A package that is installed before anything of a run starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needed {
+    /// What it is for, as it is written: `dep`.
+    pub kind: String,
+    /// Its name: letters, digits and `._+-`.
+    pub name: String,
+    /// Its version; empty where it has none.
+    pub version: String,
+    /// What it is.
+    pub digest: Digest,
+    /// The folder it was made of for this run, where it is not a published one.
+    #[serde(default)]
+    pub local: String,
+    /// The repositories it can be had from, by their URLs.
+    #[serde(default)]
+    pub from: Vec<String>,
+}
+
+impl Needed {
+    /// As it was asked for, with its version: `dep:chrome_test@1.2`.
+    pub fn title(&self) -> String {
+        let Self { kind, name, version, .. } = self;
+        if version.is_empty() { format!("{kind}:{name}") } else { format!("{kind}:{name}@{version}") }
+    }
+
+    /// The directory where tests find it, in the directory of its run.
+    pub fn dir(&self) -> String {
+        format!("{}/{}/{}", Self::DIR, self.kind, self.name)
+    }
+
+    /// The directory of all packages, in the directory of a run.
+    pub const DIR: &str = "packages";
+
+    /// The variable that says so to tests: `MUSTER_PACKAGE_DEP_CHROME_TEST`.
+    pub fn variable(&self) -> String {
+        let word = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        format!("MUSTER_PACKAGE_{}_{}", self.kind, self.name).chars().map(word).collect()
+    }
 }
 
 /// Bytes that were fetched.
@@ -105,6 +149,21 @@ fn join(dir: &str, root: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tests_are_told_where_a_package_is() {
+        let needed = Needed {
+            kind: "dep".to_owned(),
+            name: "chrome-test.x".to_owned(),
+            version: "1".to_owned(),
+            digest: Digest([0; 32]),
+            local: String::new(),
+            from: Vec::new(),
+        };
+        assert_eq!(needed.title(), "dep:chrome-test.x@1");
+        assert_eq!(needed.dir(), "packages/dep/chrome-test.x");
+        assert_eq!(needed.variable(), "MUSTER_PACKAGE_DEP_CHROME_TEST_X");
+    }
 
     #[test]
     fn what_is_meant_to_stay_packed_does() {

@@ -106,6 +106,8 @@ pub(crate) enum Command {
     Bridge(commands::bridge::BridgeArgs),
     /// Use one device directly: run programs, move files, ask about it
     Device(commands::device::DeviceArgs),
+    /// Build, publish, fetch and install packages
+    Package(commands::package::PackageArgs),
     /// Check a driver of your own
     Driver(commands::driver::DriverArgs),
     /// Serve this device to clients of the SUT agent protocol
@@ -158,6 +160,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Err
         Command::Agent(args) => commands::agent::run(args, context),
         Command::Bridge(args) => commands::bridge::run(args, context),
         Command::Device(args) => commands::device::run(args, context),
+        Command::Package(args) => commands::package::run(args, context),
         Command::Driver(args) => commands::driver::run(&args, context),
         Command::SutAgent(args) => commands::sut_agent::run(args, context),
         Command::Autoserv(args) => commands::autoserv::run(&args, context),

@@ -120,6 +120,19 @@ pub(crate) fn state_dir(name: &str) -> Result<PathBuf, anyhow::Error> {
     Ok(base.ok_or_else(none)?.join("muster").join(name))
 }
 
+/// Where Muster keeps what can be had again: `$XDG_CACHE_HOME/muster/NAME`, by default below `~/.cache`.
+///
+/// # Errors
+/// There is no home directory.
+pub(crate) fn cache_dir(name: &str) -> Result<PathBuf, anyhow::Error> {
+    let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|h| h.join(".cache")));
+    let none = || {
+        Complaint::usage("there is no home directory to install packages in")
+            .hint("name a directory: `--into`, or XDG_CACHE_HOME")
+    };
+    Ok(base.ok_or_else(none)?.join("muster").join(name))
+}
+
 fn absolute(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute())
 }

@@ -30,6 +30,7 @@ use muster_api::{Client, ClientError};
 use muster_core::digest::Digest;
 use muster_core::exchange::{DeviceOffer, Labels};
 use muster_core::id::{AgentId, RunId, SessionId};
+use muster_package::own::Lease;
 use pulse::BEAT_MAX;
 pub use pulse::Pulse;
 use relay::Relay;
@@ -141,7 +142,7 @@ enum Done {
     Sent(Sent),
     /// An output is with the server, or will never be.
     Brought(RunId, String),
-    Fetched(RunId, Digest, Result<(), String>),
+    Fetched(RunId, Digest, Result<Vec<Lease>, String>),
     /// The host was looked at, and this is wrong with it.
     Looked(Vec<String>),
     /// The devices that were added to this host at the server.
@@ -208,6 +209,8 @@ pub fn run(
         client,
         stops,
         relay: Relay::new(runs),
+        packages: config.state_dir.join("packages"),
+        leases: Vec::new(),
         bring,
         follow,
         mail,
@@ -379,6 +382,10 @@ struct Agent<'a> {
     client: &'a Client,
     stops: Stops<'a>,
     relay: Relay,
+    /// Where packages are installed, for all runs.
+    packages: PathBuf,
+    /// What keeps those that runs use.
+    leases: Vec<(RunId, Vec<Lease>)>,
     bring: Sender<OutputFile>,
     follow: Sender<Vec<Followed>>,
     mail: Mail,
@@ -469,6 +476,9 @@ impl Agent<'_> {
                     Done::About(Err(e)) if e.may_pass() => self.connected(Err(&e)),
                     Done::About(Err(e)) => return Err(RemoteError::Refused(e)),
                     Done::Fetched(run, area, result) => {
+                        // What a run was given stays as long as its directory does.
+                        self.leases.retain(|(run, _)| self.relay.run_dir(*run).exists());
+                        let result = result.map(|leases| self.leases.push((run, leases)));
                         (self.tell)(Notice::Fetched(run, result.clone()));
                         self.relay.fetched(run, area, result);
                         ask = true;
@@ -513,8 +523,8 @@ impl Agent<'_> {
                         silence_max = (!orders.lease.is_zero()).then(|| orders.lease * 9 / 10);
                         let (orders, wanted) = self.relay.inward(orders);
                         for (run, wanted) in wanted {
-                            let dir = self.relay.run_dir(run);
-                            source::fetch(self.client.clone(), run, wanted, dir, self.mail.clone());
+                            let dirs = (self.relay.run_dir(run), self.packages.clone());
+                            source::fetch(self.client.clone(), run, wanted, dirs, self.mail.clone());
                         }
                         passed = orders.seq;
                         if let Err(e) = keeper.link.send(orders) {

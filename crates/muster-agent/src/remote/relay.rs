@@ -178,7 +178,8 @@ impl Relay {
             let clock = self.clock;
             let known = self.runs.get(&context.run).is_some_and(|area| area.source == Source::of(source));
             if !known {
-                wanted.push((context.run, Wanted { area: source, build: context.inputs.build.clone() }));
+                let (build, packages) = (context.inputs.build.clone(), context.inputs.packages.clone());
+                wanted.push((context.run, Wanted { area: source, build, packages }));
                 let source = Source::of(source);
                 self.runs.insert(context.run, Area { source, state: State::Fetching, used: clock });
             }

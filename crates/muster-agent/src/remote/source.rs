@@ -6,7 +6,8 @@ use crate::unpack::{self, Tree, UnpackError};
 use muster_api::{Client, ClientError};
 use muster_core::digest::Digest;
 use muster_core::id::RunId;
-use muster_core::inputs::Package;
+use muster_core::inputs::{Needed, Package};
+use muster_package::own::{self, HttpLimits, InstallOptions, Lease, PackageError, Place, Reference, Sources};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ enum SourceError {
     Unpack(#[from] UnpackError),
     #[error("what is packed {}", UnpackError::from_io(.0))]
     Io(#[from] io::Error),
+    #[error(transparent)]
+    Package(#[from] PackageError),
     #[error("the build has a name that is none: {0:?}")]
     Name(String),
     #[error("what is packed arrived damaged: it should be {wanted} and is {got}")]
@@ -30,14 +33,21 @@ enum SourceError {
 }
 
 /// Fetches on a thread of its own, and tells when it is done.
-pub(super) fn fetch(client: Client, run: RunId, wanted: Wanted, dir: PathBuf, mail: Mail) {
+pub(super) fn fetch(
+    client: Client,
+    run: RunId,
+    wanted: Wanted,
+    (dir, packages): (PathBuf, PathBuf),
+    mail: Mail,
+) {
     let (failed, area) = (mail.clone(), wanted.area);
     let work = move || {
-        let mut result = fetch_all(&client, &wanted, &dir);
+        let mut result = fetch_all(&client, &wanted, &dir, &packages);
         for _ in 1..TRIES {
             let passes = match &result {
-                Ok(()) => false,
+                Ok(_) => false,
                 Err(SourceError::Client(e)) => e.may_pass(),
+                Err(SourceError::Package(e)) => matches!(e, PackageError::Unreachable { .. }),
                 Err(SourceError::Digest { .. } | SourceError::Io(_)) => true,
                 Err(SourceError::Unpack(e)) => e.may_pass(),
                 Err(SourceError::Name(_)) => false,
@@ -46,7 +56,7 @@ pub(super) fn fetch(client: Client, run: RunId, wanted: Wanted, dir: PathBuf, ma
                 break;
             }
             std::thread::sleep(Duration::from_secs(1));
-            result = fetch_all(&client, &wanted, &dir);
+            result = fetch_all(&client, &wanted, &dir, &packages);
         }
         mail.send(Done::Fetched(run, wanted.area, result.map_err(|e| e.to_string())));
     };
@@ -93,18 +103,53 @@ pub(super) struct Wanted {
     pub(super) area: Digest,
     /// What is tested.
     pub(super) build: Option<Package>,
+    /// What its tests find installed.
+    pub(super) packages: Vec<Needed>,
 }
 
-fn fetch_all(client: &Client, wanted: &Wanted, run_dir: &Path) -> Result<(), SourceError> {
+fn fetch_all(
+    client: &Client,
+    wanted: &Wanted,
+    run_dir: &Path,
+    packages: &Path,
+) -> Result<Vec<Lease>, SourceError> {
     if let Some(build) = &wanted.build {
         fetch_build(client, build, run_dir)?;
     }
+    // The area is last: a run whose area is there has all that it needs.
+    let leases = install(&wanted.packages, run_dir, packages)?;
     let body = client.get_blob(wanted.area)?;
     unpack(
         Hashing { inner: body, hash: blake3::Hasher::new() },
         wanted.area,
         &run_dir.join(Source::of(wanted.area).dir()),
-    )
+    )?;
+    Ok(leases)
+}
+
+/// Installs what the run's tests are told is there: exactly what whoever asked for the run has found, from the
+/// repositories that it named. The host keeps it for the next.
+fn install(needed: &[Needed], run_dir: &Path, packages: &Path) -> Result<Vec<Lease>, SourceError> {
+    let mut leases = Vec::new();
+    for one in needed {
+        let exactly = Needed { version: one.digest.to_string(), ..one.clone() };
+        // Whatever it was called: what comes of it are paths.
+        let wanted: Reference = exactly.title().parse()?;
+        let urls = one.from.iter().filter(|from| from.contains("://"));
+        let sources =
+            urls.map(|url| own::Source::parse(url, HttpLimits::default())).collect::<Result<_, _>>()?;
+        let sources = Sources::new(sources);
+        let place = Place::open(packages)?;
+        let there = place.list()?.into_iter().find(|entry| entry.package.is(&wanted));
+        let package = match there {
+            Some(entry) => entry.package,
+            None => sources.find(&wanted, &|_| Ok(true))?.package,
+        };
+        let installed = place.install(&package, &sources, InstallOptions::default())?;
+        installed.show_at(&run_dir.join(one.dir()))?;
+        leases.push(installed.lease);
+    }
+    Ok(leases)
 }
 
 /// Puts the build where the run's tests are told it is.

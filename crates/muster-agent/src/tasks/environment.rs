@@ -5,6 +5,7 @@
 
 use muster_core::definition::role_variable;
 use muster_core::exchange::{DeviceOffer, RunContext, Seat, TestContext, Unit, UnitAttempt};
+use muster_core::inputs::Needed;
 use muster_core::time::Time;
 use std::time::Duration;
 
@@ -178,6 +179,14 @@ impl Contract<'_> {
                     env.unset(name);
                 }
             }
+        }
+        if inputs.packages.is_empty() {
+            env.unset("MUSTER_PACKAGES");
+        } else {
+            env.set("MUSTER_PACKAGES", format!("{run_dir}/{}", Needed::DIR));
+        }
+        for needed in &inputs.packages {
+            env.set(&needed.variable(), format!("{run_dir}/{}", needed.dir()));
         }
         match inputs.changeset.as_str() {
             "" => env.unset("MUSTER_CHANGESET"),

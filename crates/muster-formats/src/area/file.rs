@@ -51,6 +51,10 @@ section! {
         "keys" keys: List<TargetKey>,
         /// What a pass that the expectations did not allow does to the run.
         "unexpected-pass" unexpected_pass: UnexpectedPassWord,
+        /// Packages that are installed before anything starts: "dep:chrome_test", with `@VERSION` or `@DIGEST` where one is meant.
+        "packages" packages: List<String>,
+        /// Where packages are had from, in this order: directories, relative to the area, or URLs.
+        "repositories" repositories: List<String>,
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Places {
     pub(super) name: Option<Pos>,
     pub(super) keys: Option<Pos>,
     pub(super) unexpected_pass: Option<Pos>,
+    pub(super) packages: Option<Pos>,
+    pub(super) repositories: Option<Pos>,
     pub(super) limits: LimitPlaces,
     /// As the area's environment.
     pub(super) env: Vec<Option<Pos>>,
@@ -96,6 +98,16 @@ pub(super) fn resolve(read: &Read, context: &LoadContext<'_>, complaints: &mut C
 
     let unexpected = area_tables.iter().rev().find_map(|a| a.unexpected_pass.as_ref());
     places.unexpected_pass = unexpected.map(|u| u.pos);
+    let packages = area_tables.iter().rev().find_map(|a| a.packages.as_ref());
+    places.packages = packages.map(|p| p.pos);
+    for package in packages.into_iter().flat_map(|p| &p.value) {
+        check_package(package, complaints);
+    }
+    let repositories = area_tables.iter().rev().find_map(|a| a.repositories.as_ref());
+    places.repositories = repositories.map(|r| r.pos);
+    let texts = |list: Option<&At<Vec<At<String>>>>| -> Vec<String> {
+        list.into_iter().flat_map(|l| &l.value).map(|text| text.value.clone()).collect()
+    };
     let mut resolver = Resolver {
         sources: &read.sources,
         complaints,
@@ -145,9 +157,25 @@ pub(super) fn resolve(read: &Read, context: &LoadContext<'_>, complaints: &mut C
         limits,
         tests,
         unexpected_pass: unexpected.map_or_else(Default::default, |u| u.value.0),
+        packages: texts(packages),
+        repositories: texts(repositories),
     };
     drop(resolver);
     Resolved { area, facts, places }
+}
+
+/// Whether a package is asked for as one can be; whether there is one is found out when a run begins.
+fn check_package(package: &At<String>, complaints: &mut Complaints) {
+    const KINDS: [&str; 5] = ["client", "test", "dep", "profiler", "build"];
+    let is_asked_for = package.split_once(':').is_some_and(|(kind, name)| {
+        KINDS.contains(&kind) && !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '/')
+    });
+    if !is_asked_for {
+        let message = format!("`{}` is not a package", package.value);
+        complaints.error(package.pos, message).hint(
+            "a package is KIND:NAME, where KIND is client, test, dep, profiler or build; `@VERSION` may be behind it",
+        );
+    }
 }
 
 /// Every file that may speak of the area itself, later ones win.

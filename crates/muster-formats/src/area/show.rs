@@ -47,6 +47,15 @@ impl Loaded {
             UnexpectedPass::Report => "report",
         };
         list.add("area.unexpected-pass", quoted(unexpected), places.unexpected_pass);
+        for (path, list_of, pos) in [
+            ("area.packages", &area.packages, places.packages),
+            ("area.repositories", &area.repositories, places.repositories),
+        ] {
+            if !list_of.is_empty() {
+                let all: Vec<String> = list_of.iter().map(|text| quoted(text)).collect();
+                list.add(path, format!("[{}]", all.join(", ")), pos);
+            }
+        }
         for (key, value) in &area.target {
             let path = format!("target.{key}");
             list.shown.push(Shown { path, value: quoted(value), origin: "target".into() });

@@ -46,6 +46,22 @@ pub struct Installed {
     pub lease: Lease,
 }
 
+impl Installed {
+    /// Makes a link to its files at another path, in place of one that is there.
+    ///
+    /// # Errors
+    /// There is something else, or the directory cannot be written to.
+    pub fn show_at(&self, link: &Path) -> Result<(), PackageError> {
+        if let Some(dir) = link.parent() {
+            fs::create_dir_all(dir).at(dir)?;
+        }
+        if fs::symlink_metadata(link).is_ok_and(|m| m.is_symlink()) {
+            fs::remove_file(link).at(link)?;
+        }
+        std::os::unix::fs::symlink(&self.dir, link).at(link)
+    }
+}
+
 /// What had to be done to install something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Moved {

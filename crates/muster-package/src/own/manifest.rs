@@ -166,6 +166,11 @@ impl Manifest {
         self.entries.iter().filter(|e| matches!(e.what, What::File { .. })).count()
     }
 
+    /// Number of its distinct chunks.
+    pub fn chunk_count(&self) -> usize {
+        self.chunks().len()
+    }
+
     /// All pieces, with the place of their entry.
     pub(super) fn pieces(&self) -> impl Iterator<Item = (usize, &Piece)> {
         self.entries.iter().enumerate().flat_map(|(at, entry)| {

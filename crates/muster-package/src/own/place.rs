@@ -115,6 +115,11 @@ impl Place {
         Some((Manifest::decode(&bytes).ok()?, bytes))
     }
 
+    /// The packages that an installed one needs.
+    pub fn deps(&self, digest: Digest) -> Vec<Reference> {
+        self.manifest(digest).map(|(manifest, _)| manifest.about.deps).unwrap_or_default()
+    }
+
     fn name(&self, kind: Kind, name: &str) -> PathBuf {
         self.root.join(kind.word()).join(name)
     }

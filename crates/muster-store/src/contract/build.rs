@@ -29,6 +29,7 @@ fn inputs() -> Inputs {
         build: Some(package("app.apk", "")),
         tests: Some(package("tests.tar.gz", "tests-1.2")),
         changeset: "1d2c3b".to_owned(),
+        packages: Vec::new(),
     }
 }
 

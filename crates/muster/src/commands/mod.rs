@@ -15,6 +15,7 @@ pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod log;
 pub(crate) mod man;
+pub(crate) mod package;
 pub(crate) mod plan;
 pub(crate) mod queue;
 pub(crate) mod records;

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::agent::Agent;
 use crate::local::session::Request;
-use crate::local::{again, area, given, request, session};
+use crate::local::{again, area, given, packages, request, session};
 use crate::remote;
 use clap::Args;
 use muster_core::address::RunRef;
@@ -59,6 +59,7 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
     let target = (!target.is_empty()).then(|| target.join("/"));
     let run_dir = store.run_dir(view.number).expect("the records of an area are in a directory");
     given::must_be_there(&snapshot.record.spec.inputs, &run_dir, view.number)?;
+    let _leases = packages::again(&snapshot.record.spec.inputs, &run_dir, context)?.into_leases();
     let fetched = snapshot.record.spec.inputs.area_dir().map(|place| run_dir.join(place));
     let area = area::load(context, fetched, target.as_deref(), &request::flags(&exec))?;
     let changed = request::changed_definitions(&snapshot.record, &area);

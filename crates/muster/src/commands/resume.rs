@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::agent::Agent;
 use crate::local::session::Request;
-use crate::local::{again, given, session};
+use crate::local::{again, given, packages, session};
 use crate::remote;
 use clap::Args;
 use muster_core::address::RunRef;
@@ -44,6 +44,7 @@ pub(crate) fn run(args: ResumeArgs, context: &Context) -> Result<ExitCode, anyho
     }
     let run_dir = store.run_dir(view.number).expect("the records of an area are in a directory");
     given::must_be_there(&snapshot.record.spec.inputs, &run_dir, view.number)?;
+    let _leases = packages::again(&snapshot.record.spec.inputs, &run_dir, context)?.into_leases();
     let record = Arc::make_mut(&mut snapshot.record);
     again::apply_flags(Arc::make_mut(&mut record.spec), &exec);
     // Where the run was killed together with its agent, something of it may still be there.

@@ -6,7 +6,7 @@ use crate::error::Complaint;
 use crate::local::agent::Agent;
 use crate::local::given::{Given, beside_records};
 use crate::local::session::Request;
-use crate::local::{area, request, session};
+use crate::local::{area, packages, request, session};
 use crate::remote;
 use clap::{Args, ValueEnum};
 use muster_core::outcome::ExitCode;
@@ -59,6 +59,12 @@ pub(crate) struct InputArgs {
     /// The change that is tested, for the record; tests find it in MUSTER_CHANGESET
     #[arg(long, value_name = "ID")]
     pub(crate) changeset: Option<String>,
+    /// Where the packages of the area are had from, in place of what it says
+    #[arg(long, value_name = "DIR|URL", env = "MUSTER_REPO", hide_env_values = true, value_delimiter = ',')]
+    pub(crate) repo: Vec<String>,
+    /// Make this package of this folder as it is now, in place of one that is published
+    #[arg(long, value_name = "PACKAGE=DIR")]
+    pub(crate) local: Vec<String>,
 }
 
 /// What only a lab can do.
@@ -157,10 +163,17 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
             .hint(format!("`{} plan` lists the tests", context.program()))
             .into());
     }
+    let packages = packages::install(&inputs, &area, context)?;
     let number = store.reserve_number(&def.name)?;
     let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
     let mut record = request::run_record(&area, selection, plan, name, failures_max, number, session::now());
-    Arc::make_mut(&mut record.spec).inputs = given.inputs.clone();
-    given.place(&store.run_dir(number).expect("the records of an area are in a directory"))?;
+    let run_dir = store.run_dir(number).expect("the records of an area are in a directory");
+    packages.show(&run_dir)?;
+    let inputs = &mut Arc::make_mut(&mut record.spec).inputs;
+    inputs.clone_from(&given.inputs);
+    inputs.packages = packages.needed();
+    given.place(&run_dir)?;
+    // They stay where they are until the run has ended.
+    let _leases = packages.into_leases();
     session::execute(Request::New(Arc::new(record)), store, agent, durations, &exec, context)
 }

@@ -11,12 +11,12 @@ use crate::commands::run::{LabArgs, RunArgs, SupersedeWhich};
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::given::Given;
-use crate::local::{area, request};
+use crate::local::{area, packages, request};
 use muster_api::trust::Trust;
 use muster_api::{Client, ClientError, Outlook, Stop, Submit};
 use muster_core::change::{Placement, RunRecord, RunSpec, Supersede};
 use muster_core::id::RunId;
-use muster_core::inputs::Package;
+use muster_core::inputs::{Inputs, Package};
 use muster_core::outcome::ExitCode;
 use muster_core::view::LabView;
 use records::ServerRecords;
@@ -71,6 +71,7 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
         let said = Complaint::new(ExitCode::NothingRan, "nothing to run: no test is selected");
         return Err(said.hint(format!("`{} plan` lists the tests", context.program())).into());
     }
+    let packages = packages::resolve(&inputs, &area, context)?;
     let source = pack::send(&client, &given.area().unwrap_or_else(|| area.dir.clone()))?;
     if let (Some(file), Some(build)) = (given.build(), &given.inputs.build) {
         send_build(&client, file, build)?;
@@ -98,7 +99,8 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
         },
         retry_elsewhere,
     };
-    let spec = RunSpec { placement, inputs: given.inputs, trace_id, ..(*spec).clone() };
+    let inputs = Inputs { packages, ..given.inputs };
+    let spec = RunSpec { placement, inputs, trace_id, ..(*spec).clone() };
     let submit = Submit { spec, plan: (*plan).clone() };
     let accepted = ask_again(|| client.submit(id, &submit)).map_err(complain)?;
     let address = format!("{}/{}", submit.spec.area, accepted.number);

@@ -126,7 +126,7 @@ pub(crate) fn moment(time: Time) -> String {
 
 /// What a run was given, behind its name: ` of 1d2c3b, build app.apk`.
 pub(crate) fn inputs(inputs: &Inputs) -> String {
-    let Inputs { build, tests, changeset } = inputs;
+    let Inputs { build, tests, changeset, packages } = inputs;
     let mut line = String::new();
     if !changeset.is_empty() {
         add!(line, " of {}", visible(changeset));
@@ -135,6 +135,10 @@ pub(crate) fn inputs(inputs: &Inputs) -> String {
         if let Some(package) = package {
             add!(line, ", {what} {}", visible(&package.name));
         }
+    }
+    for needed in packages {
+        let local = if needed.local.is_empty() { "" } else { " (local)" };
+        add!(line, ", {}{local}", visible(&needed.title()));
     }
     line
 }

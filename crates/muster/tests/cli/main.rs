@@ -20,6 +20,7 @@ mod lab_again;
 mod lab_events;
 mod live;
 mod on_device;
+mod package;
 mod reference;
 mod runs;
 mod seeded;

@@ -43,6 +43,7 @@ A flag comes before the environment, that before the area's `muster.toml`, that 
 | `MUSTER_COLOR` | `--color` |
 | `MUSTER_PROGRESS` | `--progress` |
 | `MUSTER_JOBS` | `--jobs` |
+| `MUSTER_REPO` | `--repo` of `muster package` and `muster run` |
 | `MUSTER_NO_CONFIG` | `--no-config` |
 | `NO_COLOR`, `CLICOLOR_FORCE`, `TERM=dumb` | as elsewhere, where `--color` is `auto` |
 | `COLUMNS` | the width where standard output is no terminal |

@@ -40,12 +40,12 @@ fn a_misspelt_key_is_told_with_its_place_and_the_nearest() {
     check(
         "[area]\nzzz = 1\n",
         expect![[r#"
-        error: unknown key `zzz` in `[area]`
-         --> muster.toml:2:1
-        2 | zzz = 1
-          | ^^^
-        hint: known keys: keys, name, unexpected-pass
-    "#]],
+            error: unknown key `zzz` in `[area]`
+             --> muster.toml:2:1
+            2 | zzz = 1
+              | ^^^
+            hint: known keys: keys, name, packages, repositories, unexpected-pass
+        "#]],
     );
 }
 

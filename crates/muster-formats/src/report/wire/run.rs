@@ -112,16 +112,41 @@ pub struct Inputs<'a> {
     pub tests: Option<Package<'a>>,
     /// The change they are of; may be empty.
     pub changeset: &'a str,
+    /// The packages that its tests found installed.
+    pub packages: Vec<Needed<'a>>,
+}
+
+/// A package that tests found installed.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Needed<'a> {
+    /// What it is for: client, test, dep, profiler or build.
+    pub kind: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Its version; may be empty.
+    pub version: &'a str,
+    /// The BLAKE3 digest of its manifest, in hexadecimal.
+    pub digest: String,
+    /// The folder it was made of for this run; empty for a published one.
+    pub local: &'a str,
 }
 
 impl<'a> Inputs<'a> {
     fn of(inputs: &'a core_inputs::Inputs) -> Option<Self> {
-        let core_inputs::Inputs { build, tests, changeset } = inputs;
+        let core_inputs::Inputs { build, tests, changeset, packages } = inputs;
         (*inputs != core_inputs::Inputs::default()).then(|| Self {
             build: build.as_ref().map(Package::new),
             tests: tests.as_ref().map(Package::new),
             changeset,
+            packages: packages.iter().map(Needed::new).collect(),
         })
+    }
+}
+
+impl<'a> Needed<'a> {
+    fn new(needed: &'a core_inputs::Needed) -> Self {
+        let core_inputs::Needed { kind, name, version, digest, local, from: _ } = needed;
+        Self { kind, name, version, digest: digest.to_string(), local }
     }
 }
 

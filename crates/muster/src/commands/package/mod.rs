@@ -1,0 +1,250 @@
+//! `muster package`: packages built, published, fetched, installed and looked at.
+
+mod build;
+mod installed;
+mod published;
+
+use crate::context::{Context, OutputMode};
+use crate::error::Complaint;
+use crate::local::area::facts;
+use crate::settings::{cache_dir, state_dir};
+use clap::{Args, Subcommand};
+use muster_core::expr::Expr;
+use muster_core::outcome::ExitCode;
+use muster_package::own::{
+    HttpLimits, PackageError, Place, Published, Reference, Repository, Source, Sources,
+};
+use serde::Serialize;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// Arguments of `muster package`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    arg_required_else_help = true,
+    after_help = "\
+PACKAGE is KIND:NAME, with @VERSION or @DIGEST behind it where one is meant; without, the newest that fits this
+host. KIND is client, test, dep, profiler or build.
+
+A repository is a directory, or the URL of one that any web server gives out. Without --repo and MUSTER_REPO it is
+`muster/packages` in the user's state directory (~/.local/state).
+
+Examples:
+  muster package build dep/chrome --kind dep --name chrome_test --version 1.2
+  muster package upload dep:chrome_test --to /srv/packages
+  muster package install dep:chrome_test --repo http://lab/packages
+  muster package diff dep:chrome_test@1.1 dep:chrome_test@1.2"
+)]
+pub(crate) struct PackageArgs {
+    #[command(subcommand)]
+    command: PackageCommand,
+}
+
+/// What to do with packages.
+#[derive(Subcommand, Clone, Debug)]
+enum PackageCommand {
+    /// Make a package of a folder and publish it
+    Build(Box<build::BuildArgs>),
+    /// Publish a package of one repository in another
+    Upload(published::CopyArgs),
+    /// Bring a package to a repository of this host from others
+    Fetch(published::FetchArgs),
+    /// Install packages, or find that they are
+    Install(installed::InstallArgs),
+    /// List what is published, or installed
+    List(published::ListArgs),
+    /// Print what a package is
+    Show(published::ShowArgs),
+    /// Say how one package differs from another; exit code 1 if it does
+    Diff(published::DiffArgs),
+    /// Read everything and say what is damaged; exit code 1 if anything is
+    Verify(published::VerifyArgs),
+    /// Take packages off the list of a repository, or uninstall them
+    Remove(published::RemoveArgs),
+    /// Take all but the newest of each name off the list
+    Prune(published::PruneArgs),
+    /// Take away what nothing needs any more
+    Gc(published::GcArgs),
+}
+
+/// Does what is asked.
+pub(crate) fn run(args: PackageArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    match args.command {
+        PackageCommand::Build(args) => build::run(*args, context),
+        PackageCommand::Upload(args) => published::upload(&args, context),
+        PackageCommand::Fetch(args) => published::fetch(&args, context),
+        PackageCommand::Install(args) => installed::run(&args, context),
+        PackageCommand::List(args) => published::list(&args, context),
+        PackageCommand::Show(args) => published::show(&args, context),
+        PackageCommand::Diff(args) => published::diff(&args, context),
+        PackageCommand::Verify(args) => published::verify(&args, context),
+        PackageCommand::Remove(args) => published::remove(&args, context),
+        PackageCommand::Prune(args) => published::prune(&args, context),
+        PackageCommand::Gc(args) => published::gc(&args, context),
+    }
+}
+
+/// Where packages are had from.
+#[derive(Args, Clone, Debug, Default)]
+struct FromArgs {
+    /// Directories or URLs of repositories, in the order in which they are asked
+    #[arg(long, value_name = "DIR|URL", env = "MUSTER_REPO", hide_env_values = true, value_delimiter = ',')]
+    repo: Vec<String>,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+/// How to print.
+#[derive(Args, Clone, Copy, Debug, Default)]
+struct JsonArgs {
+    /// Print JSON; as `--output json`
+    #[arg(long)]
+    json: bool,
+}
+
+impl FromArgs {
+    fn sources(&self, context: &Context) -> Result<Sources, anyhow::Error> {
+        sources(&self.repo, context)
+    }
+
+    /// The one repository that is changed or looked at.
+    fn repository(&self, context: &Context) -> Result<Repository, anyhow::Error> {
+        let root = match &self.repo[..] {
+            [] => state_dir("packages")?,
+            [one] if !one.contains("://") => context.dir.join(one),
+            [_] => {
+                return Err(
+                    Complaint::usage("a repository is changed in its directory, not by its URL").into()
+                );
+            }
+            _ => return Err(Complaint::usage("name one repository to change").into()),
+        };
+        Repository::open(&root).ok_or_else(|| {
+            Complaint::usage(format!("`{}` is no repository of packages", root.display()))
+                .hint("`muster package build DIR --repo …` makes one")
+                .into()
+        })
+    }
+}
+
+/// Repositories as they were typed; by default the user's own.
+pub(crate) fn sources(typed: &[String], context: &Context) -> Result<Sources, anyhow::Error> {
+    if typed.is_empty() {
+        return Ok(Sources::new(vec![Source::dir(state_dir("packages")?)]));
+    }
+    let one = |text: &String| {
+        if text.contains("://") {
+            return Source::parse(text, HttpLimits::default()).map_err(complain);
+        }
+        Ok(Source::dir(context.dir.join(text)))
+    };
+    Ok(Sources::new(typed.iter().map(one).collect::<Result<_, _>>()?))
+}
+
+/// Where packages are installed on this host.
+#[derive(Args, Clone, Debug, Default)]
+struct IntoArgs {
+    /// Where packages are installed; by default `muster/packages` in the user's cache directory
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
+}
+
+impl IntoArgs {
+    fn place(&self, context: &Context) -> Result<Place, anyhow::Error> {
+        let root = match &self.into {
+            Some(dir) => context.dir.join(dir),
+            None => cache_dir("packages")?,
+        };
+        Place::open(&root).map_err(complain)
+    }
+}
+
+/// Finds a package that fits this host.
+pub(crate) fn find(sources: &Sources, wanted: &Reference) -> Result<Published, anyhow::Error> {
+    let facts = facts();
+    let fits = |platform: &str| {
+        let expr = Expr::parse(platform).map_err(|e| e.to_string())?;
+        expr.eval_bool(&facts).map_err(|e| e.to_string())
+    };
+    let found = sources.find(wanted, &fits).map_err(complain)?;
+    Ok(found.package)
+}
+
+/// An error of packages, as the program tells it.
+pub(crate) fn complain(error: PackageError) -> anyhow::Error {
+    let hint = match &error {
+        PackageError::Missing { .. } => Some("`muster package list` lists what is published"),
+        PackageError::Published { .. } => {
+            Some("what is published stays as it is: choose another version, or remove that one first")
+        }
+        PackageError::Incomplete { .. } | PackageError::Damaged { .. } => Some(
+            "name another repository that has it, or publish it again after `muster package verify --drop`",
+        ),
+        PackageError::NoRoom { .. } => Some("`muster package gc --installed` makes room"),
+        PackageError::Unpackable { .. } => {
+            Some("leave it out: name it in `.pack_exclude`, or by `--exclude`")
+        }
+        PackageError::Unreachable { .. }
+        | PackageError::Io { .. }
+        | PackageError::Hook { .. }
+        | PackageError::Asked(_) => None,
+    };
+    let code = if error.is_askers_fault() { ExitCode::Usage } else { ExitCode::Lab };
+    let mut complaint = Complaint::new(code, error.to_string());
+    if let Some(source) = std::error::Error::source(&error) {
+        complaint = complaint.because(source.to_string());
+    }
+    if let Some(hint) = hint {
+        complaint = complaint.hint(hint);
+    }
+    complaint.into()
+}
+
+impl JsonArgs {
+    fn is_wanted(self, context: &Context) -> bool {
+        self.json || context.output == OutputMode::Json
+    }
+
+    /// Prints a value as JSON, or what people have of it.
+    fn print<T: Serialize>(
+        self,
+        value: &T,
+        context: &Context,
+        human: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>,
+    ) -> Result<(), anyhow::Error> {
+        let mut out = context.stdout();
+        if self.is_wanted(context) {
+            serde_json::to_writer(&mut out, value)?;
+            writeln!(out)?;
+        } else if context.output != OutputMode::Quiet {
+            human(&mut out)?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells what was found damaged or did not answer, though all went well in the end.
+pub(crate) fn tell_troubles(sources: &Sources, context: &Context) {
+    let mut err = context.stderr();
+    for trouble in sources.troubles() {
+        // Nobody is left to tell if standard error is closed.
+        drop(writeln!(err, "warning: {trouble}"));
+    }
+}
+
+/// Bytes for people: `12.3 MB`.
+pub(crate) fn size(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let n = bytes as f64;
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", n / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", n / 1e6),
+        _ => format!("{:.1} GB", n / 1e9),
+    }
+}
+
+/// A folder as it is packed, with what its own `.pack_exclude` leaves out.
+pub(crate) fn local_tree(dir: &std::path::Path) -> Result<muster_package::own::Tree, anyhow::Error> {
+    build::tree(dir, &[])
+}
