@@ -5,6 +5,7 @@
 
 mod cargo;
 mod compare;
+mod deliver;
 mod lab;
 mod noop;
 mod records;
@@ -42,6 +43,8 @@ enum Work {
     Records,
     /// 10,000 no-op jobs through a server and an agent
     Lab,
+    /// A tree of 20,000 files, delivered cold, changed and unchanged, beside rsync and tarballs over HTTP
+    Deliver,
     /// Two crates' own tests, beside nextest and xargs over the same binaries
     Cargo,
 }
@@ -77,6 +80,9 @@ pub(crate) fn run(args: &BenchArgs, root: &Path) -> anyhow::Result<()> {
     }
     if wanted(Work::Lab) {
         bench.lab()?;
+    }
+    if wanted(Work::Deliver) {
+        bench.deliver()?;
     }
     if wanted(Work::Cargo) {
         bench.cargo()?;
