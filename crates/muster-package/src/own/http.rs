@@ -65,6 +65,10 @@ impl Http {
         if url.contains(['?', '#']) {
             return Err(wrong("the address of a directory has no `?` and no `#`"));
         }
+        // It is recorded, and given to the hosts of a lab.
+        if rest.split('/').next().is_some_and(|place| place.contains('@')) {
+            return Err(wrong("a URL with a user or password would be recorded"));
+        }
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(limits.connect))

@@ -116,12 +116,15 @@ fn a_repository_says_what_of_it_is_damaged_and_is_mended_by_publishing_again() {
     }
 }
 
+/// What is done to something installed, in words and in deed.
+type Spoil<'a> = (&'a str, Box<dyn Fn() + 'a>);
+
 #[test]
 fn every_damage_of_what_is_installed_is_noticed_and_mended() {
     let world = World::new();
     world.publish("1", &nodes(1));
     let dir = world.install("dep:thing").unwrap().dir;
-    let spoil: Vec<(&str, Box<dyn Fn()>)> = vec![
+    let spoil: Vec<Spoil<'_>> = vec![
         (
             "changed",
             Box::new(|| {

@@ -168,6 +168,20 @@ fn a_repository_that_does_not_answer_is_asked_once_and_then_its_mirror() {
 }
 
 #[test]
+fn a_url_that_would_tell_a_secret_or_cannot_be_asked_is_refused() {
+    for (url, why) in [
+        ("http://ana:hush@host/repo", "would be recorded"),
+        ("https://host/repo", "no TLS"),
+        ("ftp://host/repo", "begins with"),
+        ("http:///repo", "names no host"),
+        ("http://host/repo?key=hush", "no `?`"),
+    ] {
+        let said = Source::parse(url, HttpLimits::default()).unwrap_err().to_string();
+        assert!(said.contains(why) && !said.contains("hush"), "{said}");
+    }
+}
+
+#[test]
 fn a_plain_web_server_of_others_will_do() {
     let world = World::new();
     world.publish("1", &nodes(1));

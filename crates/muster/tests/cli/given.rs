@@ -36,7 +36,7 @@ fn packed(dir: &Path) -> (PathBuf, PathBuf) {
 }
 
 /// Serves the files of a directory over HTTP; counts what is asked for. The first answer is cut off.
-fn serve(dir: PathBuf) -> (String, Arc<AtomicUsize>) {
+pub(crate) fn serve(dir: PathBuf) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap().to_string();
     let asked = Arc::new(AtomicUsize::new(0));

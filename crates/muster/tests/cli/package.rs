@@ -174,3 +174,34 @@ fn tests_find_the_packages_of_their_area_and_edited_folders_win() {
     let said = run(&["--local", "dep:other=tool"]);
     assert!(said.contains("error: no test of this area needs `dep:other`"), "{said}");
 }
+
+#[test]
+fn the_hosts_of_a_lab_install_what_an_area_needs_from_its_repository() {
+    let env = TestEnv::new();
+    env.write("tool/greeting", "from afar\n");
+    env.run(&["package", "build", "tool", "--kind", "dep", "--version", "1", "--repo", "repo"]);
+    let (site, asked) = crate::given::serve(env.area());
+    let site = site.replace("ana:hush@", "");
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"demo\"\npackages = [\"dep:tool\"]\nrepositories = [\"{site}/repo\"]\n\n\
+             [test.greets]\nrun = 'cat \"$MUSTER_PACKAGE_DEP_TOOL/greeting\"'\n"
+        ),
+    );
+    let mut lab = crate::lab::Lab::start(&env);
+    lab.start_agent("one", &["--slots", "1"]);
+    let run = || env.tell(&lab.command(&["run", "--progress", "plain"]).output().unwrap());
+    let said = run();
+    assert!(said.contains("PASS") && said.ends_with("--- exit 0\n"), "{said}");
+    let log = env.tell(&lab.command(&["log", "greets"]).output().unwrap());
+    assert!(log.contains("from afar"), "{log}");
+    let fetched = asked.load(std::sync::atomic::Ordering::Relaxed);
+    let said = run();
+    assert!(said.contains("PASS"), "{said}");
+    let again = asked.load(std::sync::atomic::Ordering::Relaxed) - fetched;
+    assert!(again <= 2, "who asks looks for it, and the host has it: {again} of {fetched} requests");
+    // A folder of this host is out of reach of others.
+    let said = env.tell(&lab.command(&["run", "--repo", "repo"]).output().unwrap());
+    assert!(said.contains("error: the packages of this area are in directories of this host"), "{said}");
+}
