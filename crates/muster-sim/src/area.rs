@@ -122,7 +122,12 @@ pub struct Home {
 impl Home {
     /// What it is like at home.
     pub fn labels(&self) -> Labels {
-        Labels::from([("kind".to_owned(), self.kind.to_owned())])
+        self.labels_as(self.kind)
+    }
+
+    /// What it is like while it is of this kind.
+    pub fn labels_as(&self, kind: &str) -> Labels {
+        [("kind", kind), ("address", &self.name)].map(|(k, v)| (k.to_owned(), v.to_owned())).into()
     }
 }
 

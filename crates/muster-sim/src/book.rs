@@ -298,6 +298,9 @@ impl Book {
                     );
                     places.extend(others.iter().map(|seat| format!("{}/{}", seat.host, seat.device)));
                 }
+                for seat in &unit.devices {
+                    assert_eq!(seat.address, seat.device, "{} is told where its devices are", unit.id);
+                }
                 let needed = taken.test.def.needs.devices.roles.len();
                 assert_eq!(unit.devices.len(), needed, "{} starts with all its devices", unit.id);
                 assert!(self.started.insert(unit.id), "{} is started once", unit.id);

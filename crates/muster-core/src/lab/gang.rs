@@ -401,6 +401,13 @@ impl Lab {
         })
     }
 
+    /// Whether it is known where all devices of a unit are: after the lab was lost, not before their agents have
+    /// said so again.
+    pub(super) fn knows_places(&self, unit: &UnitState) -> bool {
+        let there = |id: &DeviceId| self.devices.get(id).is_some_and(|d| self.agents[&d.agent].is_there());
+        unit.others.iter().all(there)
+    }
+
     /// The devices that a unit has, for its agent; none where its test does not say what they are for.
     pub(super) fn seats(&self, unit: &UnitState) -> Vec<Seat> {
         let run = &self.runs[&unit.run];

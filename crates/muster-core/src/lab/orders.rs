@@ -62,6 +62,7 @@ impl Lab {
                 !(pending.holding.contains(u) || (pending.finished.contains(u) && self.units[u].running))
             })
             .filter(|u| self.policy.mistake != Mistake::SendOnce || !self.units[u].sent)
+            .filter(|u| self.knows_places(&self.units[u]))
             .collect();
         let agent = self.agents.get_mut(&id).expect("looked up above");
         // Ending what it should not hold takes the agent a while; it is not told again meanwhile.

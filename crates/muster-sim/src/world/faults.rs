@@ -2,7 +2,7 @@
 
 use super::{Event, World};
 use crate::rng::Rng;
-use muster_core::exchange::{Gauges, Labels};
+use muster_core::exchange::Gauges;
 use std::time::Duration;
 
 /// How often things go wrong, in a thousand.
@@ -63,11 +63,12 @@ impl World {
             }
             5 => self.freeze(n),
             6 => {
-                let name = self.homes[self.rng.below(self.homes.len())].name.clone();
+                let home = self.homes[self.rng.below(self.homes.len())].clone();
                 let kind = *self.rng.pick(&["a", "b"]).unwrap_or(&"a");
-                say!(self, "{name} is of kind {kind} from now on");
-                let labels = Labels::from([("kind".to_owned(), kind.to_owned())]);
-                self.hosts.iter_mut().for_each(|host| drop(host.labels.insert(name.clone(), labels.clone())));
+                say!(self, "{} is of kind {kind} from now on", home.name);
+                for host in &mut self.hosts {
+                    host.labels.insert(home.name.clone(), home.labels_as(kind));
+                }
             }
             7 => self.crash_agent(n),
             _ => {
