@@ -17,7 +17,7 @@ use std::time::SystemTime;
 use tempfile::NamedTempFile;
 
 /// The directory of what is known of the files, in that of the files.
-const RECORDS: &str = ".muster";
+const RECORDS: &str = ".fetched";
 
 /// A directory of packages.
 #[derive(Clone, Debug)]

@@ -15,6 +15,7 @@ mod publish;
 pub mod revoked;
 mod sources;
 mod ssh;
+mod staging;
 pub mod tree;
 mod unpack;
 
@@ -28,4 +29,5 @@ pub use name::{BadName, Kind, PackageName, SUFFIX, UrlTest, is_publishable};
 pub use pack::{Built, PackError, Source, build};
 pub use publish::{Damage, PublishError, Put, Removed, prune, remove, upload, verify};
 pub use sources::{Candidate, Fetched, NotFetched, Sources, Tried};
+pub use staging::{NoBuild, PACKAGES, StageError, StagedBuild};
 pub use unpack::{BYTES_MAX, UnpackError, Unpacked, unpack};

@@ -128,7 +128,7 @@ pub fn upload(
         Location::Ssh(place) => {
             let free = ssh::free_bytes(place, limits).map_err(there(target))?;
             check_room(target, free, &ours, keep_free)?;
-            let listed = ssh::update(place, limits, |sums| sums.clone()).map_err(there(target))?;
+            let (_, listed) = ssh::list(place, limits).map_err(there(target))?;
             let mut done = Vec::new();
             for Ours { name, file, md5, .. } in &ours {
                 // What is listed may have been removed by hand, or damaged.

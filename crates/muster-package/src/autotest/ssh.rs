@@ -206,6 +206,21 @@ pub(super) fn remove(place: &SshPlace, name: &str, limits: &Limits) -> io::Resul
     }
 }
 
+/// The list there, as it is written and as it is read.
+pub(super) fn list(place: &SshPlace, limits: &Limits) -> io::Result<(Vec<u8>, Checksums)> {
+    let (mut file, mut bytes) = (tempfile::tempfile()?, Vec::new());
+    match get(place, checksums::FILE, &mut file, checksums::BYTES_MAX, None, limits) {
+        Ok(_) => {
+            file.seek(SeekFrom::Start(0))?;
+            file.read_to_end(&mut bytes)?;
+        }
+        Err(GetError::Absent) => {}
+        Err(e) => return Err(io::Error::other(e)),
+    }
+    let (sums, _) = Checksums::read(&bytes).map_err(io::Error::other)?;
+    Ok((bytes, sums))
+}
+
 /// Changes the list there. It is written only over what was read: whoever was faster is not overwritten, and
 /// where there is a `flock` nobody else who takes it writes at the same time.
 pub(super) fn update<R>(
@@ -214,17 +229,7 @@ pub(super) fn update<R>(
     mut change: impl FnMut(&mut Checksums) -> R,
 ) -> io::Result<R> {
     for _ in 0..CHANGES_MAX {
-        let mut old = tempfile::tempfile()?;
-        let mut bytes = Vec::new();
-        match get(place, checksums::FILE, &mut old, checksums::BYTES_MAX, None, limits) {
-            Ok(_) => {
-                old.seek(SeekFrom::Start(0))?;
-                old.read_to_end(&mut bytes)?;
-            }
-            Err(GetError::Absent) => {}
-            Err(e) => return Err(io::Error::other(e)),
-        }
-        let (mut sums, _) = Checksums::read(&bytes).map_err(io::Error::other)?;
+        let (bytes, mut sums) = list(place, limits)?;
         let result = change(&mut sums);
         let mut new = tempfile::tempfile()?;
         io::Write::write_all(&mut new, sums.write().as_bytes())?;

@@ -13,5 +13,6 @@ mod over_ssh;
 mod publishing;
 mod real;
 mod site;
+mod staging;
 mod tarballs;
 mod world;

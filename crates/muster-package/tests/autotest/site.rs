@@ -44,6 +44,8 @@ pub(crate) enum Reply {
     File,
     /// The file, cut after so many bytes of what was to come.
     Cut(usize),
+    /// This file in its place.
+    Other(&'static str),
     /// This status and a page.
     Page(u16),
     /// Nothing.
@@ -144,9 +146,10 @@ impl Shared {
                 page.len()
             )
         };
-        let cut = match (self.rule)(&name, before) {
-            Reply::File => None,
-            Reply::Cut(bytes) => Some(bytes),
+        let (name, cut) = match (self.rule)(&name, before) {
+            Reply::File => (name, None),
+            Reply::Other(other) => (other.to_owned(), None),
+            Reply::Cut(bytes) => (name, Some(bytes)),
             Reply::Page(status) => return tcp.write_all(page(status).as_bytes()),
             Reply::Silence => return Ok(()),
         };

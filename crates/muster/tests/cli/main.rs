@@ -5,6 +5,7 @@
 
 mod access;
 mod autoserv;
+mod autotest;
 mod buildbot;
 mod demo;
 mod device;

@@ -1,5 +1,6 @@
 //! `muster package`: packages built, published, fetched, installed and looked at.
 
+mod autotest;
 mod build;
 mod installed;
 mod published;
@@ -65,6 +66,8 @@ enum PackageCommand {
     Prune(published::PruneArgs),
     /// Take away what nothing needs any more
     Gc(published::GcArgs),
+    /// Autotest's packages and repositories, as its packager and its clients have them
+    Autotest(autotest::AutotestArgs),
 }
 
 /// Does what is asked.
@@ -81,6 +84,7 @@ pub(crate) fn run(args: PackageArgs, context: &Context) -> Result<ExitCode, anyh
         PackageCommand::Remove(args) => published::remove(&args, context),
         PackageCommand::Prune(args) => published::prune(&args, context),
         PackageCommand::Gc(args) => published::gc(&args, context),
+        PackageCommand::Autotest(args) => autotest::run(args, context),
     }
 }
 
@@ -120,9 +124,12 @@ impl FromArgs {
             _ => return Err(Complaint::usage("name one repository to change").into()),
         };
         Repository::open(&root).ok_or_else(|| {
-            Complaint::usage(format!("`{}` is no repository of packages", root.display()))
-                .hint("`muster package build DIR --repo …` makes one")
-                .into()
+            let hint = if root.join(muster_package::autotest::checksums::FILE).exists() {
+                "it is one of Autotest's, which `muster package autotest` works with"
+            } else {
+                "`muster package build DIR --repo …` makes one"
+            };
+            Complaint::usage(format!("`{}` is no repository of packages", root.display())).hint(hint).into()
         })
     }
 }
