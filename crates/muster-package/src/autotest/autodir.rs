@@ -22,6 +22,7 @@ use super::unpack::{BYTES_MAX, UnpackError, unpack};
 use muster_core::digest::Digest;
 use muster_core::install::{self, Action, Have, Otherwise, Place, Want};
 use rustix::fs::{CWD, RenameFlags, StatVfsMountFlags, renameat_with};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -394,10 +395,10 @@ impl Autodir {
     /// What an install that was killed has left, old or new: neither is in its place.
     fn clear_staging(&self, target: &Target) -> Result<(), InstallError> {
         let staging = self.staging(target);
-        match remove_tree(&staging) {
-            Ok(()) => Ok(()),
-            Err(why) => Err(InstallError::Io { path: staging, why }),
+        for path in [aside(&staging), staging] {
+            remove_tree(&path).map_err(|why| InstallError::Io { path, why })?;
         }
+        Ok(())
     }
 
     fn unpack(&self, target: &Target, got: &Fetched, options: &Options) -> Result<(), Failed> {
@@ -466,11 +467,7 @@ impl Autodir {
             Kind::Test | Kind::Dep | Kind::Profiler => {
                 let parent = target.dir.parent().expect("it is below the root");
                 fs::create_dir_all(parent).map_err(failed(parent))?;
-                let flags = match fs::symlink_metadata(&target.dir) {
-                    Ok(_) => RenameFlags::EXCHANGE,
-                    Err(_) => RenameFlags::NOREPLACE,
-                };
-                let moved = renameat_with(CWD, &staging, CWD, &target.dir, flags).map_err(io::Error::from);
+                let moved = put(&staging, &target.dir);
                 moved.and_then(|()| files::sync_dir(parent)).map_err(failed(&target.dir))?;
             }
         }
@@ -504,19 +501,15 @@ impl Autodir {
         if stamp.exists() {
             fs::remove_file(&stamp)?;
         }
-        let exchange = |name: &String| -> io::Result<()> {
-            let (from, to) = (staging.join(name), self.root.join(name));
-            let flags = if old.contains(name) { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-            Ok(renameat_with(CWD, from, CWD, to, flags)?)
-        };
         let mut done: Vec<&String> = Vec::new();
         for name in new.iter().filter(|name| *name != STAMP) {
-            if let Err(error) = exchange(name) {
+            if let Err(error) = put(&staging.join(name), &self.root.join(name)) {
                 for name in done.into_iter().rev() {
-                    let (from, to) = (self.root.join(name), staging.join(name));
-                    let flags =
-                        if old.contains(name) { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-                    renameat_with(CWD, from, CWD, to, flags)?;
+                    if old.contains(name) {
+                        put(&staging.join(name), &self.root.join(name))?;
+                    } else {
+                        fs::rename(self.root.join(name), staging.join(name))?;
+                    }
                 }
                 return Err(error);
             }
@@ -588,6 +581,33 @@ fn want(target: &Target, digest: Option<Md5>, options: &Options) -> Want<Md5> {
 /// The system does not say.
 pub fn forbids_programs(dir: &Path) -> io::Result<bool> {
     Ok(rustix::fs::statvfs(dir)?.f_flag.contains(StatVfsMountFlags::NOEXEC))
+}
+
+/// Puts something into a place. What is there comes to where that was, in the same step; where a file system
+/// has no such step (those over a network), there is nothing in the place for a moment.
+fn put(from: &Path, place: &Path) -> io::Result<()> {
+    if let Err(e) = fs::symlink_metadata(place) {
+        return if e.kind() == io::ErrorKind::NotFound { fs::rename(from, place) } else { Err(e) };
+    }
+    match renameat_with(CWD, from, CWD, place, RenameFlags::EXCHANGE) {
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            let aside = aside(from);
+            fs::rename(place, &aside)?;
+            if let Err(e) = fs::rename(from, place) {
+                fs::rename(&aside, place)?;
+                return Err(e);
+            }
+            fs::rename(aside, from)
+        }
+        done => Ok(done?),
+    }
+}
+
+/// Where what is taken out of its place lies for a moment.
+fn aside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".muster-old");
+    name.into()
 }
 
 fn remove_tree(path: &Path) -> io::Result<()> {

@@ -130,8 +130,8 @@ impl Sources {
     /// has it not, since entries get lost. And why the others are none.
     pub fn candidates(&mut self, file: &str) -> (Vec<Candidate>, Vec<Tried>) {
         let (mut first, mut last, mut dead) = (Vec::new(), Vec::new(), Vec::new());
+        self.ask_all();
         for at in 0..self.repositories.len() {
-            self.ask(at);
             match &self.repositories[at].list {
                 List::Sums { sums, .. } => match sums.get(file) {
                     published @ Some(_) => first.push(Candidate { at, published }),
@@ -169,9 +169,7 @@ impl Sources {
 
     /// Whether a repository says that this version must not be used any more.
     pub fn is_revoked(&mut self, md5: Md5) -> bool {
-        for at in 0..self.repositories.len() {
-            self.ask(at);
-        }
+        self.ask_all();
         self.repositories.iter().any(|r| matches!(&r.list, List::Sums { revoked, .. } if revoked.has(md5)))
     }
 
@@ -179,13 +177,18 @@ impl Sources {
         Tried { repository: self.repositories[at].location.to_string(), why: why.to_string() }
     }
 
-    /// Fetches the list of a repository, once.
-    fn ask(&mut self, at: usize) {
-        if !matches!(self.repositories[at].list, List::NotAsked) {
-            return;
+    /// Fetches the lists, once, all at the same time: those that do not answer are waited for together.
+    fn ask_all(&mut self) {
+        let is_new = |at: &usize| matches!(self.repositories[*at].list, List::NotAsked);
+        let new: Vec<usize> = (0..self.repositories.len()).filter(is_new).collect();
+        let asker: &Self = self;
+        let lists: Vec<List> = std::thread::scope(|scope| {
+            let asked: Vec<_> = new.iter().map(|&at| scope.spawn(move || asker.read_list(at))).collect();
+            asked.into_iter().map(|list| list.join().expect("reading a list does not panic")).collect()
+        });
+        for (at, list) in new.into_iter().zip(lists) {
+            self.repositories[at].list = list;
         }
-        let list = self.read_list(at);
-        self.repositories[at].list = list;
     }
 
     fn read_list(&self, at: usize) -> List {
@@ -302,7 +305,7 @@ impl Sources {
     /// # Errors
     /// It does not answer.
     pub fn list(&mut self) -> Result<Checksums, NotFetched> {
-        self.ask(0);
+        self.ask_all();
         match &self.repositories[0].list {
             List::Sums { sums, .. } => Ok(sums.clone()),
             List::Without(None) => Ok(Checksums::default()),
