@@ -64,7 +64,7 @@ impl FromStr for Location {
                 _ => Err(no("the path of a `file:` is absolute")),
             },
             Some(("https", _)) => {
-                Err(no("this build of Muster has no TLS for fetching; its clients have none either"))
+                Err(no("packages are not fetched over https yet, and Autotest's clients cannot either"))
             }
             Some(("git", _)) => Err(no("packages are not fetched from git; build them from a checkout")),
             Some(("autoserv", _)) => Err(no("a server that pushes packages is asked by its clients alone")),
