@@ -9,7 +9,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 const DIRS: usize = 200;
 const FILES_PER_DIR: usize = 100;
@@ -205,10 +205,16 @@ fn write_tree(dir: &Path, version: u8) -> anyhow::Result<()> {
                 text.push_str(&words[usize::try_from(next() % 3_000)?]);
                 text.push('\n');
             }
-            if version > 1 && (d * FILES_PER_DIR + f).is_multiple_of(CHANGED) {
+            let is_edited = version > 1 && (d * FILES_PER_DIR + f).is_multiple_of(CHANGED);
+            if is_edited {
                 text.insert_str(text.len() / 2, "this line is new in the second version\n");
             }
-            fs::write(sub.join(format!("file{f:03}.txt")), text)?;
+            let path = sub.join(format!("file{f:03}.txt"));
+            fs::write(&path, text)?;
+            // What was not edited has its old time: rsync goes by that.
+            let time =
+                SystemTime::UNIX_EPOCH + Duration::from_secs(if is_edited { 2_000_000 } else { 1_000_000 });
+            fs::File::options().write(true).open(&path)?.set_modified(time)?;
         }
     }
     Ok(())
