@@ -543,6 +543,13 @@ pub enum Framework {
         /// The expected file's lines are patterns (see [`ExpectedOutput::Pattern`]).
         pattern: bool,
     },
+    /// Control files of Autotest; each is an item, each test that it runs a step of it.
+    Autotest {
+        /// Globs of control files, relative to the test's directory.
+        controls: Vec<String>,
+        /// Runs one, named behind these, and prints its status log.
+        command: Vec<String>,
+    },
     /// Any command that prints names, one per line.
     List {
         /// Prints the names.

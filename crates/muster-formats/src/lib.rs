@@ -3,5 +3,6 @@
 pub mod area;
 pub mod report;
 pub mod status_file;
+pub mod status_log;
 pub mod suite;
 pub mod tap_read;

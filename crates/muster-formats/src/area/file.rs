@@ -388,7 +388,7 @@ section! {
         "binary-args" binary_args: List<String>,
         /// cargo: what to do with `#[ignore]`d tests.
         "ignored" ignored: IgnoredWord,
-        /// pytest: the interpreter and arguments before pytest's own.
+        /// pytest: the interpreter and arguments before pytest's own; autotest: what runs a control file.
         "command" command: List<String>,
         /// gtest: the programs, each a path or a list with arguments; tap: globs of programs.
         "programs" programs: List<ProgramValue>,
@@ -396,7 +396,7 @@ section! {
         "interpreter" interpreter: List<String>,
         /// ctest: the build directory, relative to the area.
         "build-dir" build_dir: String,
-        /// files: globs, relative to the suite's directory.
+        /// files: globs, relative to the suite's directory; autotest: globs of control files.
         "files" files: OneOrMore<String>,
         /// files: the file with the expected standard output, such as "{dir}/{stem}.out".
         "expected" expected: String,

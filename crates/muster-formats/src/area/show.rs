@@ -276,6 +276,11 @@ fn framework(framework: &Framework, add: &mut dyn FnMut(&str, String)) {
             add("programs", strings(programs));
             add("interpreter", strings(interpreter));
         }
+        Framework::Autotest { controls, command } => {
+            name("autotest");
+            add("files", strings(controls));
+            add("command", strings(command));
+        }
         Framework::Files { files, command, expected, pattern } => {
             name("files");
             add("files", strings(files));

@@ -14,6 +14,7 @@ fn keys_of(framework: FrameworkName) -> &'static [&'static str] {
         FrameworkName::Gtest => &["programs"],
         FrameworkName::Ctest => &["build-dir", "args"],
         FrameworkName::Tap => &["programs", "interpreter"],
+        FrameworkName::Autotest => &["files", "command", "args"],
         FrameworkName::Files => &["files", "run", "cmd", "expected", "pattern"],
         FrameworkName::List => &["list", "run", "cmd"],
     }
@@ -32,7 +33,8 @@ impl<'a> Resolver<'a, '_> {
             None => {
                 let complaint =
                     self.complaints.error(name.pos, format!("the suite `{}` has no `framework`", name.value));
-                complaint.hint("`framework` is one of cargo, pytest, gtest, ctest, tap, files, list");
+                complaint
+                    .hint("`framework` is one of cargo, pytest, gtest, ctest, tap, autotest, files, list");
                 None
             }
         };
@@ -139,14 +141,19 @@ impl<'a> Resolver<'a, '_> {
                 }
                 Framework::Tap { programs, interpreter: self.list(keys.interpreter.as_ref()) }
             }
-            FrameworkName::Files => {
-                let Some(written) = keys.files.as_ref().filter(|f| !f.value.0.is_empty()) else {
-                    return self.missing(name, "files", "files = \"tests/*.sh\"");
-                };
-                let files = self.texts(&written.value.0);
-                for (glob, text) in written.value.0.iter().zip(&files) {
-                    self.check_glob(glob, text);
+            FrameworkName::Autotest => {
+                let controls = self.globs(name, keys, "files = \"**/control\"")?;
+                let usual = || ["muster", "autoserv"].map(str::to_owned).to_vec();
+                let mut command = keys.command.as_ref().map_or_else(usual, |c| self.list(Some(c)));
+                if command.is_empty() {
+                    self.complaints
+                        .error(keys.command.as_ref().map_or(pos, |c| c.pos), "there is no program in this");
                 }
+                command.extend(self.list(keys.args.as_ref()));
+                Framework::Autotest { controls, command }
+            }
+            FrameworkName::Files => {
+                let files = self.globs(name, keys, "files = \"tests/*.sh\"")?;
                 let command = self.suite_command(name, keys)?;
                 let expected = keys.expected.as_ref().map(|e| self.path(e));
                 let pattern = keys.pattern.as_ref().is_some_and(|p| p.value);
@@ -163,6 +170,18 @@ impl<'a> Resolver<'a, '_> {
                 Framework::List { list, run: self.suite_command(name, keys)? }
             }
         })
+    }
+
+    /// The globs in `files`.
+    fn globs(&mut self, name: &At<String>, keys: &SuiteKeys, example: &str) -> Option<Vec<String>> {
+        let Some(written) = keys.files.as_ref().filter(|f| !f.value.0.is_empty()) else {
+            return self.missing(name, "files", example);
+        };
+        let files = self.texts(&written.value.0);
+        for (glob, text) in written.value.0.iter().zip(&files) {
+            self.check_glob(glob, text);
+        }
+        Some(files)
     }
 
     fn missing<T>(&mut self, name: &At<String>, key: &str, example: &str) -> Option<T> {

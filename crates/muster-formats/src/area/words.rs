@@ -38,6 +38,7 @@ pub(super) enum FrameworkName {
     Gtest,
     Ctest,
     Tap,
+    Autotest,
     Files,
     List,
 }
@@ -120,6 +121,7 @@ words! { FrameworkWord: FrameworkName {
     "gtest" => FrameworkName::Gtest,
     "ctest" => FrameworkName::Ctest,
     "tap" => FrameworkName::Tap,
+    "autotest" => FrameworkName::Autotest,
     "files" => FrameworkName::Files,
     "list" => FrameworkName::List,
 } }

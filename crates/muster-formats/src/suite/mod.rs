@@ -7,6 +7,7 @@
 //!
 //! What is asked and recognised, framework by framework, is in `docs/reference/suites.md`.
 
+mod autotest;
 mod batch;
 mod bytes;
 mod cargo;
@@ -259,6 +260,9 @@ pub fn discovery(def: &TestDef, suite: &SuiteDef) -> Box<dyn Discovery> {
         Framework::Gtest { programs } => Box::new(gtest::GtestDiscovery::new(programs, suite.batch)),
         Framework::Ctest { build_dir, args } => Box::new(ctest::CtestDiscovery::new(build_dir, args)),
         Framework::Tap { programs, interpreter } => Box::new(tap::TapDiscovery::new(programs, interpreter)),
+        Framework::Autotest { controls, command } => {
+            Box::new(autotest::ControlDiscovery::new(controls, command))
+        }
         Framework::Files { files, expected, .. } => {
             Box::new(files::FilesDiscovery::new(def, files, expected.as_deref()))
         }
@@ -277,6 +281,7 @@ pub fn launch(def: &TestDef, suite: &SuiteDef, group: &Group, items: &[LaunchIte
         Framework::Gtest { .. } => gtest::launch(group, items, log_max),
         Framework::Ctest { .. } => ctest::launch(group, items, log_max),
         Framework::Tap { .. } => tap::launch(group, items, log_max),
+        Framework::Autotest { .. } => autotest::launch(group, items, log_max),
         Framework::Files { command, expected, pattern, .. } => {
             files::launch(def, command, expected.as_deref(), *pattern, group, items)
         }

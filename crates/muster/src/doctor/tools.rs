@@ -41,6 +41,7 @@ fn questions(framework: &Framework) -> Vec<(Vec<String>, &'static str)> {
             .map(|i| (vec![i.clone()], "install it, or correct `interpreter` in muster.toml"))
             .into_iter()
             .collect(),
+        Framework::Autotest { command, .. } => program(&Line::Argv(command.clone())),
         Framework::List { list, .. } => program(list),
         Framework::Files { command, .. } => program(command),
         // Built by the area itself, perhaps by a test that comes before.

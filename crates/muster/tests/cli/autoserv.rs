@@ -243,3 +243,45 @@ fn a_job_goes_on_after_a_reboot_of_its_device() {
     assert_eq!(ran.status.code(), Some(0), "{}", env.tell(&ran));
     assert_eq!(String::from_utf8_lossy(&ran.stdout).lines().count(), 2, "{}", env.tell(&ran));
 }
+
+#[test]
+fn control_files_are_items_of_a_suite_and_their_tests_are_steps_with_values() {
+    let env = TestEnv::new();
+    let top = sources(&env, "raise error.TestFail('it is broken')");
+    let muster = env.command(&[]).get_program().to_string_lossy().into_owned();
+    let area = format!(
+        "[area]\nname = \"autotest\"\n[suite.jobs]\nframework = \"autotest\"\nfiles = \"jobs/*\"\n\
+         command = [\"{muster}\", \"autoserv\"]\ntimeout = \"10m\"\nneeds.group = \"one\"\n\
+         args = [\"--sources\", \"{}\", \"--python\", \"{}\", \"--autodir\", \"{}\"]\n\
+         [limits.groups]\none = 1\n",
+        top.display(),
+        autotest().join("python").display(),
+        env.home().join("device/autotest").display()
+    );
+    let jobs = env.home().join("area/jobs");
+    fs::create_dir_all(&jobs).unwrap();
+    fs::write(env.home().join("area/muster.toml"), area).unwrap();
+    fs::write(jobs.join("good"), "job.run_test('measures', n=41)\n").unwrap();
+    fs::write(jobs.join("mixed"), "job.run_test('measures', n=1)\njob.run_test('other')\n").unwrap();
+    let dir = env.home().join("area").display().to_string();
+    let report = env.home().join("report.json");
+    let json = format!("json:{}", report.display());
+    let ran = env.command(&["-C", &dir, "run", "--report", &json]).output().unwrap();
+    assert_eq!(ran.status.code(), Some(1), "{}", env.tell(&ran));
+    let report: serde_json::Value = serde_json::from_str(&text(&report)).unwrap();
+    let item = |path: &str| {
+        let items = report["tests"][0]["items"].as_array().unwrap();
+        items.iter().find(|i| i["path"] == path).unwrap_or_else(|| panic!("{path}: {report:#}"))["attempts"]
+            [0]
+        .clone()
+    };
+    let good = item("jobs/good");
+    assert_eq!(good["outcome"], "pass", "{good:#}");
+    assert_eq!(good["measures"][0]["name"], "measures.n", "{good:#}");
+    assert_eq!(good["measures"][0]["value"], 41.0, "{good:#}");
+    let mixed = item("jobs/mixed");
+    assert_eq!(mixed["message"], "other FAIL: it is broken", "{mixed:#}");
+    let steps: Vec<_> =
+        mixed["steps"].as_array().unwrap().iter().map(|s| (&s["name"], &s["outcome"])).collect();
+    assert_eq!(steps.len(), 2, "{mixed:#}");
+}

@@ -713,7 +713,7 @@ fn suites_are_checked() {
          --> muster.toml:1:8
         1 | [suite.s]
           |        ^
-        hint: `framework` is one of cargo, pytest, gtest, ctest, tap, files, list
+        hint: `framework` is one of cargo, pytest, gtest, ctest, tap, autotest, files, list
     "#]],
     );
     check(
@@ -735,12 +735,12 @@ fn suites_are_checked() {
     check(
         "[suite.s]\nframework = 'pytset'\n",
         expect![[r#"
-        error: `pytset` is none of `cargo`, `pytest`, `gtest`, `ctest`, `tap`, `files`, `list`
-         --> muster.toml:2:13
-        2 | framework = 'pytset'
-          |             ^^^^^^^^
-        hint: did you mean `pytest`?
-    "#]],
+            error: `pytset` is none of `cargo`, `pytest`, `gtest`, `ctest`, `tap`, `autotest`, `files`, `list`
+             --> muster.toml:2:13
+            2 | framework = 'pytset'
+              |             ^^^^^^^^
+            hint: did you mean `pytest`?
+        "#]],
     );
     check(
         "[suite.s]\nframework = 'files'\nfiles = ['a[b', 'x']\nrun = 'x'\npattern = true\nbatch = 0\n",

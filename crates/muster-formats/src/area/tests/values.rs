@@ -255,6 +255,10 @@ fn every_framework_can_be_said() {
         framework = "tap"
         programs = ["t/*.t"]
         interpreter = ["perl"]
+        [suite.a]
+        framework = "autotest"
+        files = "**/control"
+        args = ["--sources", "."]
         [suite.f]
         framework = "files"
         files = "t/**/*.in"
@@ -285,6 +289,10 @@ fn every_framework_can_be_said() {
         Framework::Gtest { programs: vec![s(&["build/a"]), s(&["build/b", "--x"])] },
         Framework::Ctest { build_dir: "build".into(), args: vec![] },
         Framework::Tap { programs: s(&["t/*.t"]), interpreter: s(&["perl"]) },
+        Framework::Autotest {
+            controls: s(&["**/control"]),
+            command: s(&["muster", "autoserv", "--sources", "."]),
+        },
         Framework::Files {
             files: s(&["t/**/*.in"]),
             command: Line::Shell("./tool {file} ${MUSTER_ITEM}".into()),
@@ -298,7 +306,7 @@ fn every_framework_can_be_said() {
         [suites[0].batch, suites[1].batch, suites[2].batch],
         [Batch::Single, Batch::Auto, Batch::Most(50)]
     );
-    assert_eq!(loaded.area.tests[6].limits.timeout, Some(Duration::from_secs(3)));
+    assert_eq!(loaded.area.tests[7].limits.timeout, Some(Duration::from_secs(3)));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod client;
 mod job;
+mod measures;
 mod serve;
 mod shelf;
 mod tally;
@@ -65,8 +66,9 @@ pub(crate) struct AutoservArgs {
     /// The Python of the device that runs the client
     #[arg(long, value_name = "PROGRAM", default_value = "python2")]
     python: String,
-    /// Where to put what the job leaves; it must not hold the results of another
-    #[arg(short, long, value_name = "DIR", default_value = "autoserv-results")]
+    /// Where to put what the job leaves; it must not hold the results of another [default: `autoserv-results` here, or
+    /// in the working directory of the attempt that this is run by]
+    #[arg(short, long, value_name = "DIR", default_value_os_t = results(), hide_default_value = true)]
     results: PathBuf,
     /// What the job is called on the device
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = tag)]
@@ -89,6 +91,11 @@ pub(crate) struct AutoservArgs {
     /// The control file
     #[arg(value_name = "CONTROL")]
     control: PathBuf,
+}
+
+fn results() -> PathBuf {
+    let dir = std::env::var_os("MUSTER_WORK_DIR").map(PathBuf::from).unwrap_or_default();
+    dir.join("autoserv-results")
 }
 
 fn tag(text: &str) -> Result<String, String> {
@@ -160,6 +167,7 @@ pub(crate) fn run(args: &AutoservArgs, context: &Context) -> Result<ExitCode, an
         |line: &str| drop(writeln!(context.stdout(), "{line}").and_then(|()| context.stdout().flush()));
     match job.run(&mut say)? {
         Ended::Whole(tally) => {
+            measures::tell(&args.results)?;
             drop(writeln!(context.stderr(), "{tally}; results are in {}", args.results.display()));
             Ok(if tally.is_good() { ExitCode::Passed } else { ExitCode::Failed })
         }
