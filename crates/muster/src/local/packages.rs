@@ -15,6 +15,7 @@ use muster_package::own::{
     changes,
 };
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -236,10 +237,10 @@ fn make_of(
         let mut line = format!("{} is made of `{}`", wanted.title(), folder.display());
         if let Some((title, theirs)) = published {
             let (ours, _) = own.manifest(&upload.package, None).map_err(complain)?;
-            line.push_str(&match changes(&theirs, &ours).len() {
-                0 => format!(", which is as {title}"),
-                n => format!(", where {n} of {} files differ from {title}", upload.package.files),
-            });
+            match changes(&theirs, &ours).len() {
+                0 => write!(line, ", which is as {title}")?,
+                n => write!(line, ", where {n} of {} files differ from {title}", upload.package.files)?,
+            }
         }
         drop(writeln!(context.stderr(), "{line}"));
     }
