@@ -51,6 +51,8 @@ pub(crate) struct Tree<'a> {
     dir: &'a Path,
     bytes_left: u64,
     members_left: u32,
+    /// The directory of the last member, with nothing but directories on the way there.
+    plain: PathBuf,
 }
 
 /// Makes room for a build in the directory of its run, without what an earlier try left.
@@ -106,7 +108,7 @@ pub fn unpack(file: &Path, packing: Packing, dir: &Path) -> Result<(), UnpackErr
 
 impl<'a> Tree<'a> {
     pub(crate) fn new(dir: &'a Path) -> Self {
-        Self { dir, bytes_left: UNPACKED_BYTES_MAX, members_left: MEMBERS_MAX }
+        Self { dir, bytes_left: UNPACKED_BYTES_MAX, members_left: MEMBERS_MAX, plain: PathBuf::new() }
     }
 
     pub(crate) fn add_tar<R: Read>(&mut self, from: R) -> Result<(), UnpackError> {
@@ -119,6 +121,10 @@ impl<'a> Tree<'a> {
             let kind = entry.header().entry_type();
             // Archives of whole directories begin with `./`.
             if !(is_inside(&path) || kind == EntryType::Directory && is_here(&path)) {
+                return Err(refuse());
+            }
+            // Behind a link the path says nothing of where it leads.
+            if self.is_behind_link(&path)? {
                 return Err(refuse());
             }
             match kind {
@@ -197,6 +203,24 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
+    /// Whether a directory on the way to this path is a link.
+    fn is_behind_link(&mut self, path: &Path) -> io::Result<bool> {
+        let Some(parent) = path.parent().filter(|parent| *parent != self.plain) else { return Ok(false) };
+        let mut at = self.dir.to_owned();
+        for name in parent.components() {
+            at.push(name);
+            match fs::symlink_metadata(&at) {
+                Ok(there) if there.is_symlink() => return Ok(true),
+                Ok(_) => {}
+                // What is not there yet will be made, as a directory.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => break,
+                Err(e) => return Err(e),
+            }
+        }
+        self.plain = parent.to_owned();
+        Ok(false)
+    }
+
     fn count(&mut self, bytes: u64) -> Result<(), UnpackError> {
         self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(UnpackError::TooLarge)?;
         self.members_left = self.members_left.checked_sub(1).ok_or(UnpackError::TooLarge)?;
@@ -222,15 +246,17 @@ fn is_here(path: &Path) -> bool {
     path.components().all(|c| c == Component::CurDir)
 }
 
-/// Whether a link at `path` leads to a place in the same tree.
+/// Whether a link at `path`, which is behind no link itself, leads to a place in the same tree. A `..` behind a name
+/// goes up from where that name leads, which may be a link, so there is none.
 fn stays_inside(path: &Path, to: &Path) -> bool {
     let normal = |c: &Component<'_>| matches!(c, Component::Normal(_));
     let mut depth = path.components().filter(normal).count().saturating_sub(1);
+    let mut named = false;
     for component in to.components() {
         match component {
-            Component::Normal(_) => depth += 1,
+            Component::Normal(_) => named = true,
             Component::CurDir => {}
-            Component::ParentDir if depth > 0 => depth -= 1,
+            Component::ParentDir if depth > 0 && !named => depth -= 1,
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => return false,
         }
     }
@@ -350,6 +376,30 @@ mod tests {
             assert!(matches!(done, Err(UnpackError::Member(_))), "{name} {link}: {done:?}");
             assert!(!to.exists(), "{name} {link}");
             assert!(!dir.path().join("sub/out").exists(), "{name} {link}");
+        }
+    }
+
+    #[test]
+    fn links_of_a_tar_do_not_add_up_to_a_way_out() {
+        // Each of these is inside by its own words.
+        let ways: [&[(&str, &str)]; 3] = [
+            &[("s/t/l", "../.."), ("x", "s/t/l/../y")],
+            &[("a/b/l", "../.."), ("a/b/l/x", "../../..")],
+            &[("l", "."), ("l/x", "..")],
+        ];
+        for links in ways {
+            let dir = tempfile::tempdir().unwrap();
+            let mut tar = tar::Builder::new(Vec::new());
+            for (path, to) in links {
+                let mut header = tar::Header::new_gnu();
+                header.set_entry_type(EntryType::Symlink);
+                header.set_size(0);
+                tar.append_link(&mut header, path, to).unwrap();
+            }
+            let file = dir.path().join("a.tar");
+            fs::write(&file, tar.into_inner().unwrap()).unwrap();
+            let done = unpack(&file, Packing::of("a.tar"), &dir.path().join("sub/tree"));
+            assert!(matches!(done, Err(UnpackError::Member(_))), "{links:?}: {done:?}");
         }
     }
 
