@@ -156,6 +156,10 @@ fn a_run_that_no_device_of_the_lab_can_run_is_withdrawn_and_ends_with_8() {
     let env = TestEnv::new();
     let mut lab = Lab::start(&env);
     lab.start_agent("one", &["--slots", "1"]);
+    // An agent that is connected has not yet said which devices it has; until then one may come.
+    while !env.tell(&lab.command(&["device", "list"]).output().unwrap()).contains("slot-1") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     let said = env.tell(&lab.command(&["run", "--on", "labels.kind == \"phone\""]).output().unwrap());
     assert!(said.contains("cannot start as the lab is") && said.ends_with("--- exit 8\n"), "{said}");
     let queue = env.tell(&lab.command(&["queue"]).output().unwrap());
