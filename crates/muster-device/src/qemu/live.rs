@@ -12,6 +12,7 @@ use crate::until::{Ended, Until};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -154,7 +155,9 @@ fn spawn(
     let until = until.at_most(START_MAX);
     loop {
         let pid = fs::read_to_string(dir.at("pid")).ok().and_then(|text| text.trim().parse().ok());
-        if let Some(alive) = pid.and_then(Alive::of).filter(|_| dir.at("monitor").exists()) {
+        // That the monitor's socket is there does not say yet that it listens.
+        let listens = || UnixStream::connect(dir.at("monitor")).is_ok();
+        if let Some(alive) = pid.and_then(Alive::of).filter(|_| listens()) {
             return Ok((alive, Some(child)));
         }
         let over = child.try_wait().map_err(Ended::Io)?.is_some();
