@@ -246,6 +246,9 @@ fn check(packages: &[Package], files: &[PathBuf], work: &Path) -> anyhow::Result
     for Package { tree, .. } in packages {
         said(Command::new("cp").arg("-a").arg(tree.join("usr")).arg(&root))?;
     }
+    // And the shell where every system has it.
+    fs::create_dir_all(root.join("bin"))?;
+    fs::copy("/bin/sh", root.join("bin/sh"))?;
     if Path::new("/usr/bin/systemd-analyze").exists() {
         let mut verify = Command::new("systemd-analyze");
         verify.arg("verify").arg("--man=no").arg(format!("--root={}", root.display()));
