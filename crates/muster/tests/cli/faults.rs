@@ -54,6 +54,8 @@ impl<'a> Evidence<'a> {
                  echo $MUSTER_ITEM $MUSTER_ATTEMPT >> $EVIDENCE/began\n\
                  case $MUSTER_ITEM in *0) max=15000;; *) max=30;; esac\n\
                  seq $max\n\
+                 touch $EVIDENCE/on-$MUSTER_SLOT\n\
+                 while [ -e $EVIDENCE/hold-$MUSTER_SLOT ]; do sleep 0.05; done\n\
                  sleep {}.{:03}\n\
                  seq $((max + 1)) $((2 * max))\n\
                  echo $MUSTER_ITEM $MUSTER_ATTEMPT >> $EVIDENCE/ended\n",
@@ -218,6 +220,15 @@ fn stopped(who: &[&str], seconds: u64, lease: &'static str) -> usize {
     let run = evidence.start(&lab);
     for which in who {
         evidence.wait_for(evidence.ended() + 4);
+        // There is an item on its device, and that does not end while who runs it stands still for long.
+        let hold = evidence.file("hold-a1");
+        if seconds >= 5 {
+            std::fs::write(&hold, "").unwrap();
+            let _old = std::fs::remove_file(evidence.file("on-a1"));
+            while !evidence.file("on-a1").exists() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
         let process = match *which {
             "server" => lab.server_id(),
             "agent" => agents[0],
@@ -225,6 +236,7 @@ fn stopped(who: &[&str], seconds: u64, lease: &'static str) -> usize {
         };
         signal("-STOP", process);
         std::thread::sleep(Duration::from_secs(seconds));
+        let _held = std::fs::remove_file(&hold);
         // One that hangs for too long is ended by its agent.
         if lives(process) {
             signal("-CONT", process);
