@@ -105,7 +105,12 @@ impl Job {
         env.set_all(&plan.env);
         let mut argv = plan.argv.clone();
         match &plan.device {
-            None => contract.apply(&mut env),
+            None => {
+                if let Some(workers) = &self.host.workers {
+                    workers.let_go(self.slot);
+                }
+                contract.apply(&mut env);
+            }
             // The contract is with the program on the device; this one is told by the step.
             Some(on_device) => {
                 let step = self.device_step(on_device, argv, &contract)?;

@@ -53,6 +53,7 @@ pub(super) struct Workers {
 enum Ask {
     Reach { slot: u32, address: String, job: UnitId, answer: Sender<io::Result<()>> },
     Ended { slot: u32, job: UnitId },
+    LetGo { slot: u32, done: Sender<()> },
     Finish { wait: Duration, done: Sender<()> },
 }
 
@@ -80,6 +81,20 @@ impl Workers {
         self.thread().map_err(failed)?.send(ask).map_err(|_| failed(gone()))?;
         answered.recv().unwrap_or_else(|_| Err(gone())).map_err(failed)?;
         Ok(socket.to_owned())
+    }
+
+    /// A command of the host is about to use this device by its address: if one has it open for no job, that one lets
+    /// it go. Some devices can be open once only.
+    pub(super) fn let_go(&self, slot: u32) {
+        let (done, gone) = mpsc::channel();
+        if let Some(thread) = &*self.thread.lock().unwrap_or_else(PoisonError::into_inner) {
+            // It has ended only where there are no workers any more.
+            let _asked = thread.send(Ask::LetGo { slot, done });
+        } else {
+            return;
+        }
+        // Its end is what is waited for.
+        let _gone = gone.recv();
     }
 
     /// A job has ended, whether it used the device or not.
@@ -155,6 +170,14 @@ fn attend(dir: &Path, asked: &Receiver<Ask>) {
                     // One that has ended needs not be told.
                     let _told = worker.control.write_all(format!("{}\n", job.0).as_bytes());
                 }
+            }
+            Ok(Ask::LetGo { slot, done }) => {
+                let idle = matches!(workers.get(&slot), Some(Running { used: Used::Not(_), .. }));
+                let idle = if idle { workers.remove(&slot).map(|worker| worker.child) } else { None };
+                if let Some(child) = idle.or_else(|| ending.remove(&slot)) {
+                    end(dir, slot, child, END_MAX);
+                }
+                drop(done);
             }
             Ok(Ask::Finish { wait, done }) => {
                 ending.extend(workers.drain().map(|(slot, worker)| (slot, worker.child)));

@@ -276,3 +276,35 @@ fn what_is_said_for_devices_and_means_nothing_is_refused() {
         assert!(said.contains(part), "`{part}` is not in:\n{said}");
     }
 }
+
+#[test]
+fn a_step_of_the_host_finds_its_device_held_open_by_nobody() {
+    let env = TestEnv::new();
+    env.write(
+        "muster.toml",
+        r#"
+[area]
+name = "dev"
+
+[test.there]
+runs-on = "device"
+run = "true"
+
+[test.here]
+after = "there"
+run = """
+for f in /proc/[0-9]*/cmdline; do
+  c=$(tr '\\0' ' ' < $f 2>/dev/null)
+  case "$c" in *"__device-worker $MUSTER_DEVICE_ADDRESS "*) exit 1 ;; esac
+done
+"""
+"#,
+    );
+    let address = container(&env);
+    let mut lab = Lab::start(&env);
+    let device = format!("box:address={address}");
+    lab.start_agent("one", &["--device", &device]);
+    let ran = lab.command(&["run"]).output().unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{}", env.tell(&ran));
+    assert!(workers(&address).is_empty());
+}
