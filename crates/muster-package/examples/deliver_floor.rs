@@ -6,8 +6,9 @@
 //! deliver_floor install REPOSITORY-OR-URL PLACE [bytes]
 //! ```
 
+use muster_package::exclude::Exclude;
 use muster_package::own::{
-    About, Exclude, HttpLimits, InstallOptions, Kind, Place, Repository, Source, Sources, Tree, Verify,
+    About, HttpLimits, InstallOptions, Kind, Place, Repository, Source, Sources, Tree, Verify,
 };
 use std::path::Path;
 use std::sync::Mutex;
@@ -19,7 +20,7 @@ fn main() {
     let begin = Instant::now();
     match args[..] {
         ["publish", dir, repository, version] => {
-            let tree = Tree { dir: dir.into(), exclude: Exclude::new([]).expect("it is empty") };
+            let tree = Tree { dir: dir.into(), exclude: Exclude::default() };
             let about = About { version: version.to_owned(), ..About::new(Kind::Dep, "tree") };
             let repository = Repository::create(Path::new(repository)).expect("a repository");
             let upload = repository.build(&tree, about).expect("it can be published");

@@ -13,4 +13,5 @@
 //! Deliberately absent: printing, configuration files, the environment, and which test wants what.
 
 pub mod autotest;
+pub mod exclude;
 pub mod own;

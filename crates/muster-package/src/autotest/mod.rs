@@ -3,7 +3,6 @@
 mod autodir;
 mod cache;
 pub mod checksums;
-pub mod exclude;
 mod files;
 mod get;
 pub mod harness;
@@ -22,7 +21,6 @@ mod unpack;
 pub use autodir::{Autodir, How, InstallError, Installed, Options, forbids_programs};
 pub use cache::{Cache, Measured};
 pub use checksums::{Checksums, Md5};
-pub use exclude::Exclude;
 pub use get::{GetError, Limits};
 pub use location::{Location, NoLocation};
 pub use name::{BadName, Kind, PackageName, SUFFIX, UrlTest, is_publishable};

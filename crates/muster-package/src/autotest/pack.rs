@@ -4,9 +4,9 @@
 //! What comes out is what `tar -cjf` with the member `.` gives, as Autotest's clients and GNU tar expect it.
 
 use super::checksums::Md5;
-use super::exclude::{self, BadPattern, Exclude};
 use super::name::{Kind, PackageName};
 use super::tree::{self, Member, Node, TreeError};
+use crate::exclude::{self, BadPattern, Exclude};
 use bzip2::Compression;
 use bzip2::write::BzEncoder;
 use md5::Digest as _;
@@ -80,12 +80,12 @@ fn always(name: &PackageName) -> Result<Exclude, BadPattern> {
     let file = name.file();
     // One that lies in its own source was left behind by an earlier build, and is not part of it.
     let (tarball, sidecar) = (format!("/{file}"), format!("/{file}.checksum"));
-    let mut patterns = vec![&*tarball, &*sidecar, ".checksum", exclude::FILE, ".muster", "**/.git"];
+    let mut patterns = vec![&*tarball, &*sidecar, ".checksum"];
     if name.kind() == Kind::Client {
         // Tests, dependencies and profilers have packages of their own; their empty directories stay.
         patterns.extend(["deps/*", "tests/*", "site_tests/*", "profilers/*/", "**/*.pyc", "**/__pycache__/"]);
     }
-    Exclude::new(patterns)
+    Ok(Exclude::always().and(Exclude::new(patterns)?))
 }
 
 /// Builds a package into a file, which has its name only when all of it is there.

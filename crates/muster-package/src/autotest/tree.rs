@@ -2,7 +2,7 @@
 //!
 //! What no reader of packages would accept is told when a package is made of it, not when it is installed.
 
-use super::exclude::Exclude;
+use crate::exclude::Exclude;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};

@@ -4,17 +4,17 @@
 use super::about::About;
 use super::chunk::{self, ChunkId, Chunking, Piece};
 use super::error::{At as _, PackageError};
-use super::exclude::Exclude;
 use super::manifest::{Entry, Manifest, What};
 use super::pack::{Frame, Packer};
 use super::parallel;
 use super::tree_path::{LinkTarget, TreePath};
+use crate::exclude::Exclude;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes of files that one thread reads at a time.
@@ -109,6 +109,7 @@ enum FoundWhat {
 
 /// All that is packed of the folder, in the order of a manifest.
 fn walk(tree: &Tree) -> Result<Vec<Found>, PackageError> {
+    let exclude = Exclude::always().and(tree.exclude.clone());
     let mut found = Vec::new();
     let mut dirs: Vec<Vec<u8>> = vec![Vec::new()];
     while let Some(dir) = dirs.pop() {
@@ -121,12 +122,13 @@ fn walk(tree: &Tree) -> Result<Vec<Found>, PackageError> {
                 bytes.push(b'/');
             }
             bytes.extend_from_slice(entry.file_name().as_bytes());
-            if tree.exclude.leaves_out(&bytes) {
+            let meta = entry.metadata().at(&entry.path())?;
+            let inside = Path::new(std::ffi::OsStr::from_bytes(&bytes));
+            if exclude.leaves_out(inside, meta.is_dir()).is_some() {
                 continue;
             }
             is_empty = false;
             let refuse = |why| PackageError::Unpackable { path: bytes.escape_ascii().to_string(), why };
-            let meta = entry.metadata().at(&entry.path())?;
             if meta.is_dir() {
                 dirs.push(bytes);
                 continue;

@@ -242,7 +242,7 @@ fn no_damage_of_an_archive_gets_anything_out_of_its_directory() {
 
 /// What came out could be packed again: nothing in it leads out or runs as another user.
 fn only_what_belongs_there(dir: &Path, name: &str) {
-    tree::walk(dir, &muster_package::autotest::Exclude::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    tree::walk(dir, &muster_package::exclude::Exclude::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
 }
 
 #[test]

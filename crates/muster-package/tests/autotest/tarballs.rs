@@ -1,7 +1,8 @@
 //! What Muster packs others unpack, and the other way round; the same folder is the same bytes.
 
 use crate::world::{built, files, said, source, testdata};
-use muster_package::autotest::{Exclude, UnpackError, build, tree, unpack};
+use muster_package::autotest::{UnpackError, build, tree, unpack};
+use muster_package::exclude::Exclude;
 use proptest::prelude::*;
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, symlink};

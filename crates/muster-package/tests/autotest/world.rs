@@ -1,8 +1,7 @@
 //! Folders, packages and programs for the tests.
 
-use muster_package::autotest::{
-    Built, Exclude, Limits, Location, PackageName, Source, Sources, build, upload,
-};
+use muster_package::autotest::{Built, Limits, Location, PackageName, Source, Sources, build, upload};
+use muster_package::exclude::Exclude;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

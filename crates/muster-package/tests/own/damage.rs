@@ -2,6 +2,7 @@
 //! installed.
 
 use crate::drive::{World, install, nodes, read, source};
+use muster_package::exclude::Exclude;
 use muster_package::own::{Manifest, Place, Repository, Sources, Verify};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -245,7 +246,7 @@ fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 #[ignore = "writes the corpus, where the format has changed"]
 fn write_the_corpus() {
     use crate::drive::{Nodes, file, write};
-    use muster_package::own::{About, Exclude, Kind, Tree, build};
+    use muster_package::own::{About, Kind, Tree, build};
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/own/corpus");
     let odd = Nodes::from([
         (b"-rf".to_vec(), file("1")),
@@ -261,7 +262,7 @@ fn write_the_corpus() {
             platform: "labels.os == 'linux'".to_owned(),
             ..About::new(Kind::Test, "corpus")
         };
-        let tree = Tree { dir: dir.path().to_owned(), exclude: Exclude::new([]).unwrap() };
+        let tree = Tree { dir: dir.path().to_owned(), exclude: Exclude::default() };
         fs::write(corpus.join(name), build(&tree, about).unwrap().bytes).unwrap();
     }
 }

@@ -1,8 +1,9 @@
 //! What is moved, and from where.
 
 use crate::drive::{World, install, nodes, publish, read};
+use muster_package::exclude::Exclude;
 use muster_package::own::{
-    About, Exclude, HttpLimits, InstallOptions, Kind, Place, Repository, Source, Sources, Tree, Verify,
+    About, HttpLimits, InstallOptions, Kind, Place, Repository, Source, Sources, Tree, Verify,
 };
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _};
@@ -223,7 +224,7 @@ fn a_version_is_published_once() {
     let world = World::new();
     world.publish("1", &nodes(1));
     assert!(world.publish("1", &nodes(1)).is_known);
-    let tree = Tree { dir: world.path("tree-1"), exclude: Exclude::new([]).unwrap() };
+    let tree = Tree { dir: world.path("tree-1"), exclude: Exclude::default() };
     fs::write(world.path("tree-1/none"), "some").unwrap();
     let about = About { version: "1".to_owned(), ..About::new(Kind::Dep, "thing") };
     let said = world.repository.build(&tree, about).unwrap_err().to_string();
@@ -289,7 +290,7 @@ fn hooks_are_run_and_a_failing_one_leaves_what_was_there() {
     let build = |version: &str, install: &str, check: &str| {
         let dir = world.path(version);
         crate::drive::write(&dir, &nodes(1));
-        let tree = Tree { dir, exclude: Exclude::new([]).unwrap() };
+        let tree = Tree { dir, exclude: Exclude::default() };
         let (install, check) = (install.to_owned(), check.to_owned());
         let about = About { version: version.to_owned(), install, check, ..About::new(Kind::Dep, "thing") };
         world.repository.build(&tree, about).unwrap();

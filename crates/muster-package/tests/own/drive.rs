@@ -1,8 +1,9 @@
 //! What the tests share: folders, repositories and places in a directory that goes away.
 
+use muster_package::exclude::Exclude;
 use muster_package::own::{
-    About, Exclude, InstallOptions, Installed, Kind, PackageError, Place, Reference, Repository, Source,
-    Sources, Tree, Upload, Verify,
+    About, InstallOptions, Installed, Kind, PackageError, Place, Reference, Repository, Source, Sources,
+    Tree, Upload, Verify,
 };
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -111,7 +112,7 @@ impl World {
 
 pub(crate) fn publish(repository: &Repository, dir: &Path, version: &str, nodes: &Nodes) -> Upload {
     write(dir, nodes);
-    let tree = Tree { dir: dir.to_owned(), exclude: Exclude::new([]).unwrap() };
+    let tree = Tree { dir: dir.to_owned(), exclude: Exclude::default() };
     let about = About { version: version.to_owned(), ..About::new(Kind::Dep, "thing") };
     repository.build(&tree, about).unwrap()
 }

@@ -1,7 +1,8 @@
 //! A folder, its package, and the folder again.
 
 use crate::drive::{Node, Nodes, World, file, nodes, noise, read, write};
-use muster_package::own::{About, Exclude, Kind, PackageError, Tree, build};
+use muster_package::exclude::Exclude;
+use muster_package::own::{About, Kind, PackageError, Tree, build};
 use proptest::prelude::*;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, SystemTime};
 
 fn digest(dir: &std::path::Path) -> String {
-    let tree = Tree { dir: dir.to_owned(), exclude: Exclude::new([]).unwrap() };
+    let tree = Tree { dir: dir.to_owned(), exclude: Exclude::default() };
     build(&tree, About::new(Kind::Dep, "thing")).unwrap().manifest.digest().to_string()
 }
 
@@ -81,10 +82,8 @@ fn what_cannot_be_in_a_package_is_named() {
         let tree = dir.path().join("tree");
         fs::create_dir(&tree).unwrap();
         make(&tree.join("bad"));
-        let built = build(
-            &Tree { dir: tree.clone(), exclude: Exclude::new([]).unwrap() },
-            About::new(Kind::Dep, "thing"),
-        );
+        let built =
+            build(&Tree { dir: tree.clone(), exclude: Exclude::default() }, About::new(Kind::Dep, "thing"));
         fs::remove_dir_all(&tree).unwrap();
         match built {
             Err(PackageError::Unpackable { path, why }) => format!("{path} {why}"),

@@ -1,9 +1,8 @@
 //! Where the packages of a job come from: the sources beside the server, else the repositories.
 
 use crate::error::Complaint;
-use muster_package::autotest::{
-    Cache, Exclude, Kind, Limits, Location, Md5, PackageName, Source, Sources, build,
-};
+use muster_package::autotest::{Cache, Kind, Limits, Location, Md5, PackageName, Source, Sources, build};
+use muster_package::exclude::Exclude;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

@@ -8,7 +8,8 @@ use crate::terminal::text::plural;
 use clap::Args;
 use muster_core::expr::Expr;
 use muster_core::outcome::ExitCode;
-use muster_package::own::{self, About, EXCLUDE_FILE, Exclude, Kind, Reference, Repository, Tree};
+use muster_package::exclude::{self, BadPattern, Exclude};
+use muster_package::own::{self, About, Kind, Reference, Repository, Tree};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -116,8 +117,8 @@ pub(super) fn run(args: BuildArgs, context: &Context) -> Result<ExitCode, anyhow
 }
 
 /// A folder with what is left out of it, by its own file and by patterns that were typed.
-pub(super) fn tree(dir: &Path, exclude: &[String]) -> Result<Tree, anyhow::Error> {
-    let file = dir.join(EXCLUDE_FILE);
+pub(super) fn tree(dir: &Path, typed: &[String]) -> Result<Tree, anyhow::Error> {
+    let file = dir.join(exclude::FILE);
     let own = match std::fs::read_to_string(&file) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -125,8 +126,11 @@ pub(super) fn tree(dir: &Path, exclude: &[String]) -> Result<Tree, anyhow::Error
             return Err(Complaint::usage(format!("cannot read `{}`", file.display())).because(e).into());
         }
     };
-    let patterns = own.lines().chain(exclude.iter().map(String::as_str));
-    Ok(Tree { dir: dir.to_owned(), exclude: Exclude::new(patterns).map_err(complain)? })
+    let own = Exclude::read(&own)
+        .map_err(|e: BadPattern| Complaint::usage(e.to_string()).because(file.display().to_string()))?;
+    let typed =
+        Exclude::new(typed.iter().map(String::as_str)).map_err(|e| Complaint::usage(e.to_string()))?;
+    Ok(Tree { dir: dir.to_owned(), exclude: own.and(typed) })
 }
 
 /// The folder at a revision, in a directory that goes away.

@@ -6,8 +6,9 @@ use crate::error::Complaint;
 use clap::Args;
 use muster_core::outcome::ExitCode;
 use muster_package::autotest::{
-    self, BadName, Built, Exclude, Kind, PackError, PackageName, PublishError, Put, Source,
+    self, BadName, Built, Kind, PackError, PackageName, PublishError, Put, Source,
 };
+use muster_package::exclude::Exclude;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::io::Write as _;

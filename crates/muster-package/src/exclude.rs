@@ -1,4 +1,4 @@
-//! What of a folder does not get into its package.
+//! What of a folder does not get into its package, in whichever format.
 //!
 //! Patterns begin at the root of the folder, always: `tests/*` leaves the `tests` of a library alone, which a
 //! pattern of `tar` would have emptied. `*` stops at a `/`, `**` does not. What lies in a directory that is
@@ -46,6 +46,12 @@ impl Exclude {
     /// One is none.
     pub fn read(text: &str) -> Result<Self, BadPattern> {
         Self::new(text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')))
+    }
+
+    /// What is left out of every package, whoever builds it: the records of version control and of Muster, and the file
+    /// of patterns itself.
+    pub(crate) fn always() -> Self {
+        Self::new([FILE, ".muster", "**/.git"]).expect("these are patterns")
     }
 
     /// These and those.
