@@ -473,6 +473,56 @@ pub enum Tolerance {
     GreaterOrEqual,
 }
 
+impl Tolerance {
+    /// Reads one: a number from 0, `<`, `<=`, `>` or `>=`; empty is exact.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "" => Self::Within(0.0),
+            "<" => Self::Less,
+            "<=" => Self::LessOrEqual,
+            ">" => Self::Greater,
+            ">=" => Self::GreaterOrEqual,
+            number => Self::Within(number.parse().ok().filter(|t: &f64| t.is_finite() && *t >= 0.0)?),
+        })
+    }
+
+    /// As it is written.
+    pub fn written(self) -> String {
+        match self {
+            Self::Within(t) => t.to_string(),
+            Self::Less => "<".to_owned(),
+            Self::LessOrEqual => "<=".to_owned(),
+            Self::Greater => ">".to_owned(),
+            Self::GreaterOrEqual => ">=".to_owned(),
+        }
+    }
+
+    /// Whether a value is as expected.
+    pub fn holds(self, value: f64, expected: f64) -> bool {
+        match self {
+            // In two ways, since 2.0 is within 0.1 of 1.9 to people, and to a computer it depends on how it counts.
+            Self::Within(t) => {
+                (value - expected).abs() <= t || (expected - t <= value && value <= expected + t)
+            }
+            Self::Less => value < expected,
+            Self::LessOrEqual => value <= expected,
+            Self::Greater => value > expected,
+            Self::GreaterOrEqual => value >= expected,
+        }
+    }
+
+    /// What is expected, in words: `10 ± 3`, `<= 10`.
+    pub fn expects(self, expected: f64) -> String {
+        match self {
+            Self::Within(0.0) => expected.to_string(),
+            Self::Within(t) => format!("{expected} ± {t}"),
+            Self::Less | Self::LessOrEqual | Self::Greater | Self::GreaterOrEqual => {
+                format!("{} {expected}", self.written())
+            }
+        }
+    }
+}
+
 /// A test whose items are discovered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SuiteDef {

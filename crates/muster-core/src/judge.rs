@@ -21,7 +21,7 @@ mod useful;
 mod tests;
 
 pub use lines::for_each_line;
-pub use measure::{MeasureError, parse_measures};
+pub use measure::{MeasureError, parse_measures, split_csv};
 pub use message::{describe, duration_words, signal_name};
 pub use steps::{Progress, goes_on};
 pub use useful::first_useful_line;

@@ -58,8 +58,8 @@ pub(super) fn judge(text: &str, rules: &[MeasureRule], skipped: bool) -> (Vec<Me
             Some(value) => {
                 if let Some(expected) = rule.expected {
                     value.expected = Some(expected);
-                    value.tolerance = written(rule.tolerance);
-                    value.good = Some(within(value.value, expected, rule.tolerance));
+                    value.tolerance = rule.tolerance.written();
+                    value.good = Some(rule.tolerance.holds(value.value, expected));
                 }
                 if !rule.units.is_empty() {
                     value.units.clone_from(&rule.units);
@@ -82,44 +82,11 @@ pub(super) fn judge(text: &str, rules: &[MeasureRule], skipped: bool) -> (Vec<Me
 /// Why a value is not good, in words.
 fn off(value: &Measured) -> String {
     let units = if value.units.is_empty() { String::new() } else { format!(" {}", value.units) };
-    let expected = value.expected.map_or_else(String::new, |e| match parse_tolerance(&value.tolerance) {
-        Some(Tolerance::Within(0.0)) => format!(", expected {e}{units}"),
-        Some(Tolerance::Within(t)) => format!(", expected {e} ± {t}{units}"),
-        Some(_) => format!(", expected {} {e}{units}", value.tolerance),
-        None => format!(", expected {e}{units}"),
+    let expected = value.expected.map_or_else(String::new, |e| {
+        let expects = Tolerance::parse(&value.tolerance).map_or_else(|| e.to_string(), |t| t.expects(e));
+        format!(", expected {expects}{units}")
     });
     format!("{} is {}{units}{expected}", value.name, value.value)
-}
-
-fn within(value: f64, expected: f64, tolerance: Tolerance) -> bool {
-    match tolerance {
-        Tolerance::Within(t) => (value - expected).abs() <= t,
-        Tolerance::Less => value < expected,
-        Tolerance::LessOrEqual => value <= expected,
-        Tolerance::Greater => value > expected,
-        Tolerance::GreaterOrEqual => value >= expected,
-    }
-}
-
-fn written(tolerance: Tolerance) -> String {
-    match tolerance {
-        Tolerance::Within(t) => t.to_string(),
-        Tolerance::Less => "<".to_owned(),
-        Tolerance::LessOrEqual => "<=".to_owned(),
-        Tolerance::Greater => ">".to_owned(),
-        Tolerance::GreaterOrEqual => ">=".to_owned(),
-    }
-}
-
-fn parse_tolerance(text: &str) -> Option<Tolerance> {
-    Some(match text {
-        "" => Tolerance::Within(0.0),
-        "<" => Tolerance::Less,
-        "<=" => Tolerance::LessOrEqual,
-        ">" => Tolerance::Greater,
-        ">=" => Tolerance::GreaterOrEqual,
-        number => Tolerance::Within(number.parse().ok().filter(|t: &f64| t.is_finite() && *t >= 0.0)?),
-    })
 }
 
 /// A record as it was written.
@@ -187,10 +154,10 @@ fn measured(
     let good = match expected {
         None => None,
         Some(expected) => {
-            let rule = parse_tolerance(&tolerance).ok_or_else(|| {
+            let rule = Tolerance::parse(&tolerance).ok_or_else(|| {
                 format!("the tolerance of `{name}` is `{tolerance}`: a number from 0, `<`, `<=`, `>` or `>=`")
             })?;
-            Some(within(value, expected, rule))
+            Some(rule.holds(value, expected))
         }
     };
     Ok(Measured { name, value, expected, tolerance, units, good })
@@ -217,7 +184,7 @@ fn from_csv(line: &str) -> Result<Option<Measured>, String> {
     let given = !matches!(status.as_str(), "" | "n/a");
     // A given status wins, so its tolerance need not make sense.
     let tolerance = column(4).to_owned();
-    let mut value = if given && parse_tolerance(&tolerance).is_none() {
+    let mut value = if given && Tolerance::parse(&tolerance).is_none() {
         Measured { name, value, expected, tolerance, units: column(5).to_owned(), good: None }
     } else {
         measured(name, value, expected, tolerance, column(5).to_owned())?
@@ -232,8 +199,12 @@ fn from_csv(line: &str) -> Result<Option<Measured>, String> {
     Ok(Some(value))
 }
 
-/// The fields of one record, without the blanks around them. `""` within quotes is a quote.
-fn split_csv(line: &str) -> Result<Vec<String>, String> {
+/// The fields of one record of CSV, without the blanks around those that are not quoted. `""` within quotes is a
+/// quote.
+///
+/// # Errors
+/// A quote is not closed, or text follows one that is.
+pub fn split_csv(line: &str) -> Result<Vec<String>, String> {
     let mut fields = Vec::new();
     let mut rest = line;
     loop {
