@@ -12,6 +12,10 @@
 //!
 //! What names bytes is the format's business (`D`): the digest of a manifest, the MD5 in `packages.checksum`.
 //! Deliberately absent: where packages come from, how they are packed, locks.
+//!
+//! This is for packages that are one archive. Those whose files are known one by one are planned in [`files`].
+
+pub mod files;
 
 /// A package that is to be installed at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
