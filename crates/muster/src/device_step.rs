@@ -3,13 +3,17 @@
 //! Says on the report pipe (descriptor 3) how it ended. What the device's program prints is passed on as it
 //! comes; what Muster itself has to say goes to standard error.
 
+use crate::far::Reached;
 use crate::local::signals::Signals;
+use crate::terminal::text::plural;
 use anyhow::Context as _;
-use muster_agent::tasks::{DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep, HeldOpen, MEASURES};
+use muster_agent::tasks::{DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep, HeldOpen, MEASURES, Packages};
 use muster_core::definition::Push;
+use muster_core::inputs::Needed;
 use muster_core::outcome::ExitCode;
 use muster_core::output::Stream;
 use muster_device::{Cancel, Command, Device, DeviceAddress, DeviceError, Exit, Files, Job, Moved, Until};
+use muster_package::own::{Delivered, DevicePlace, Far as _, Place};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{FromRawFd as _, OwnedFd};
@@ -98,12 +102,22 @@ fn perform(step: &DeviceStep) -> Result<DeviceEnd, anyhow::Error> {
     } else {
         format!("{}/{dir}", files.test_root(&until)?.trim_end_matches('/'))
     };
+    let far = Reached { device: &*device, until: &until };
     match part {
-        DevicePart::Open { push } => open(files, &dir, push, &until)?,
-        DevicePart::Run { argv, env, dir: within } => {
-            return run_there(&*device, &dir, argv, env, within, &until);
+        DevicePart::Open { push, packages } => {
+            open(files, &dir, push, &until)?;
+            install(&far, &dir, packages)?;
         }
-        DevicePart::Close { pull, into } => close(files, &dir, pull, Path::new(into), &until)?,
+        DevicePart::Run { argv, env, dir: within, packages } => {
+            let env = [&env[..], &variables(&far, &dir, &packages.needed)?].concat();
+            return run_there(&*device, &dir, argv, &env, within, &until);
+        }
+        DevicePart::Close { pull, into, packages } => {
+            close(files, &dir, pull, Path::new(into), &until)?;
+            if !packages.needed.is_empty() {
+                DevicePlace::let_go(&far, holder(&dir))?;
+            }
+        }
     }
     Ok(DeviceEnd::Code(0))
 }
@@ -118,6 +132,94 @@ fn open(files: &dyn Files, dir: &str, push: &[Push], until: &Until) -> Result<()
         say("brought", from, &to, moved);
     }
     Ok(())
+}
+
+/// Where a test finds its packages by name, in the attempt's directory.
+const SHOWN: &str = ".muster-packages";
+
+/// Who uses packages: the attempt, by its directory. The next one there has the same name, so that what one that
+/// was cut off has used is not kept for ever.
+fn holder(dir: &str) -> &str {
+    dir.rsplit('/').next().unwrap_or(dir)
+}
+
+/// Installs the packages of the run on the device, as far as it lacks them, and tells what was moved.
+fn install(far: &Reached<'_>, dir: &str, packages: &Packages) -> Result<(), anyhow::Error> {
+    let Some(first) = packages.needed.first() else { return Ok(()) };
+    let run_dir = Path::new(&packages.run_dir);
+    let (host, _) = Place::behind(&run_dir.join(first.dir()))?;
+    let place = DevicePlace::open(far, &host)?;
+    let wanted: Vec<_> = packages.needed.iter().map(|needed| needed.digest).collect();
+    for delivered in place.install(&wanted)? {
+        drop(writeln!(io::stderr(), "{}", told(&delivered)));
+    }
+    place.hold(holder(dir), &wanted)?;
+    // A name for each, as tests of the host have it.
+    let lines = "cd \"$1\" || exit 9; shift
+        while [ \"$#\" -gt 1 ]; do mkdir -p \"${1%/*}\" && ln -s \"$2\" \"$1\" || exit 1; shift 2; done";
+    let shown: Vec<[String; 2]> = packages
+        .needed
+        .iter()
+        .map(|n| [format!("{SHOWN}/{}/{}", n.kind, n.name), place.tree(n.digest)])
+        .collect();
+    let words: Vec<&str> = ["sh", "-c", lines, "sh", dir]
+        .into_iter()
+        .chain(shown.iter().flatten().map(String::as_str))
+        .collect();
+    let said = far.run(&words).map_err(anyhow::Error::from_boxed)?;
+    if said.code != 0 {
+        let why = String::from_utf8_lossy(&said.err).trim().to_owned();
+        drop(writeln!(
+            io::stderr(),
+            "`$MUSTER_PACKAGES` cannot be filled, the other variables can be used: {why}"
+        ));
+    }
+    Ok(())
+}
+
+/// What was done for a package, in a line.
+pub(crate) fn told(delivered: &Delivered) -> String {
+    let Delivered {
+        package,
+        files,
+        files_taken,
+        files_brought,
+        bytes_brought,
+        bytes_sent,
+        damage,
+        evicted,
+        ..
+    } = delivered;
+    let mended = if damage.is_empty() { "" } else { "mended, " };
+    let moved = match (files_brought, files_taken) {
+        (0, 0) => format!("unchanged, {}", plural(*files as u64, "file", "files")),
+        _ => format!(
+            "{} of {files} brought ({bytes_brought} bytes), {files_taken} were there",
+            plural(*files_brought as u64, "file", "files")
+        ),
+    };
+    let room = if evicted.is_empty() {
+        String::new()
+    } else {
+        let titles: Vec<String> = evicted.iter().map(muster_package::own::Published::title).collect();
+        format!("; {} taken away to make room", titles.join(", "))
+    };
+    format!("{} {}: {mended}{moved}, {bytes_sent} bytes sent{room}", package.title(), package.digest)
+}
+
+/// How a test finds its packages.
+fn variables(
+    far: &Reached<'_>,
+    dir: &str,
+    needed: &[Needed],
+) -> Result<Vec<(String, String)>, anyhow::Error> {
+    if needed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let root = far.root().map_err(anyhow::Error::from_boxed)?;
+    let mut all = vec![("MUSTER_PACKAGES".to_owned(), format!("{dir}/{SHOWN}"))];
+    all.extend(needed.iter().map(|n| (n.variable(), DevicePlace::tree_in(&root, n.digest))));
+    Ok(all)
 }
 
 /// Runs the program in the attempt's directory.

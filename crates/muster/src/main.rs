@@ -11,6 +11,7 @@ mod device_step;
 mod device_worker;
 mod doctor;
 mod error;
+mod far;
 mod local;
 mod records;
 mod remote;

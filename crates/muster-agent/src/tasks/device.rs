@@ -17,6 +17,7 @@ use super::environment::ADDRESS;
 use crate::exec::Status;
 use muster_core::definition::{DeviceFiles, FROM_DEVICE, Proceed, Push, TO_DEVICE};
 use muster_core::exchange::DeviceOffer;
+use muster_core::inputs::Needed;
 use muster_core::judge::Ended;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -62,6 +63,8 @@ pub enum DevicePart {
     Open {
         /// What is brought.
         push: Vec<Push>,
+        /// What is installed first.
+        packages: Packages,
     },
     /// Run a program.
     Run {
@@ -71,6 +74,8 @@ pub enum DevicePart {
         env: Vec<(String, String)>,
         /// Where, relative to the attempt's directory or absolute.
         dir: String,
+        /// What it finds installed.
+        packages: Packages,
     },
     /// Bring these back, and the measured values, into a directory of this host; remove the attempt's
     /// directory.
@@ -79,7 +84,18 @@ pub enum DevicePart {
         pull: Vec<String>,
         /// The directory here.
         into: String,
+        /// What is not used any more.
+        packages: Packages,
     },
+}
+
+/// The packages of a run, for a device that is not the host itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packages {
+    /// The run's directory here, where they are shown.
+    pub run_dir: String,
+    /// All of them.
+    pub needed: Vec<Needed>,
 }
 
 /// How a step on a device ended, as its process reports it.

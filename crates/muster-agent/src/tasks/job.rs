@@ -1,7 +1,7 @@
 //! What every kind of task does in the same way: the process it describes, the directory it lends, the
 //! end it tells.
 
-use super::device::{self, DEVICE_STEP, DevicePart, DevicePlan, DeviceStep, HeldOpen};
+use super::device::{self, DEVICE_STEP, DevicePart, DevicePlan, DeviceStep, HeldOpen, Packages};
 use super::environment::{ADDRESS, Contract, Env, stretched};
 use super::logs::Place;
 use super::prepared::{Prepared, StepPlan};
@@ -143,8 +143,13 @@ impl Job {
         let address =
             contract.device.and_then(|d| d.labels.get(ADDRESS)).map_or(device::LOCAL, String::as_str);
         let name = contract.device.map_or("", |d| d.name.as_str());
+        // A slot of this host finds them where the host has them.
+        let packages = match address {
+            device::LOCAL => Packages::default(),
+            _ => Packages { run_dir: self.run.run_dir.clone(), needed: self.run.inputs.packages.clone() },
+        };
         let part = match plan {
-            DevicePlan::Open { push } => DevicePart::Open { push: push.clone() },
+            DevicePlan::Open { push } => DevicePart::Open { push: push.clone(), packages },
             DevicePlan::Run { dir, env } => {
                 let mut all: Env = self.prepared.device_env.clone();
                 all.set_all(env);
@@ -153,10 +158,14 @@ impl Job {
                 for here in ["MUSTER_AREA_DIR", "MUSTER_WORK_DIR", "MUSTER_MEASURES"] {
                     all.unset(here);
                 }
-                DevicePart::Run { argv, env: all.into_vec(), dir: dir.clone() }
+                for needed in &packages.needed {
+                    all.unset(&needed.variable());
+                    all.unset("MUSTER_PACKAGES");
+                }
+                DevicePart::Run { argv, env: all.into_vec(), dir: dir.clone(), packages }
             }
             DevicePlan::Close { pull } => {
-                DevicePart::Close { pull: pull.clone(), into: contract.work_dir.to_owned() }
+                DevicePart::Close { pull: pull.clone(), into: contract.work_dir.to_owned(), packages }
             }
         };
         let held = match &self.host.workers {

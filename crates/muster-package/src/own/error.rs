@@ -88,6 +88,16 @@ pub enum PackageError {
         /// How it ended, with the last it printed.
         why: String,
     },
+    /// A device, or the way to it.
+    #[error("device `{device}` could not {doing}")]
+    Device {
+        /// Its address.
+        device: String,
+        /// What was to be done, as in "look at its files".
+        doing: String,
+        /// What happened.
+        source: crate::own::FarError,
+    },
     /// It was asked for in a way that means nothing.
     #[error("{0}")]
     Asked(String),
@@ -107,6 +117,7 @@ impl PackageError {
             | Self::Unreachable { .. }
             | Self::Incomplete { .. }
             | Self::NoRoom { .. }
+            | Self::Device { .. }
             | Self::Hook { .. } => false,
         }
     }

@@ -1,5 +1,5 @@
-//! Installs a package: finds out what is there, takes what it can from that, fetches the rest, and swaps it in
-//! when all of it is whole. What was there stays until then, and stays if this fails.
+//! Installs a package on this host's disk: finds out what is there, and carries out what the plan in core says.
+//! What was there stays until all of the new one is whole, and stays if this fails.
 
 use super::chunk::Piece;
 use super::error::{At as _, PackageError};
@@ -11,8 +11,10 @@ use super::names::Published;
 use super::place::{Lease, Place, remove};
 use super::reuse::{self, Old, Reuse};
 use super::source::Sources;
+use super::tree_path::TreePath;
 use super::verify::{self, Damage};
 use super::write::{Targets, Writer};
+use muster_core::install::files::{self, Have, Step, Taken, Target};
 use rustix::fs::{CWD, RenameFlags};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -81,7 +83,7 @@ pub struct Moved {
 
 /// What each file needs beside its bytes.
 // Limit: a guess at what a file system takes.
-const FILE_OVERHEAD: u64 = 4_096 + 512;
+pub(super) const FILE_OVERHEAD: u64 = 4_096 + 512;
 /// How long a hook may take.
 const HOOK_SECS_MAX: u64 = 600;
 
@@ -106,26 +108,19 @@ impl Place {
             let moved = Moved { traffic, ..moved };
             Installed { package: package.clone(), dir: self.tree(package.digest), moved, damage, lease }
         };
-        let kept = |package: &Published| {
-            let files = usize::try_from(package.files).unwrap_or(usize::MAX);
-            Moved { files, files_kept: files, ..Moved::default() }
-        };
         if self.is_as_recorded(package, options.verify) {
-            self.set_current(package)?;
-            return Ok(done(kept(package), Vec::new()));
+            let moved = self.carry_out(Target::Recorded, package, sources, options)?;
+            return Ok(done(moved, Vec::new()));
         }
         options.step("lock");
         let _lock = self.install_lock(package.digest)?;
         // Somebody else may have done it meanwhile.
-        if self.is_as_recorded(package, options.verify) {
-            self.set_current(package)?;
-            return Ok(done(kept(package), Vec::new()));
-        }
-        let Some(damage) = self.mend_record(package, options)? else {
-            self.set_current(package)?;
-            return Ok(done(kept(package), Vec::new()));
+        let (target, damage) = if self.is_as_recorded(package, options.verify) {
+            (Target::Recorded, Vec::new())
+        } else {
+            self.look(package, options)?
         };
-        let moved = self.put(package, sources, options)?;
+        let moved = self.carry_out(target, package, sources, options)?;
         Ok(done(moved, damage))
     }
 
@@ -150,159 +145,143 @@ impl Place {
         Ok(damage_of(&self.tree(package.digest), &manifest, None))
     }
 
-    /// Reads what the record does not vouch for. `None`: all of it is right, and recorded again.
-    fn mend_record(
+    /// Reads what the record does not vouch for, and says what is there and what is wrong with it.
+    fn look(
         &self,
         package: &Published,
         options: InstallOptions<'_>,
-    ) -> Result<Option<Vec<Damage>>, PackageError> {
+    ) -> Result<(Target, Vec<Damage>), PackageError> {
         let tree = self.tree(package.digest);
-        let Some((manifest, _)) = self.manifest(package.digest) else { return Ok(Some(Vec::new())) };
-        if !tree.is_dir() {
-            return Ok(Some(Vec::new()));
-        }
+        let Some((manifest, _)) = self.manifest(package.digest).filter(|_| tree.is_dir()) else {
+            return Ok((Target::Other, Vec::new()));
+        };
         options.step("verify");
         let record = self.record(package.digest);
         let trusted = record.filter(|r| options.verify == Verify::Record && r.is_of_this_boot());
         let damage = damage_of(&tree, &manifest, trusted.as_ref());
         if !damage.is_empty() {
-            return Ok(Some(damage));
+            return Ok((Target::Other, damage));
         }
-        if !(manifest.about.install.is_empty() && manifest.about.check.is_empty()) && trusted.is_none() {
-            // Whether they were run is not known.
-            self.run_hooks(&tree, &manifest)?;
+        if trusted.is_none() {
+            // Whether the hooks were run is not known.
+            return Ok((Target::Unrecorded, damage));
         }
         self.write_record(&tree, &manifest, package)?;
-        Ok(None)
+        Ok((Target::Recorded, damage))
     }
 
-    /// Puts it together beside what is there, and swaps it in.
-    fn put(
+    /// What may be used, and the manifest, which is fetched where it is not there.
+    fn ground(
         &self,
+        target: Target,
+        package: &Published,
+        sources: &Sources,
+        options: InstallOptions<'_>,
+    ) -> Result<Ground, PackageError> {
+        let mut olds = Vec::new();
+        let mut base = None;
+        if target == Target::Other {
+            options.step("look");
+            for (place, digest) in std::iter::once(self)
+                .chain(options.cache)
+                .flat_map(|place| place.relatives(package).into_iter().map(move |digest| (place, digest)))
+            {
+                let tree = place.tree(digest);
+                if let Some((manifest, bytes)) = place.manifest(digest).filter(|_| tree.is_dir()) {
+                    olds.push(Old::look(tree, manifest, place.record(digest).as_ref()));
+                    base.get_or_insert((digest, bytes));
+                }
+            }
+        }
+        options.step("manifest");
+        let (manifest, bytes) = match self.manifest(package.digest) {
+            Some(own) => own,
+            None => sources.manifest(package, base.as_ref().map(|(d, b)| (*d, &b[..])))?,
+        };
+        Ok(Ground { manifest, bytes, olds })
+    }
+
+    /// Does what the plan says.
+    fn carry_out(
+        &self,
+        target: Target,
         package: &Published,
         sources: &Sources,
         options: InstallOptions<'_>,
     ) -> Result<Moved, PackageError> {
-        options.step("look");
-        let mut olds = Vec::new();
-        let mut base = None;
-        for (place, digest) in std::iter::once(self)
-            .chain(options.cache)
-            .flat_map(|place| place.relatives(package).into_iter().map(move |digest| (place, digest)))
-        {
-            let tree = place.tree(digest);
-            if let Some((manifest, bytes)) = place.manifest(digest).filter(|_| tree.is_dir()) {
-                olds.push(Old::look(tree, manifest, place.record(digest).as_ref()));
-                base.get_or_insert((digest, bytes));
+        let is_named = self.current(package.kind, &package.name) == Some(package.digest);
+        if target == Target::Recorded {
+            // The plan is made without the manifest: nothing of it is to be moved.
+            let have = Have { target, is_named, trees: Vec::new(), free_bytes: None };
+            if !files::plan::<(), ()>(&[], &have).is_empty() {
+                self.set_current(package)?;
             }
+            return Ok(kept(package));
         }
-        options.step("manifest");
-        let own = self.manifest(package.digest);
-        let (manifest, bytes) = match own {
-            Some(own) => own,
-            None => sources.manifest(package, base.as_ref().map(|(d, b)| (*d, &b[..])))?,
+        let ground = self.ground(target, package, sources, options)?;
+        let Ground { manifest, bytes, olds } = &ground;
+        let (want, entries) = ground.want();
+        let usable: Vec<Vec<_>> = olds.iter().map(|old| old.usable().collect()).collect();
+        let trees = usable.iter().map(|all| all.iter().map(|(_, e)| (&e.path, &e.what)).collect()).collect();
+        let have = Have { target, is_named, trees, free_bytes: Some(self.free()?) };
+        let (tree, incoming) = (self.tree(package.digest), unused(&self.incoming(), "tree"));
+        let mut moved = kept(package);
+        let mut writing = None;
+        let mut step = |step: Step| -> Result<(), PackageError> {
+            match step {
+                Step::MakeRoom { bytes } => self.make_room(bytes)?,
+                Step::Stage => {
+                    write_file(&self.manifest_file(package.digest), bytes, &self.incoming())?;
+                    options.step("directories");
+                    writing =
+                        Some((Writer::begin(incoming.clone(), manifest)?, Reuse::default(), Vec::new()));
+                }
+                Step::Take(taken) => {
+                    options.step("reuse");
+                    let (writer, reuse, failed) = writing.as_mut().expect("it was begun");
+                    let mut files = vec![None; manifest.entries.len()];
+                    for Taken { file, tree, from } in taken {
+                        files[entries[file]] = Some((tree, usable[tree][from].0));
+                    }
+                    *reuse = Reuse::of(olds, manifest, files);
+                    *failed = reuse::place(writer, olds, reuse)?;
+                }
+                Step::Bring(_) => {
+                    let (writer, reuse, failed) = writing.as_ref().expect("it was begun");
+                    moved = bring(writer, olds, reuse, failed, package, sources, options)?;
+                }
+                Step::Swap => {
+                    options.step("swap");
+                    swap_in(&incoming, &tree)?;
+                }
+                Step::Prepare => {
+                    options.step("hooks");
+                    self.run_hooks(&tree, manifest)?;
+                }
+                Step::Record => {
+                    options.step("record");
+                    self.write_record(&tree, manifest, package)?;
+                }
+                Step::Name => {
+                    options.step("name");
+                    self.set_current(package)?;
+                }
+            }
+            Ok(())
         };
-        let reuse = Reuse::of(&olds, &manifest);
-        self.make_room(&manifest, &reuse)?;
-        write_file(&self.manifest_file(package.digest), &bytes, &self.incoming())?;
-
-        let incoming = unused(&self.incoming(), "tree");
-        let put = (|| {
-            options.step("directories");
-            let writer = Writer::begin(incoming.clone(), &manifest)?;
-            options.step("reuse");
-            let moved = self.fill(&writer, &olds, &reuse, package, sources, options)?;
-            let tree = self.tree(package.digest);
-            options.step("swap");
-            swap_in(&incoming, &tree)?;
-            options.step("hooks");
-            self.run_hooks(&tree, &manifest)?;
-            options.step("record");
-            self.write_record(&tree, &manifest, package)?;
-            Ok(moved)
-        })();
+        let done = files::plan(&want, &have).into_iter().try_for_each(&mut step);
         if incoming.exists() {
             remove(&incoming);
         }
-        let moved = put?;
-        options.step("name");
-        self.set_current(package)?;
+        done?;
         options.step("done");
         Ok(moved)
     }
 
-    fn fill(
-        &self,
-        writer: &Writer<'_>,
-        olds: &[Old],
-        reuse: &Reuse,
-        package: &Published,
-        sources: &Sources,
-        options: InstallOptions<'_>,
-    ) -> Result<Moved, PackageError> {
-        let manifest = writer.manifest;
-        let failed = reuse::place(writer, olds, reuse)?;
-        let is_reused = |entry: &usize| reuse.files[*entry].is_some() && !failed.contains(entry);
-        for entry in &failed {
-            remove(&writer.path(*entry));
-        }
-        let written: Vec<usize> = (0..manifest.entries.len()).filter(|entry| !is_reused(entry)).collect();
-        writer.prepare(&written)?;
-        let chunks = manifest.chunks();
-        let numbers: HashMap<_, u32> =
-            chunks.iter().zip(0..).map(|((id, _), number)| (*id, number)).collect();
-        let mut targets = Targets::new();
-        let (mut files_written, mut bytes_written) = (0, 0);
-        for entry in &written {
-            let What::File { pieces, .. } = &manifest.entries[*entry].what else { continue };
-            files_written += 1;
-            let mut at = 0;
-            for piece in pieces {
-                if let Piece::Data { id, len } = piece {
-                    targets.entry(numbers[id]).or_default().push((*entry, at));
-                    bytes_written += u64::from(*len);
-                }
-                at += piece.len();
-            }
-        }
-        options.step("fetch");
-        let mut wanted = vec![false; chunks.len()];
-        for (number, of_it) in &targets {
-            let (id, len) = chunks[*number as usize];
-            match reuse::chunk(olds, reuse, id, len) {
-                Some(bytes) => writer.put(of_it, &bytes)?,
-                None => wanted[*number as usize] = true,
-            }
-        }
-        if wanted.contains(&true) {
-            sources
-                .fetch(package, &chunks, &wanted, &|number, bytes| writer.put(&targets[&number], bytes))?;
-        }
-        options.step("finish");
-        writer.finish(&written)?;
-        let files = manifest.files();
-        Ok(Moved {
-            files,
-            files_reused: files - files_written,
-            files_written,
-            bytes_written,
-            ..Moved::default()
-        })
-    }
-
-    /// Makes sure that it fits, by taking away what nobody needs.
-    fn make_room(&self, manifest: &Manifest, reuse: &Reuse) -> Result<(), PackageError> {
-        let mut needed = 0_u64;
-        for (entry, found) in manifest.entries.iter().zip(&reuse.files) {
-            let What::File { pieces, .. } = &entry.what else { continue };
-            let is_data = |p: &&Piece| matches!(p, Piece::Data { .. });
-            if found.is_none() {
-                needed += pieces.iter().filter(is_data).map(Piece::len).sum::<u64>() + FILE_OVERHEAD;
-            }
-        }
-        if self.free()? < needed {
-            self.collect(0)?;
-        }
+    /// Makes sure that so many bytes more are free, by taking away what nobody needs.
+    fn make_room(&self, bytes: u64) -> Result<(), PackageError> {
+        let needed = self.free()?.saturating_add(bytes);
+        self.collect(0)?;
         let free = self.free()?;
         if free < needed {
             return Err(PackageError::NoRoom { dir: self.root().to_owned(), needed, free });
@@ -337,6 +316,83 @@ impl Place {
     pub(super) fn shown(&self) -> String {
         format!("`{}`", self.root().display())
     }
+}
+
+/// What an install stands on.
+struct Ground {
+    manifest: Manifest,
+    bytes: Vec<u8>,
+    olds: Vec<Old>,
+}
+
+impl Ground {
+    /// The files of the package, and the places of their entries.
+    fn want(&self) -> (Vec<files::File<&TreePath, &What>>, Vec<usize>) {
+        let is_data = |p: &&Piece| matches!(p, Piece::Data { .. });
+        let all = self.manifest.entries.iter().enumerate().filter_map(|(at, entry)| {
+            let What::File { pieces, .. } = &entry.what else { return None };
+            let bytes = pieces.iter().filter(is_data).map(Piece::len).sum::<u64>() + FILE_OVERHEAD;
+            Some((files::File { path: &entry.path, content: &entry.what, bytes }, at))
+        });
+        all.unzip()
+    }
+}
+
+fn kept(package: &Published) -> Moved {
+    let files = usize::try_from(package.files).unwrap_or(usize::MAX);
+    Moved { files, files_kept: files, ..Moved::default() }
+}
+
+/// Writes what is not used again: from chunks of old files where they have them, and fetched where not.
+fn bring(
+    writer: &Writer<'_>,
+    olds: &[Old],
+    reuse: &Reuse,
+    failed: &[usize],
+    package: &Published,
+    sources: &Sources,
+    options: InstallOptions<'_>,
+) -> Result<Moved, PackageError> {
+    let manifest = writer.manifest;
+    let is_reused = |entry: &usize| reuse.files[*entry].is_some() && !failed.contains(entry);
+    for entry in failed {
+        remove(&writer.path(*entry));
+    }
+    let written: Vec<usize> = (0..manifest.entries.len()).filter(|entry| !is_reused(entry)).collect();
+    writer.prepare(&written)?;
+    let chunks = manifest.chunks();
+    let numbers: HashMap<_, u32> = chunks.iter().zip(0..).map(|((id, _), number)| (*id, number)).collect();
+    let mut targets = Targets::new();
+    let (mut files_written, mut bytes_written) = (0, 0);
+    for entry in &written {
+        let What::File { pieces, .. } = &manifest.entries[*entry].what else { continue };
+        files_written += 1;
+        let mut at = 0;
+        for piece in pieces {
+            if let Piece::Data { id, len } = piece {
+                targets.entry(numbers[id]).or_default().push((*entry, at));
+                bytes_written += u64::from(*len);
+            }
+            at += piece.len();
+        }
+    }
+    options.step("fetch");
+    let mut wanted = vec![false; chunks.len()];
+    for (number, of_it) in &targets {
+        let (id, len) = chunks[*number as usize];
+        match reuse::chunk(olds, reuse, id, len) {
+            Some(bytes) => writer.put(of_it, &bytes)?,
+            None => wanted[*number as usize] = true,
+        }
+    }
+    if wanted.contains(&true) {
+        sources.fetch(package, &chunks, &wanted, &|number, bytes| writer.put(&targets[&number], bytes))?;
+    }
+    options.step("finish");
+    writer.finish(&written)?;
+    let files = manifest.files();
+    let files_reused = files - files_written;
+    Ok(Moved { files, files_reused, files_written, bytes_written, ..Moved::default() })
 }
 
 impl InstallOptions<'_> {

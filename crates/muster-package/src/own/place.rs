@@ -63,6 +63,20 @@ impl Place {
         Ok(Self { root })
     }
 
+    /// The place that a link leads to which shows an installed package, and which package that is.
+    ///
+    /// # Errors
+    /// It leads somewhere else.
+    pub fn behind(link: &Path) -> Result<(Self, Digest), PackageError> {
+        let tree = fs::canonicalize(link).at(link)?;
+        let digest = tree.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse().ok());
+        let (Some(root), Some(digest)) = (tree.parent().and_then(Path::parent), digest) else {
+            let why = format!("`{}` leads to no installed package", link.display());
+            return Err(PackageError::Asked(why));
+        };
+        Ok((Self::open(root)?, digest))
+    }
+
     /// The directory.
     pub fn root(&self) -> &Path {
         &self.root

@@ -50,42 +50,28 @@ pub(super) struct Reuse {
     pub(super) chunks: HashMap<ChunkId, (usize, usize, u64)>,
 }
 
+impl Old {
+    /// The entries that can be used again: files that are right. An empty one is made faster than it is linked.
+    pub(super) fn usable(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        let is_usable = |entry: &Entry| {
+            matches!(&entry.what, What::File { pieces, .. } if !pieces.is_empty())
+                && !self.spoiled.contains(&entry.path)
+        };
+        self.manifest.entries.iter().enumerate().filter(move |(_, entry)| is_usable(entry))
+    }
+}
+
 impl Reuse {
-    pub(super) fn of(olds: &[Old], new: &Manifest) -> Self {
-        let mut reuse = Self { files: vec![None; new.entries.len()], chunks: HashMap::new() };
-        let mut elsewhere: HashMap<&What, (usize, usize)> = HashMap::new();
-        for (at, old) in olds.iter().enumerate() {
-            // Most files are where they were.
-            let mut theirs = old.manifest.entries.iter().enumerate().peekable();
-            for (place, entry) in new.entries.iter().enumerate() {
-                while theirs.next_if(|(_, old)| old.path < entry.path).is_some() {}
-                if reuse.files[place].is_none()
-                    && let Some((old_place, same)) = theirs.peek()
-                    && same.path == entry.path
-                    && same.what == entry.what
-                    && is_usable(old, same)
-                {
-                    reuse.files[place] = Some((at, *old_place));
-                }
-            }
-            for (old_place, entry) in old.manifest.entries.iter().enumerate() {
-                if is_usable(old, entry) {
-                    elsewhere.entry(&entry.what).or_insert((at, old_place));
-                }
-            }
-        }
+    /// With these files of old packages; of what is left, what long old files have in common with it is found.
+    pub(super) fn of(olds: &[Old], new: &Manifest, files: Vec<Option<(usize, usize)>>) -> Self {
+        let mut reuse = Self { files, chunks: HashMap::new() };
         let wanted: HashSet<ChunkId> = new
             .entries
             .iter()
-            .zip(&mut reuse.files)
-            .filter_map(|(entry, found)| {
-                if found.is_none() && matches!(entry.what, What::File { .. }) {
-                    *found = elsewhere.get(&entry.what).copied();
-                }
-                match (&entry.what, found) {
-                    (What::File { pieces, .. }, None) => Some(pieces),
-                    _ => None,
-                }
+            .zip(&reuse.files)
+            .filter_map(|(entry, found)| match (&entry.what, found) {
+                (What::File { pieces, .. }, None) => Some(pieces),
+                _ => None,
             })
             .flatten()
             .filter_map(|piece| match piece {
@@ -109,11 +95,6 @@ impl Reuse {
         }
         reuse
     }
-}
-
-fn is_usable(old: &Old, entry: &Entry) -> bool {
-    matches!(&entry.what, What::File { pieces, .. } if !pieces.is_empty())
-        && !old.spoiled.contains(&entry.path)
 }
 
 /// How a file is used again.

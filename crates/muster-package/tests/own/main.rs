@@ -4,6 +4,8 @@
 
 mod damage;
 mod delivery;
+mod devices;
 mod drive;
+mod far;
 mod kill;
 mod tree;

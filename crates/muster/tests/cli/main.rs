@@ -9,6 +9,7 @@ mod autotest;
 mod buildbot;
 mod demo;
 mod device;
+mod device_packages;
 mod driver;
 mod env;
 mod faults;

@@ -47,7 +47,7 @@ fn area(env: &TestEnv) {
 }
 
 /// A device with an agent of the SUT protocol, and its directory for tests.
-fn device(env: &TestEnv) -> (Child, String, PathBuf) {
+pub(crate) fn device(env: &TestEnv) -> (Child, String, PathBuf) {
     let root = env.home().join("device");
     std::fs::create_dir_all(&root).unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();

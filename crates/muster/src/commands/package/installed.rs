@@ -1,11 +1,14 @@
 //! `muster package install`: packages on this host.
 
-use super::{FromArgs, IntoArgs, complain, find, size, tell_troubles};
+use super::{FromArgs, IntoArgs, OnDeviceArgs, complain, find, size, tell_troubles};
 use crate::context::Context;
+use crate::far;
 use crate::terminal::text::plural;
 use clap::Args;
 use muster_core::outcome::ExitCode;
-use muster_package::own::{Damage, InstallOptions, Moved, Published, Reference, Verify};
+use muster_package::own::{
+    Damage, Delivered, DevicePlace, InstallOptions, Moved, Published, Reference, Verify,
+};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,13 +18,18 @@ use std::path::PathBuf;
 #[command(after_help = "\
 What is installed and right stays. A file that is installed already, in this version or another, is linked and not
 fetched. The package appears at DIR/KIND/NAME when all of it is there; what was there before is kept as well.
-Packages that it needs are installed, too.")]
+Packages that it needs are installed, too.
+
+With --on they are installed here first, and from here on the device, which needs no more than a shell and `tar`:
+it is brought the files that it has in no other version. Each time it reads what it has.")]
 pub(super) struct InstallArgs {
     /// What to install
     #[arg(value_name = "PACKAGE", required = true)]
     packages: Vec<Reference>,
     #[command(flatten)]
     into: IntoArgs,
+    #[command(flatten)]
+    on: OnDeviceArgs,
     /// Read every byte of what is installed, and do not rely on times and lengths
     #[arg(long)]
     verify: bool,
@@ -58,20 +66,58 @@ pub(super) fn run(args: &InstallArgs, context: &Context) -> Result<ExitCode, any
         told.push(Told { package, dir, moved, damage });
     }
     tell_troubles(&sources, context);
+    if let Some(address) = &args.on.on {
+        let wanted: Vec<_> = told.iter().map(|told| told.package.digest).collect();
+        let all = far::with(address, |far| {
+            DevicePlace::open(far, &place).and_then(|there| there.install(&wanted)).map_err(complain)
+        })?;
+        args.from.json.print(&all, context, |out| {
+            for delivered in &all {
+                writeln!(out, "{}", delivered.package.title())?;
+                writeln!(out, "  {}", delivered.dir)?;
+                mended(out, &delivered.damage)?;
+                writeln!(out, "  {}", brought(delivered))?;
+                for gone in &delivered.evicted {
+                    writeln!(out, "  taken away to make room: {}", gone.title())?;
+                }
+            }
+            Ok(())
+        })?;
+        return Ok(ExitCode::Passed);
+    }
     args.from.json.print(&told, context, |out| {
         for Told { package, dir, moved, damage } in &told {
             writeln!(out, "{}", package.title())?;
             writeln!(out, "  {}", dir.display())?;
-            if !damage.is_empty() {
-                let mended = damage.iter().take(3).map(said).collect::<Vec<_>>().join(", ");
-                let more = if damage.len() > 3 { ", …" } else { "" };
-                writeln!(out, "  mended: {mended}{more}")?;
-            }
+            mended(out, damage)?;
             writeln!(out, "  {}", summary(moved))?;
         }
         Ok(())
     })?;
     Ok(ExitCode::Passed)
+}
+
+fn mended(out: &mut dyn std::io::Write, damage: &[Damage]) -> std::io::Result<()> {
+    if damage.is_empty() {
+        return Ok(());
+    }
+    let mended = damage.iter().take(3).map(said).collect::<Vec<_>>().join(", ");
+    let more = if damage.len() > 3 { ", …" } else { "" };
+    writeln!(out, "  mended: {mended}{more}")
+}
+
+/// What was brought to a device, in one line.
+fn brought(delivered: &Delivered) -> String {
+    let Delivered { files, files_taken, files_brought, bytes_brought, bytes_sent, .. } = delivered;
+    if *files_brought + *files_taken == 0 {
+        return format!("unchanged, {}", plural(*files as u64, "file", "files"));
+    }
+    format!(
+        "{} brought ({}), {files_taken} were there; {} sent",
+        plural(*files_brought as u64, "file", "files"),
+        size(*bytes_brought),
+        size(*bytes_sent)
+    )
 }
 
 /// What had to be done, in one line.

@@ -12,6 +12,7 @@ use crate::settings::{cache_dir, state_dir};
 use clap::{Args, Subcommand};
 use muster_core::expr::Expr;
 use muster_core::outcome::ExitCode;
+use muster_device::DeviceAddress;
 use muster_package::own::{
     HttpLimits, PackageError, Place, Published, Reference, Repository, Source, Sources,
 };
@@ -166,6 +167,14 @@ impl IntoArgs {
     }
 }
 
+/// A device that packages are installed on, in place of this host.
+#[derive(Args, Clone, Debug, Default)]
+struct OnDeviceArgs {
+    /// On this device, in place of this host: `ssh://ana@box`; see `muster device --help`
+    #[arg(long, value_name = "ADDRESS")]
+    on: Option<DeviceAddress>,
+}
+
 /// Finds a package that fits this host.
 pub(crate) fn find(sources: &Sources, wanted: &Reference) -> Result<Published, anyhow::Error> {
     let facts = facts();
@@ -191,7 +200,8 @@ pub(crate) fn complain(error: PackageError) -> anyhow::Error {
         PackageError::Unpackable { .. } => {
             Some("leave it out: name it in `.pack_exclude`, or by `--exclude`")
         }
-        PackageError::Unreachable { .. }
+        PackageError::Device { .. }
+        | PackageError::Unreachable { .. }
         | PackageError::Io { .. }
         | PackageError::Hook { .. }
         | PackageError::Asked(_) => None,

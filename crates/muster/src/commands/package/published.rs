@@ -1,14 +1,17 @@
 //! What is published and installed: listed, shown, compared, verified, copied, taken away.
 
 use super::installed::said;
-use super::{FromArgs, IntoArgs, JsonArgs, complain, find, size, tell_troubles};
+use super::{FromArgs, IntoArgs, JsonArgs, OnDeviceArgs, complain, find, size, tell_troubles};
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::far;
 use crate::settings::state_dir;
 use crate::terminal::text::{pad, plural};
 use clap::Args;
 use muster_core::outcome::ExitCode;
-use muster_package::own::{Change, Manifest, Published, Reference, Repository, Sources, What, changes};
+use muster_package::own::{
+    Change, DevicePlace, Manifest, Published, Reference, Repository, Sources, What, changes,
+};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -46,6 +49,8 @@ pub(super) struct ListArgs {
     installed: bool,
     #[command(flatten)]
     into: IntoArgs,
+    #[command(flatten)]
+    on: OnDeviceArgs,
     #[command(flatten)]
     from: FromArgs,
 }
@@ -123,10 +128,12 @@ pub(super) struct GcArgs {
     #[arg(long)]
     installed: bool,
     /// With --installed: keep so many bytes of it, those used last
-    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    #[arg(long, value_name = "BYTES", default_value_t = 0, conflicts_with = "on")]
     keep_bytes: u64,
     #[command(flatten)]
     into: IntoArgs,
+    #[command(flatten)]
+    on: OnDeviceArgs,
     #[command(flatten)]
     from: FromArgs,
 }
@@ -181,6 +188,28 @@ fn copy(
 }
 
 pub(super) fn list(args: &ListArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    if let Some(address) = &args.on.on {
+        let host = args.into.place(context)?;
+        let all = far::with(address, |far| {
+            DevicePlace::open(far, &host).and_then(|there| there.list()).map_err(complain)
+        })?;
+        args.from.json.print(&all, context, |out| {
+            for entry in &all {
+                let mark = match (entry.is_current, entry.is_last) {
+                    (true, _) => "current",
+                    (false, true) => "before",
+                    (false, false) => "",
+                };
+                write!(out, "{}  {}  {}", pad(&entry.package.title(), 40), pad(mark, 7), entry.dir)?;
+                match &entry.used_by[..] {
+                    [] => writeln!(out)?,
+                    holders => writeln!(out, "  used by {}", holders.join(", "))?,
+                }
+            }
+            Ok(())
+        })?;
+        return Ok(ExitCode::Passed);
+    }
     if args.installed {
         let all = args.into.place(context)?.list().map_err(complain)?;
         args.from.json.print(&all, context, |out| {
@@ -351,6 +380,13 @@ fn tell_gone(gone: &[Published], json: JsonArgs, context: &Context) -> Result<Ex
 }
 
 pub(super) fn gc(args: &GcArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    if let Some(address) = &args.on.on {
+        let host = args.into.place(context)?;
+        let gone = far::with(address, |far| {
+            DevicePlace::open(far, &host).and_then(|there| there.collect()).map_err(complain)
+        })?;
+        return tell_gone(&gone, args.from.json, context);
+    }
     let gone = if args.installed {
         args.into.place(context)?.collect(args.keep_bytes).map_err(complain)?
     } else {
