@@ -16,6 +16,7 @@ use muster_core::time::Time;
 use muster_core::view::{DeviceDetail, LabView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read, Seek as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -516,6 +517,32 @@ impl Client {
     /// [`ClientError`].
     pub fn get_blob(&self, blob: Digest) -> Result<impl Read + use<>, ClientError> {
         let url = self.url(&format!("/blobs/{blob}"));
+        let sent =
+            self.call(|http| http.get(&url).config().timeout_recv_response(Some(ANSWER_MAX)).build().call());
+        Ok(self.heard(sent)?.into_body().into_with_config().limit(u64::MAX).reader())
+    }
+
+    /// Reads a file that an attempt has left. The reader's bytes are not checked against its digest.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn get_artifact(
+        &self,
+        run: RunId,
+        item: ItemIx,
+        attempt: u16,
+        path: &str,
+    ) -> Result<impl Read + use<>, ClientError> {
+        let mut name = String::new();
+        for byte in path.bytes() {
+            // What needs no escape in a path, and no slash: it is one part of it.
+            if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
+                name.push(char::from(byte));
+            } else {
+                let _written = write!(name, "%{byte:02X}");
+            }
+        }
+        let url = self.run_url(run, &format!("/items/{}/attempts/{attempt}/artifacts/{name}", item.0));
         let sent =
             self.call(|http| http.get(&url).config().timeout_recv_response(Some(ANSWER_MAX)).build().call());
         Ok(self.heard(sent)?.into_body().into_with_config().limit(u64::MAX).reader())

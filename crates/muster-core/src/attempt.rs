@@ -1,5 +1,6 @@
 //! The record of one attempt, as the agent tells it and the store keeps it.
 
+use crate::artifact::Artifacts;
 use crate::outcome::Outcome;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct AttemptResult {
     pub output: Output,
     /// Processes it left behind, which were killed.
     pub leaked: u32,
+    /// Files it left behind, where they are kept.
+    #[serde(default)]
+    pub artifacts: Option<Box<Artifacts>>,
 }
 
 impl AttemptResult {
@@ -44,6 +48,7 @@ impl AttemptResult {
             measures: Vec::new(),
             output: Output::None,
             leaked: 0,
+            artifacts: None,
         }
     }
 }

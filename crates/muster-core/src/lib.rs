@@ -7,6 +7,7 @@
 #![warn(clippy::iter_over_hash_type)]
 
 pub mod address;
+pub mod artifact;
 pub mod attempt;
 pub mod change;
 pub mod definition;

@@ -88,7 +88,7 @@ pub enum Fact {
         /// The attempt.
         attempt: AttemptRef,
         /// What it came to.
-        result: AttemptResult,
+        result: Box<AttemptResult>,
     },
     /// A unit's process is gone.
     Gone {
@@ -295,7 +295,7 @@ impl Host {
             AttemptEnd::Ran(truth.result(&def.name, &current.path, attempt.attempt, started, took))
         };
         if let AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) = &end {
-            facts.push(Fact::Ended { unit: unit.id, attempt, result: result.clone() });
+            facts.push(Fact::Ended { unit: unit.id, attempt, result: Box::new(result.clone()) });
         }
         let crashed = matches!(&end, AttemptEnd::Ran(r) if r.outcome == Outcome::Crash);
         assert!(ledger.receive_finished(clock, unit.id, attempt, end), "the first end counts");

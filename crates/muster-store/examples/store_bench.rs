@@ -80,6 +80,7 @@ fn ended(run: u128, item: u32) -> Change {
         measures: Vec::new(),
         output: Output::Inline(b"\x01\x00\x06hello\n".to_vec()),
         leaked: 0,
+        artifacts: None,
     };
     Change::AttemptEnded {
         attempt: AttemptRef { run: RunId(run), item: ItemIx(item + 1), attempt: 1 },

@@ -86,6 +86,8 @@ pub(crate) enum Command {
     Results(commands::results::ResultsArgs),
     /// Print what an attempt printed
     Log(commands::log::LogArgs),
+    /// List, print or copy files that an attempt left
+    Artifacts(commands::artifacts::ArtifactsArgs),
     /// Say why an item is as it is
     Why(commands::why::WhyArgs),
     /// Compare two runs
@@ -150,6 +152,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Err
         Command::Runs(args) => commands::runs::run(&args, context),
         Command::Results(args) => commands::results::run(&args, context),
         Command::Log(args) => commands::log::run(&args, context),
+        Command::Artifacts(args) => commands::artifacts::run(&args, context),
         Command::Why(args) => commands::why::run(&args, context),
         Command::Diff(args) => commands::diff::run(&args, context),
         Command::History(args) => commands::history::run(&args, context),

@@ -7,6 +7,7 @@ use crate::remote::records::{ServerRecords, area_at_hand};
 use crate::terminal::text::quoted;
 use muster_api::Why;
 use muster_core::address::{Address, RunRef, Scope, item_name};
+use muster_core::artifact::{Artifact, Artifacts, is_path};
 use muster_core::attempt::Output;
 use muster_core::id::{ItemIx, RunId};
 use muster_core::kind::HEALTH_AREA;
@@ -14,6 +15,8 @@ use muster_core::view::{ItemView, RunState, RunView, TestView};
 use muster_formats::report::{Logs, text};
 use muster_store::{ItemFilter, RunLock, RunName, Sqlite, Store, StoreError};
 use std::cell::RefCell;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -239,6 +242,40 @@ impl Records {
             None => format!("`muster results {}` lists what it has", run.number),
         };
         complaint.hint(hint).into()
+    }
+
+    /// The directory on this machine that an attempt's files are in; `None` where a server has them.
+    pub(crate) fn artifacts_dir(&self, found: &Found, kept: &Artifacts) -> Option<PathBuf> {
+        let run_dir = self.with(|s| Ok::<_, StoreError>(s.run_dir(found.run.number))).ok()??;
+        is_path(&kept.dir).then(|| run_dir.join(&kept.dir))
+    }
+
+    /// Reads a file that an attempt has left.
+    ///
+    /// # Errors
+    /// It is not there any more, or the server cannot be asked.
+    pub(crate) fn artifact(
+        &self,
+        found: &Found,
+        attempt: u16,
+        kept: &Artifacts,
+        file: &Artifact,
+    ) -> Result<Box<dyn Read>, anyhow::Error> {
+        if let Some(dir) = self.artifacts_dir(found, kept).filter(|_| is_path(&file.path)) {
+            let path = dir.join(&file.path);
+            let opened = File::open(&path)
+                .map_err(|e| Complaint::lab(format!("{} cannot be read", path.display())).because(e))?;
+            return Ok(Box::new(opened));
+        }
+        let item = found.item();
+        let snapshot = self.with(|s| s.load_run_snapshot(found.run.id))?;
+        let place = crate::wiring::place(&snapshot, &found.test().name, &item.path, item.discovery);
+        let place = place.ok_or_else(|| Complaint::lab(format!("{} is not in its run", found.address())))?;
+        let asked = self.with_there(|s| s.artifact(found.run.id, place, attempt, &file.path));
+        match asked {
+            Some(read) => read.map_err(crate::remote::complain),
+            None => Err(Complaint::lab(format!("`{}` is not kept here", file.path)).into()),
+        }
     }
 
     /// Whether somebody works on a run. `None` for a run that is over.

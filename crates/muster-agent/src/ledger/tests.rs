@@ -68,6 +68,7 @@ fn passed() -> AttemptEnd {
         measures: vec![],
         output: Output::None,
         leaked: 0,
+        artifacts: None,
     })
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! keeper ── Exchange ──► Relay ──► sender threads: the exchange ──── HTTP ──► server
 //!        ◄─ Orders ─────   │   ◄───────────────────────────────────────────
-//!                          ├─ bring thread: files of long outputs ── HTTP ──►
+//!                          ├─ bring thread: outputs and artifacts ── HTTP ──►
 //!                          ├─ follow thread: what is being printed ─ HTTP ──►
 //!                          └─ fetch threads: packed area ─► unpacked, by run
 //! ```
@@ -24,7 +24,7 @@ mod source;
 use crate::Clock;
 use crate::exec::kill_abandoned;
 use crate::process::{ChildError, Found, Keeper, Life, Setup};
-use bring::OutputFile;
+use bring::{Load, What};
 use follow::Followed;
 use muster_api::{Client, ClientError};
 use muster_core::digest::Digest;
@@ -140,8 +140,8 @@ enum Done {
     /// The server said who it is.
     About(Result<(), ClientError>),
     Sent(Sent),
-    /// An output is with the server, or will never be.
-    Brought(RunId, String),
+    /// What is at this place in a run's directory is with the server, or will never be.
+    Brought(RunId, String, What),
     Fetched(RunId, Digest, Result<Vec<Lease>, String>),
     /// The host was looked at, and this is wrong with it.
     Looked(Vec<String>),
@@ -386,7 +386,7 @@ struct Agent<'a> {
     packages: PathBuf,
     /// What keeps those that runs use.
     leases: Vec<(RunId, Vec<Lease>)>,
-    bring: Sender<OutputFile>,
+    bring: Sender<Load>,
     follow: Sender<Vec<Followed>>,
     mail: Mail,
     inbox: Receiver<Done>,
@@ -443,12 +443,12 @@ impl Agent<'_> {
                 if is_idle && replace && exchange.heard >= passed {
                     return Ok(Over::Drained);
                 }
-                let (mut exchange, files) = self.relay.outward(exchange);
+                let (mut exchange, loads) = self.relay.outward(exchange);
                 exchange.trouble.clone_from(&self.trouble);
                 exchange.trouble.extend(self.others.as_ref().map(|_| CHANGING.to_owned()));
-                for file in files {
+                for load in loads {
                     // The thread lives as long as this end of the channel.
-                    let _given = self.bring.send(file);
+                    let _given = self.bring.send(load);
                 }
                 senders.send(exchange);
             }
@@ -496,8 +496,8 @@ impl Agent<'_> {
                         self.trouble = trouble;
                         ask = true;
                     }
-                    Done::Brought(run, place) => {
-                        self.relay.brought((run, place));
+                    Done::Brought(run, place, what) => {
+                        self.relay.brought(run, place, what);
                         ask = true;
                     }
                     // An answer to a keeper that is gone.

@@ -4,19 +4,22 @@
 //!   server is told that they are held, the keeper does not know of them. Then they are let go, the
 //!   server sees that nobody holds them and sends them again, and they pass.
 //! * Directories are this host's: the lab knows where an area was packed, not where it was unpacked.
-//! * A result whose output is a file is told when the server has the file, and until then its unit runs, as far
-//!   as the server knows. Results are acknowledged in order, so those behind it wait too; all else is told.
+//! * A result whose output is a file, or that keeps files the attempt has left, is told when the server has them,
+//!   and until then its unit runs, as far as the server knows. Results are acknowledged in order, so those behind
+//!   it wait too; all else is told.
 //!
 //! A value: fetching is somebody else's.
 
-use super::bring::OutputFile;
+use super::bring::{Load, What};
 use super::follow::Followed;
 use super::source::{self, Source, Wanted};
-use muster_core::attempt::Output;
+use muster_core::artifact::{Artifacts, is_path};
+use muster_core::attempt::{AttemptResult, Output};
 use muster_core::digest::Digest;
 use muster_core::exchange::{AttemptEnd, Exchange, Finished, Held, HeldPhase, Orders, RunContext};
 use muster_core::id::{LeaseId, RunId, UnitId};
 use muster_core::time::Time;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,14 +37,23 @@ pub(super) struct Relay {
     /// The run of each unit that was let through and is still held, and the orders it came with: an exchange
     /// said before they were heard does not know of it yet.
     passed: BTreeMap<UnitId, (RunId, u64)>,
-    /// Results on their way to the server, by their place in the spool: their run, and the file that goes along.
-    bringing: BTreeMap<u64, (RunId, Option<PathBuf>)>,
-    /// Outputs that were asked to be brought, and whether the server has them.
-    outputs: BTreeMap<(RunId, String), bool>,
+    /// Results on their way to the server, by their place in the spool: their run, and what goes along.
+    bringing: BTreeMap<u64, (RunId, Vec<PathBuf>)>,
+    /// What was asked to be brought, by its place in its run's directory.
+    loads: BTreeMap<(RunId, String), Brought>,
     /// Nothing new is let through.
     drains: bool,
     /// Grows with each order, for knowing which area was used last.
     clock: u64,
+}
+
+/// How far something is on its way to the server.
+enum Brought {
+    NotYet,
+    /// It has it, or will never take it.
+    Yes,
+    /// It has these of an attempt's files.
+    As(Box<Artifacts>),
 }
 
 struct Area {
@@ -66,7 +78,7 @@ impl Relay {
             kept: BTreeMap::new(),
             passed: BTreeMap::new(),
             bringing: BTreeMap::new(),
-            outputs: BTreeMap::new(),
+            loads: BTreeMap::new(),
             drains: false,
             clock: 0,
         };
@@ -84,21 +96,24 @@ impl Relay {
     pub(super) fn begin(&mut self, units: &[(UnitId, RunId)], drains: bool) {
         self.kept.clear();
         self.bringing.clear();
-        self.outputs.clear();
+        self.loads.clear();
         self.passed = units.iter().map(|(unit, run)| (*unit, (*run, 0))).collect();
         self.drains = drains;
     }
 
-    /// The server has this output, or will never take it.
-    pub(super) fn brought(&mut self, output: (RunId, String)) {
-        if let Some(there) = self.outputs.get_mut(&output) {
-            *there = true;
+    /// The server has this, or will never take it; of an attempt's files it has those that it has now.
+    pub(super) fn brought(&mut self, run: RunId, place: String, what: What) {
+        if let Some(brought) = self.loads.get_mut(&(run, place)) {
+            *brought = match what {
+                What::Output => Brought::Yes,
+                What::Artifacts(kept) => Brought::As(kept),
+            };
         }
     }
 
-    /// Whether results wait for their outputs to be brought.
+    /// Whether results wait for what goes along with them.
     pub(super) fn withholds(&self) -> bool {
-        self.outputs.values().any(|there| !there)
+        self.loads.values().any(|brought| matches!(brought, Brought::NotYet))
     }
 
     /// Where a run's area is unpacked. One that is not packed is where it is.
@@ -121,7 +136,7 @@ impl Relay {
     }
 
     /// From the keeper to the server; with the files that are to be brought.
-    pub(super) fn outward(&mut self, mut exchange: Exchange) -> (Exchange, Vec<OutputFile>) {
+    pub(super) fn outward(&mut self, mut exchange: Exchange) -> (Exchange, Vec<Load>) {
         let holds: BTreeSet<UnitId> = exchange.holding.iter().map(|h| h.unit).collect();
         self.passed.retain(|unit, (_, seq)| holds.contains(unit) || exchange.heard < *seq);
         let queued = |(unit, (lease, _)): (&UnitId, &(LeaseId, RunId))| Held {
@@ -130,22 +145,32 @@ impl Relay {
             phase: HeldPhase::Queued,
         };
         exchange.holding.extend(self.kept.iter().map(queued));
-        let (mut files, mut bringing, mut told) = (Vec::new(), BTreeMap::new(), exchange.finished.len());
-        for (place, finished) in exchange.finished.iter().enumerate() {
+        let (mut new, mut bringing, mut told) = (Vec::new(), BTreeMap::new(), exchange.finished.len());
+        for (at, finished) in exchange.finished.iter_mut().enumerate() {
             let run = finished.attempt.run;
-            let Some(name) = output_file(finished) else {
-                bringing.insert(finished.spool, (run, None));
-                continue;
-            };
-            let path = self.run_dir(run).join(name);
-            bringing.insert(finished.spool, (run, Some(path.clone())));
-            let there = self.outputs.entry((run, name.clone())).or_insert_with(|| {
-                files.push(OutputFile { run, place: name.clone(), path });
-                false
-            });
-            if !*there {
-                told = told.min(place);
+            let run_dir = run_dir(&self.root, run);
+            let mut paths = Vec::new();
+            for place in [output_file(finished), artifacts_dir(finished)].into_iter().flatten() {
+                let path = run_dir.join(&place);
+                paths.push(path.clone());
+                match self.loads.entry((run, place.clone())) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(Brought::NotYet);
+                        new.push(Load { run, what: what(finished, &place), place, path });
+                        told = told.min(at);
+                    }
+                    Entry::Occupied(entry) => match entry.get() {
+                        Brought::NotYet => told = told.min(at),
+                        Brought::Yes => {}
+                        Brought::As(kept) => {
+                            if let Some(result) = result_of_mut(finished) {
+                                result.artifacts = Some(kept.clone());
+                            }
+                        }
+                    },
+                }
             }
+            bringing.insert(finished.spool, (run, paths));
         }
         for finished in exchange.finished.drain(told..) {
             if !exchange.holding.iter().any(|h| h.unit == finished.unit) {
@@ -154,18 +179,18 @@ impl Relay {
         }
         exchange.holding.sort_by_key(|h| h.unit);
         self.remove_brought(bringing);
-        (exchange, files)
+        (exchange, new)
     }
 
-    /// What is not said any more has been acknowledged: the server has recorded it, and keeps its file.
-    fn remove_brought(&mut self, bringing: BTreeMap<u64, (RunId, Option<PathBuf>)>) {
+    /// What is not said any more has been acknowledged: the server has recorded it, and keeps what went along.
+    fn remove_brought(&mut self, bringing: BTreeMap<u64, (RunId, Vec<PathBuf>)>) {
         let before = std::mem::replace(&mut self.bringing, bringing);
-        let now: BTreeSet<&PathBuf> = self.bringing.values().filter_map(|(_, path)| path.as_ref()).collect();
-        let (root, outputs) = (&self.root, &mut self.outputs);
-        outputs.retain(|(run, place), _| now.contains(&run_dir(root, *run).join(place)));
-        for path in before.values().filter_map(|(_, path)| path.as_ref()).filter(|path| !now.contains(path)) {
+        let now: BTreeSet<&PathBuf> = self.bringing.values().flat_map(|(_, paths)| paths).collect();
+        let (root, loads) = (&self.root, &mut self.loads);
+        loads.retain(|(run, place), _| now.contains(&run_dir(root, *run).join(place)));
+        for path in before.values().flat_map(|(_, paths)| paths).filter(|path| !now.contains(path)) {
             // What cannot be removed now goes with its run's directory.
-            let _left = std::fs::remove_file(path);
+            let _left = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path));
         }
     }
 
@@ -259,14 +284,40 @@ fn run_dir(root: &Path, run: RunId) -> PathBuf {
     root.join(format!("{:032x}", run.0))
 }
 
-/// The file a result's output is in, as the result names it.
-fn output_file(finished: &Finished) -> Option<&String> {
+fn result_of(finished: &Finished) -> Option<&AttemptResult> {
     match &finished.end {
-        AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) => match &result.output {
-            Output::File { path, .. } => Some(path),
-            Output::None | Output::Inline(_) | Output::Segment { .. } => None,
-        },
+        AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) => Some(result),
         AttemptEnd::NotReached => None,
+    }
+}
+
+fn result_of_mut(finished: &mut Finished) -> Option<&mut AttemptResult> {
+    match &mut finished.end {
+        AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) => Some(result),
+        AttemptEnd::NotReached => None,
+    }
+}
+
+/// The file a result's output is in, as the result names it.
+fn output_file(finished: &Finished) -> Option<String> {
+    match &result_of(finished)?.output {
+        Output::File { path, .. } => Some(path.clone()),
+        Output::None | Output::Inline(_) | Output::Segment { .. } => None,
+    }
+}
+
+/// The directory of the files that go along with a result.
+fn artifacts_dir(finished: &Finished) -> Option<String> {
+    let kept = result_of(finished)?.artifacts.as_ref()?;
+    Some(kept.dir.clone()).filter(|dir| is_path(dir))
+}
+
+/// What of a result has this place.
+fn what(finished: &Finished, place: &str) -> What {
+    let kept = result_of(finished).and_then(|result| result.artifacts.as_ref());
+    match kept.filter(|kept| kept.dir == place) {
+        Some(kept) => What::Artifacts(kept.clone()),
+        None => What::Output,
     }
 }
 
@@ -285,7 +336,8 @@ fn still_running(finished: &Finished) -> Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use muster_core::attempt::{AttemptResult, Cause};
+    use muster_core::artifact::Artifact;
+    use muster_core::attempt::Cause;
     use muster_core::exchange::{Finished, Gauges, TestContext, Unit};
     use muster_core::id::{AgentId, AttemptRef, ItemIx, SessionId, TestIx};
     use muster_core::outcome::Outcome;
@@ -473,12 +525,39 @@ mod tests {
             );
             assert!(path.exists() && relay.withholds());
         }
-        relay.brought((RUN, "out/0/1-0.frames".into()));
+        relay.brought(RUN, "out/0/1-0.frames".into(), What::Output);
         let (told, brings) = relay.outward(said);
         assert_eq!((told.finished.len(), told.holding.len(), brings.len()), (1, 0, 0));
         assert!(path.exists() && !relay.withholds());
         relay.outward(exchange());
         assert!(!path.exists(), "the server has it");
+    }
+
+    #[test]
+    fn a_result_is_told_with_those_of_its_files_that_the_server_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut relay = Relay::new(dir.path().to_owned());
+        let left = relay.run_dir(RUN).join("work/t#1");
+        std::fs::create_dir_all(left.join("sub")).unwrap();
+        let mut kept = Artifacts::new("work/t#1".into());
+        kept.files = vec![Artifact { path: "core".into(), bytes: 4, digest: None }];
+        let mut said = exchange();
+        said.finished = vec![finished("out/0/1-0.frames")];
+        let AttemptEnd::Ran(result) = &mut said.finished[0].end else { unreachable!() };
+        result.artifacts = Some(Box::new(kept.clone()));
+        let (told, loads) = relay.outward(said.clone());
+        assert_eq!((told.finished.len(), loads.len()), (0, 2), "its output and its files");
+        relay.brought(RUN, "out/0/1-0.frames".into(), What::Output);
+        assert_eq!(relay.outward(said.clone()).0.finished.len(), 0, "the files are not there yet");
+        kept.files[0].digest = Some(Digest([7; 32]));
+        relay.brought(RUN, "work/t#1".into(), What::Artifacts(Box::new(kept.clone())));
+        let (told, loads) = relay.outward(said);
+        assert_eq!(loads.len(), 0);
+        let AttemptEnd::Ran(result) = &told.finished[0].end else { unreachable!() };
+        assert_eq!(result.artifacts.as_deref(), Some(&kept));
+        assert!(left.exists());
+        relay.outward(exchange());
+        assert!(!left.exists(), "the server has them");
     }
 
     #[test]

@@ -237,6 +237,7 @@ impl BatchTask {
             measures: values,
             output,
             leaked: process.map_or(0, |p| p.leaked),
+            artifacts: None,
         }
     }
 
@@ -256,8 +257,7 @@ impl BatchTask {
         }
         let Some((index, end)) = last else {
             let (left, _) = self.job.look();
-            // Nobody would read a remark; a directory that cannot be moved is noticed at its next use.
-            let _kept = self.job.leave(&left, Outcome::Pass);
+            self.job.clear(&left);
             self.job.end(None);
             return Next::Done;
         };
@@ -265,10 +265,7 @@ impl BatchTask {
         let (left, _) = self.job.look();
         let measures = if alone { left.measures.as_str() } else { "" };
         let mut result = self.result(index, end, measures, Some(&process));
-        if let Ok(Some(kept)) = self.job.leave(&left, result.outcome) {
-            let text = format!("what it left in its working directory is in {}/{kept}", self.job.run.run_dir);
-            self.job.place.remark(&mut result.output, result.duration, &text);
-        }
+        self.job.leave(&left, index, &mut result);
         let last = self.job.unit.attempts.get(index).map(|a| (a.attempt, AttemptEnd::Ran(result)));
         self.job.end(last);
         Next::Done

@@ -201,13 +201,14 @@ impl DiscoverTask {
             measures: Vec::new(),
             output: self.job.place.keep(frames, self.commands).unwrap_or(Output::None),
             leaked: self.leaked,
+            artifacts: None,
         }
     }
 
     fn tell(&mut self, end: AttemptEnd) -> Next {
         let (left, _) = self.job.look();
         // What a listing leaves behind is of no use to anyone.
-        let _kept = self.job.leave(&left, Outcome::Pass);
+        self.job.clear(&left);
         let last = self.job.first().map(|a| (a.attempt, end));
         self.job.end(last);
         Next::Done

@@ -196,7 +196,7 @@ impl Contract<'_> {
 }
 
 /// `AREA/RUN/TEST/ITEM#ATTEMPT`; without item and attempt where several share the process.
-fn address(run: &RunContext, test: &TestContext, alone: Option<&UnitAttempt>) -> String {
+pub(super) fn address(run: &RunContext, test: &TestContext, alone: Option<&UnitAttempt>) -> String {
     let (head, name) = (&run.address, &test.def.name);
     match alone {
         None => format!("{head}/{name}"),

@@ -1,8 +1,9 @@
 //! What every kind of task does in the same way: the process it describes, the directory it lends, the
 //! end it tells.
 
+use super::artifacts;
 use super::device::{self, DEVICE_STEP, DevicePart, DevicePlan, DeviceStep, HeldOpen, Packages};
-use super::environment::{ADDRESS, Contract, Env, stretched};
+use super::environment::{ADDRESS, Contract, Env, address, stretched};
 use super::logs::Place;
 use super::prepared::{Prepared, StepPlan};
 use super::scratch::{self, Left, WorkDir};
@@ -14,7 +15,6 @@ use muster_core::exchange::{AttemptEnd, RunContext, TestContext, Unit, UnitAttem
 use muster_core::id::AttemptRef;
 use muster_core::outcome::Outcome;
 use muster_core::time::Time;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,14 +193,40 @@ impl Job {
         }
     }
 
-    /// Ends the use of the directory; where what is in it was kept.
-    pub(super) fn leave(&mut self, left: &Left, outcome: Outcome) -> io::Result<Option<String>> {
-        let Some(dir) = self.work_dir.take() else { return Ok(None) };
-        let keep = self
-            .first()
-            .filter(|_| !outcome.is_good() || !self.test.def.device_files.pull.is_empty())
-            .map(|a| scratch::kept_name(&self.test.def.name, &a.path, a.attempt.attempt, a.attempt.item.0));
-        self.host.scratch.leave(self.slot, dir, left, keep.as_deref())
+    /// Ends the use of the directory. What this attempt of the unit, which came to this, is to keep of it, is told
+    /// with the result and at the end of its log.
+    pub(super) fn leave(&mut self, left: &Left, index: usize, result: &mut AttemptResult) {
+        let wanted = !result.outcome.is_good() || !self.test.def.device_files.pull.is_empty();
+        let Some(attempt) = self.unit.attempts.get(index).filter(|_| wanted) else {
+            return self.clear(left);
+        };
+        let UnitAttempt { attempt: AttemptRef { item, attempt: number, .. }, path, .. } = attempt;
+        let name = scratch::kept_name(&self.test.def.name, path, *number, item.0);
+        let address = address(&self.run, &self.test, Some(attempt));
+        let Some(dir) = self.work_dir.take() else { return };
+        match self.host.scratch.leave(self.slot, dir, left, Some(&name)) {
+            Ok(None) => {}
+            Ok(Some(kept)) => {
+                let kept = artifacts::list(&self.run.run_dir, kept);
+                if !kept.is_empty() {
+                    let text = artifacts::remark(&kept, &address);
+                    self.place.remark(&mut result.output, result.duration, &text);
+                    result.artifacts = Some(Box::new(kept));
+                }
+            }
+            Err(e) => {
+                let text = format!("what it left in its working directory cannot be kept: {e}");
+                self.place.remark(&mut result.output, result.duration, &text);
+            }
+        }
+    }
+
+    /// Ends the use of the directory, of which nothing is kept.
+    pub(super) fn clear(&mut self, left: &Left) {
+        if let Some(dir) = self.work_dir.take() {
+            // A directory that cannot be moved is noticed at its next use.
+            let _stays = self.host.scratch.leave(self.slot, dir, left, None);
+        }
     }
 
     /// Tells that the unit has ended, and its last attempt with it.

@@ -10,6 +10,7 @@
 //! A task tells what comes of it through [`Ears`]; it knows neither the ledger nor the lab. Starting,
 //! capturing, limiting and killing is the executor's.
 
+mod artifacts;
 mod batch;
 mod device;
 mod discover;

@@ -118,12 +118,13 @@ impl Scratch {
             self.give_back(slot, dir);
             return Ok(None);
         }
-        let kept = match keep {
-            Some(name) => {
-                fs::rename(&dir.path, dir.path.with_file_name(name)).is_ok().then(|| format!("work/{name}"))
-            }
-            None => None,
-        };
+        let kept = keep.and_then(|name| {
+            // Of an attempt that was given out again, what it left before may still be on its way to the server.
+            let others = (2..=9).map(|n| format!("{name}~{n}"));
+            let mut names = std::iter::once(name.to_owned()).chain(others);
+            let name = names.find(|name| fs::rename(&dir.path, dir.path.with_file_name(name)).is_ok())?;
+            Some(format!("work/{name}"))
+        });
         if kept.is_none() {
             self.remove(&dir.path)?;
         }

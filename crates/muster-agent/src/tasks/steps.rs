@@ -245,7 +245,7 @@ impl StepsTask {
     }
 
     /// Judges the attempt and tells its end.
-    fn finish(&mut self, rule: &CompiledRule, mut log: Output, started: Time, at: Time) -> Next {
+    fn finish(&mut self, rule: &CompiledRule, log: Output, started: Time, at: Time) -> Next {
         let (left, looked) = self.job.look();
         let mut lost = looked.err().unwrap_or_default();
         let frames = if rule.needs_log(self.progress.outcome) {
@@ -281,22 +281,15 @@ impl StepsTask {
             measures: judgement.measures,
             output: Output::None,
             leaked: self.leaked,
+            artifacts: None,
         };
         if !lost.is_empty() && result.outcome < Outcome::Error {
             result.outcome = Outcome::Error;
             result.cause = Cause::Lab(lost.clone());
             result.message = lost;
         }
-        match self.job.leave(&left, result.outcome) {
-            Ok(None) => {}
-            Ok(Some(kept)) => {
-                let text =
-                    format!("what it left in its working directory is in {}/{kept}", self.job.run.run_dir);
-                self.job.place.remark(&mut log, result.duration, &text);
-            }
-            Err(e) => self.job.place.remark(&mut log, result.duration, &format!("working directory: {e}")),
-        }
         result.output = log;
+        self.job.leave(&left, 0, &mut result);
         self.tell(result)
     }
 

@@ -199,7 +199,10 @@ impl Lab {
     }
 
     fn receive_finished(&mut self, now: Time, agent_id: AgentId, finished: Finished) {
-        let Finished { spool, unit: unit_id, lease, attempt, end } = finished;
+        let Finished { spool, unit: unit_id, lease, attempt, mut end } = finished;
+        if let AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) = &mut end {
+            result.artifacts = result.artifacts.take().map(|kept| Box::new(kept.tamed()));
+        }
         let agent = self.agents.get_mut(&agent_id).expect("the caller knows it");
         if spool <= agent.acked && self.policy.mistake != Mistake::CountTwice {
             return;

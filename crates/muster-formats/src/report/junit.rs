@@ -26,6 +26,9 @@ pub struct Junit {
     pub output_bytes_max: usize,
 }
 
+/// Most files of an attempt that are named; their number is told in any case.
+const ARTIFACTS_MAX: usize = 50;
+
 /// Whose output a report includes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outputs {
@@ -196,6 +199,10 @@ impl<W: Write> Page<'_, W> {
         let measures: Vec<(String, String)> =
             last.iter().flat_map(|a| &a.result.measures).map(measure_property).collect();
         properties.extend(measures.iter().map(|(k, v)| (k.as_str(), v.clone())));
+        if let Some(kept) = last.and_then(|a| a.result.artifacts.as_ref()) {
+            properties.push(("artifacts", words::artifacts(kept)));
+            properties.extend(kept.files.iter().take(ARTIFACTS_MAX).map(|f| ("artifact", f.path.clone())));
+        }
         self.properties(&properties)?;
 
         let drawer = words::drawer(item.verdict, run.unexpected_pass);

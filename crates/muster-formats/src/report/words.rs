@@ -4,6 +4,7 @@
 pub use muster_core::judge::signal_name;
 
 use muster_core::address::Address;
+use muster_core::artifact::Artifacts;
 use muster_core::attempt::{AttemptResult, Cause};
 use muster_core::definition::UnexpectedPass;
 use muster_core::id::RunId;
@@ -110,6 +111,16 @@ pub fn headline(item: &ItemView) -> Cow<'_, str> {
 /// An attempt's message, else its cause in words.
 pub fn attempt_headline(result: &AttemptResult) -> Cow<'_, str> {
     if result.message.is_empty() { Cow::Owned(cause(&result.cause)) } else { Cow::Borrowed(&result.message) }
+}
+
+/// What an attempt keeps of what it left, in words: `3 files (1.2 MiB), 1 left out`.
+pub fn artifacts(kept: &Artifacts) -> String {
+    let n = kept.files.len();
+    let mut text = format!("{n} {} ({})", if n == 1 { "file" } else { "files" }, bytes(kept.bytes()));
+    if kept.left_out_count() > 0 {
+        text = format!("{text}, {} left out", kept.left_out_count());
+    }
+    text
 }
 
 /// Why an attempt came to its outcome, in words: `exit code 1`, `ended by signal 11 (SIGSEGV)`.
@@ -237,6 +248,7 @@ mod tests {
             measures: Vec::new(),
             output: Output::None,
             leaked: 0,
+            artifacts: None,
         };
         let attempt = AttemptView { number: 1, device: String::new(), result: Arc::new(result) };
         let mut item = ItemView {

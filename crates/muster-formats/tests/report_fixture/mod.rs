@@ -43,6 +43,7 @@ pub(crate) fn result(outcome: Outcome, cause: Cause, message: &str) -> AttemptRe
         measures: Vec::new(),
         output: Output::None,
         leaked: 0,
+        artifacts: None,
     }
 }
 

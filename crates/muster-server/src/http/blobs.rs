@@ -12,6 +12,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::{StreamExt as _, stream};
 use muster_api::Problem;
+use muster_core::digest::Digest;
+use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 
 /// Longest blob that is taken.
@@ -61,10 +63,15 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let name = digest(&blob)?;
-    let Some((mut file, len)) = state.blobs.find(name).map_err(|e| problem(&e))? else {
+    let Some((file, len)) = state.blobs.find(name).map_err(|e| problem(&e))? else {
         return Err(absent(&blob));
     };
-    let wanted: Wanted = wanted(&headers, len, &format!("\"{name}\""))?;
+    give(name, file, len, &headers)
+}
+
+/// Answers with a blob, or the range of it that is wanted.
+pub(super) fn give(name: Digest, mut file: File, len: u64, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let wanted: Wanted = wanted(headers, len, &format!("\"{name}\""))?;
     let broken = |source| Refusal::from(down(&BlobError::Io { dir: name.to_string().into(), source }));
     file.seek(SeekFrom::Start(wanted.from())).map_err(broken)?;
     let pieces = stream::unfold(Some((file, wanted.len())), |rest| async move {
@@ -116,7 +123,7 @@ pub(super) async fn put(
     Ok(StatusCode::CREATED)
 }
 
-fn problem(error: &BlobError) -> Problem {
+pub(super) fn problem(error: &BlobError) -> Problem {
     match error {
         BlobError::Other { .. } => Problem::new(422, "wrong-digest", error.to_string()).next("send it again"),
         BlobError::TooLong { .. } => Problem::new(413, "too-long", error.to_string()),

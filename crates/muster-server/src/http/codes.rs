@@ -35,6 +35,7 @@ pub(super) const CODES: &[(&str, &[u16], &str)] = &[
     ("no-join-token", &[403], "an agent joins with a token made for that"),
     ("no-room", &[503], "the disk does not take it"),
     ("no-such-agent", &[404], "no such agent has joined"),
+    ("no-such-artifact", &[404], "the attempt keeps no such file"),
     ("no-such-attempt", &[404], "the item has no such attempt that has ended"),
     ("no-such-blob", &[404, 409], "the blob is not here"),
     ("no-such-device", &[404], "the lab has no such device"),

@@ -112,6 +112,13 @@ const RULES: &[Rule] = &[
         SMALL,
         "",
     ),
+    rule(
+        Method::GET,
+        "/runs/{run}/items/{item}/attempts/{attempt}/artifacts/{artifact}",
+        Need::InArea(Role::Viewer),
+        SMALL,
+        "",
+    ),
     rule(Method::GET, "/runs/{run}/items/{item}/why", Need::InArea(Role::Viewer), SMALL, ""),
     rule(Method::GET, "/runs/{run}/watch", Need::InArea(Role::Viewer), SMALL, ""),
     rule(Method::GET, "/runs/{run}/events", Need::InArea(Role::Viewer), SMALL, ""),
@@ -157,7 +164,8 @@ const RULES: &[Rule] = &[
     rule(Method::POST, "/records", Need::Has(Role::Viewer), SMALL, ""),
     rule(Method::HEAD, "/blobs/{blob}", Need::AgentOr(Role::Submitter), SMALL, ""),
     rule(Method::GET, "/blobs/{blob}", Need::AgentOr(Role::Submitter), SMALL, ""),
-    rule(Method::PUT, "/blobs/{blob}", Need::Has(Role::Submitter), ANY, ""),
+    // Agents bring what attempts have left.
+    rule(Method::PUT, "/blobs/{blob}", Need::AgentOr(Role::Submitter), ANY, ""),
 ];
 
 /// What holds for what nobody has made a rule for. What is looked at leaves no trace in the audit log.

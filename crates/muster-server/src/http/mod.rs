@@ -3,6 +3,7 @@
 mod access;
 mod agents;
 mod answer;
+mod artifacts;
 mod blobs;
 mod codes;
 mod devices;
@@ -103,6 +104,7 @@ fn paths() -> OpenApiRouter<State> {
         .routes(routes!(results::item))
         .routes(routes!(results::attempts))
         .routes(routes!(logs::log))
+        .routes(routes!(artifacts::artifact))
         .routes(routes!(runs::why))
         .routes(routes!(events::of_run))
         .routes(routes!(lab_events::of_lab))

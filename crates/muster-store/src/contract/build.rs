@@ -1,5 +1,6 @@
 //! Small runs to record.
 
+use muster_core::artifact::{Artifact, Artifacts};
 use muster_core::attempt::{AttemptResult, Cause, Measured, Output, StepResult, Usage};
 use muster_core::change::{Change, Expansion, ItemRecord, Placement, RunRecord, RunSpec, Supersede};
 use muster_core::definition::{
@@ -153,7 +154,26 @@ pub fn result(outcome: Outcome, micros: u64, output: Output) -> AttemptResult {
         }],
         output,
         leaked: 2,
+        artifacts: None,
     }
+}
+
+/// An attempt that failed and left files.
+pub fn with_artifacts(run: u128, item: u32, number: u16) -> Change {
+    let mut ended = attempt(run, item, number, Outcome::Fail);
+    if let Change::AttemptEnded { result, .. } = &mut ended {
+        Arc::make_mut(result).artifacts = Some(Box::new(artifacts()));
+    }
+    ended
+}
+
+fn artifacts() -> Artifacts {
+    let mut kept = Artifacts::new("work/t#1".to_owned());
+    let file = |path: &str, digest| Artifact { path: path.to_owned(), bytes: 3, digest };
+    kept.files = vec![file("core", None), file("out/count", Some(Digest([7; 32])))];
+    kept.leave_out("link", "it is a symbolic link");
+    kept.unnamed = 2;
+    kept
 }
 
 /// An attempt that ended and gave its item the verdict that goes with its outcome.

@@ -1,6 +1,6 @@
 //! Promises, one by one.
 
-use super::build::{attempt, expansion, record, result};
+use super::build::{attempt, expansion, record, result, with_artifacts};
 use super::{Case, Records};
 use crate::error::StoreError;
 use crate::store::Store;
@@ -45,6 +45,7 @@ cases![
     devices_an_item_failed_on_come_back,
     late_evidence_is_kept_and_changes_nothing,
     what_happened_in_a_lab_is_told_in_order_from_any_number,
+    files_that_attempts_left_are_kept_with_them,
     outputs_of_any_length_come_back,
     expectations_come_from_good_attempts_of_the_same_target,
     a_deleted_run_is_gone,
@@ -450,6 +451,22 @@ fn late_evidence_is_kept_and_changes_nothing(records: &dyn Records) {
         [2, 1].map(|n| (LeaseId(n), Time(n)))
     );
     assert_eq!(store.read_output(RunId(1), &kept[0].result.output).unwrap(), [1; 5000]);
+}
+
+fn files_that_attempts_left_are_kept_with_them(records: &dyn Records) {
+    let mut store = records.open(LAB);
+    let left = with_artifacts(1, 0, 1);
+    let Change::AttemptEnded { attempt: which, result: told, .. } = &left else { unreachable!() };
+    let late =
+        Change::LateEvidence { attempt: *which, lease: LeaseId(1), at: Time(1), result: Arc::clone(told) };
+    commit(&mut *store, &[active(1), left.clone(), attempt(1, 0, 2, Outcome::Pass), late]);
+    drop(store);
+    let mut store = records.open(LAB);
+    let attempts = store.list_attempts(RunId(1), ItemIx(0)).unwrap();
+    assert!(told.artifacts.is_some());
+    assert_eq!(attempts[0].result.artifacts, told.artifacts);
+    assert_eq!(attempts[1].result.artifacts, None);
+    assert_eq!(store.list_late_evidence(RunId(1)).unwrap()[0].result.artifacts, told.artifacts);
 }
 
 fn outputs_of_any_length_come_back(records: &dyn Records) {

@@ -17,7 +17,7 @@ mod random;
 use crate::store::Store;
 use crate::types::LabKey;
 
-pub use build::{attempt, expansion, record, result};
+pub use build::{attempt, expansion, record, result, with_artifacts};
 pub use compare::{Seen, see};
 pub use random::random_changes;
 

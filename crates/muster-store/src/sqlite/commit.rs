@@ -198,8 +198,9 @@ impl Writer<'_> {
                 let output = self.keep_late_output(run, number_of_run, &result.output)?;
                 let columns = encode_attempt(self.buf, "", result, output.reference())?;
                 self.execute(
-                    "INSERT INTO late (rid, seq, item, attempt, lease, at, outcome, nanos, started, body, output)
-                     SELECT ?1, 1 + coalesce(max(seq), 0), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+                    "INSERT INTO late (rid, seq, item, attempt, lease, at, outcome, nanos, started, body, output,
+                                       artifacts)
+                     SELECT ?1, 1 + coalesce(max(seq), 0), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
                      FROM late WHERE rid = ?1",
                     params![
                         rid,
@@ -211,7 +212,8 @@ impl Writer<'_> {
                         columns.nanos,
                         columns.started,
                         &*self.buf,
-                        output.row()
+                        output.row(),
+                        columns.artifacts
                     ],
                 )
             }
@@ -421,8 +423,8 @@ impl Writer<'_> {
         if self.insert_record.is_none() {
             let sql = "INSERT INTO records (id, item, attempt, verdict, outcome, nanos, started, attempts,
                                             tries, lab_errors, failed, bad, reason, body, output,
-                                            failed_on)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+                                            failed_on, artifacts)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
             self.insert_record = Some(self.tx.prepare_cached(sql).map_err(writing(self.db))?);
         }
         let insert = self.insert_record.as_mut().expect("set above");
@@ -443,7 +445,8 @@ impl Writer<'_> {
                 (!reason.is_empty()).then_some(reason),
                 columns.is_some().then_some(&*self.buf),
                 output.row(),
-                devices
+                devices,
+                columns.as_ref().and_then(|c| c.artifacts.as_deref())
             ])
             .map_err(writing(self.db))?;
         Ok(())

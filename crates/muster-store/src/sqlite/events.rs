@@ -113,7 +113,7 @@ impl Sqlite {
             let mut found = reader
                 .conn
                 .prepare_cached(
-                    "SELECT id, item, attempt, verdict, attempts, reason, outcome, nanos, started, body, output
+                    "SELECT id, item, attempt, verdict, attempts, reason, outcome, nanos, started, body, output, artifacts
                      FROM records WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3",
                 )
                 .map_err(&get)?;

@@ -19,7 +19,7 @@ pub(super) const FILE: &str = "muster.db";
 /// `MUST`, so that `file` can tell.
 const APPLICATION_ID: i32 = 0x4d55_5354;
 /// One for each version of the schema, applied in turn.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
@@ -29,6 +29,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/0007.sql"),
     include_str!("migrations/0008.sql"),
     include_str!("migrations/0009.sql"),
+    include_str!("migrations/0010.sql"),
 ];
 /// The version this program writes.
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;

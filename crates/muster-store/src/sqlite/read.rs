@@ -422,7 +422,7 @@ impl Reader<'_> {
             })
             .collect();
         let mut attempts: Vec<Vec<AttemptView>> = vec![Vec::new(); wanted.len()];
-        self.each_record(rid, "item, attempt, outcome, nanos, started, body, output", |row| {
+        self.each_record(rid, "item, attempt, outcome, nanos, started, body, output, artifacts", |row| {
             let (item, number): (u32, u16) = (row.get(0).map_err(&get)?, row.get(1).map_err(&get)?);
             // Every record was found to be of an item above, in the same transaction.
             if number > 0 && wanted[item as usize] {
@@ -457,7 +457,7 @@ impl Reader<'_> {
                 places.insert(ix, (place, Vec::new()));
             }
         }
-        self.each_record(rid, "item, attempt, outcome, nanos, started, body, output", |row| {
+        self.each_record(rid, "item, attempt, outcome, nanos, started, body, output, artifacts", |row| {
             let (item, number): (u32, u16) = (row.get(0).map_err(&get)?, row.get(1).map_err(&get)?);
             if let Some((_, attempts)) = places.get_mut(&item).filter(|_| number > 0) {
                 attempts.push(decode_attempt(self.db, number, row, 2)?);
@@ -480,7 +480,7 @@ impl Reader<'_> {
             .conn
             .prepare_cached(
                 "SELECT item, verdict, attempts, tries, lab_errors, failed, reason, failed_on,
-                        attempt, outcome, nanos, started, body, output
+                        attempt, outcome, nanos, started, body, output, artifacts
                  FROM records WHERE bad = ?1",
             )
             .map_err(&get)?;
@@ -503,14 +503,18 @@ impl Reader<'_> {
         }
         // Judged again without being run, after it had been: its last attempt is in an earlier row.
         if failed.iter().any(|(item, (record, _))| record.attempts > 0 && earlier.contains(item)) {
-            self.each_record(rid, "item, attempt, outcome, nanos, started, body, output", |row| {
-                let (item, number) = (ItemIx(row.get(0).map_err(&get)?), row.get(1).map_err(&get)?);
-                if number > 0 && earlier.contains(&item) {
-                    let last = decode_attempt(self.db, number, row, 2)?;
-                    failed.get_mut(&item).expect("earlier ones are failed ones").1 = Some(last);
-                }
-                Ok(())
-            })?;
+            self.each_record(
+                rid,
+                "item, attempt, outcome, nanos, started, body, output, artifacts",
+                |row| {
+                    let (item, number) = (ItemIx(row.get(0).map_err(&get)?), row.get(1).map_err(&get)?);
+                    if number > 0 && earlier.contains(&item) {
+                        let last = decode_attempt(self.db, number, row, 2)?;
+                        failed.get_mut(&item).expect("earlier ones are failed ones").1 = Some(last);
+                    }
+                    Ok(())
+                },
+            )?;
         }
         let kept = self.outline(rid)?;
         let outline = kept.outline(self.db)?;
@@ -543,7 +547,7 @@ impl Reader<'_> {
         let mut found = self
             .conn
             .prepare_cached(
-                "SELECT attempt, outcome, nanos, started, body, output FROM records
+                "SELECT attempt, outcome, nanos, started, body, output, artifacts FROM records
                  WHERE id BETWEEN ?1 AND ?2 AND item = ?3 AND attempt > 0 ORDER BY id",
             )
             .map_err(&get)?;
@@ -592,7 +596,7 @@ impl Reader<'_> {
         let mut found = self
             .conn
             .prepare_cached(
-                "SELECT item, attempt, lease, at, outcome, nanos, started, body, output
+                "SELECT item, attempt, lease, at, outcome, nanos, started, body, output, artifacts
                  FROM late WHERE rid = ?1 ORDER BY seq",
             )
             .map_err(&get)?;

@@ -256,6 +256,7 @@ pub(super) struct AttemptColumns {
     pub(super) outcome: u8,
     pub(super) nanos: i64,
     pub(super) started: i64,
+    pub(super) artifacts: Option<Vec<u8>>,
 }
 
 /// Splits an attempt into columns and blob. `output` says where its output is.
@@ -276,6 +277,7 @@ pub(super) fn encode_attempt(
         measures,
         output: _, // told by the caller, who has put it somewhere
         leaked,
+        artifacts,
     } = result;
     let Usage { user_micros, system_micros, memory_peak_bytes, read_bytes, write_bytes } = *usage;
     let body = Body {
@@ -289,14 +291,19 @@ pub(super) fn encode_attempt(
         output,
     };
     encode(buf, "an attempt", &body)?;
+    let mut kept = Vec::new();
+    if let Some(artifacts) = artifacts {
+        encode_named(&mut kept, "artifacts", artifacts)?;
+    }
     Ok(AttemptColumns {
+        artifacts: (!kept.is_empty()).then_some(kept),
         outcome: outcome_code(*outcome),
         nanos: nanos(*duration),
         started: started.0.cast_signed(),
     })
 }
 
-/// An attempt from a row whose columns are `outcome, nanos, started, body, output`, beginning at `at`.
+/// An attempt from a row whose columns are `outcome, nanos, started, body, output, artifacts`, beginning at `at`.
 pub(super) fn decode_attempt(
     db: &Path,
     number: u16,
@@ -325,6 +332,10 @@ pub(super) fn decode_attempt(
         measures: measures.into_owned(),
         output,
         leaked,
+        artifacts: match row.get_ref(at + 5).map_err(&get)?.as_blob_or_null().map_err(|e| get(e.into()))? {
+            Some(kept) => Some(decode_named(db, "artifacts", kept)?),
+            None => None,
+        },
     };
     Ok(AttemptView { number, device: device.into_owned(), result: Arc::new(result) })
 }

@@ -545,6 +545,11 @@ fn of_attempt(address: &str, attempt: &AttemptView, width: usize) -> Vec<String>
     if result.leaked > 0 {
         fact("left behind", text::plural(result.leaked.into(), "process, killed", "processes, killed"));
     }
+    if let Some(kept) = &result.artifacts {
+        let number = attempt.number;
+        let command = format!("muster artifacts {}", text::quoted(&format!("{address}#{number}")));
+        fact("kept", format!("{}: {command}", words::artifacts(kept)));
+    }
     for step in &result.steps {
         let exit = step.exit.map(|e| format!(", exit code {e}")).unwrap_or_default();
         let message = if step.message.is_empty() { String::new() } else { format!(": {}", step.message) };

@@ -14,6 +14,7 @@ use muster_store::{
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::PathBuf;
 
 /// Runs that are asked for at once.
@@ -45,6 +46,17 @@ impl ServerRecords {
         from: u64,
     ) -> Result<LivePiece, ClientError> {
         self.client.live(run, item, attempt, part, from)
+    }
+
+    /// Reads a file that an attempt has left.
+    pub(crate) fn artifact(
+        &self,
+        run: RunId,
+        item: ItemIx,
+        attempt: u16,
+        path: &str,
+    ) -> Result<Box<dyn Read>, ClientError> {
+        Ok(Box::new(self.client.get_artifact(run, item, attempt, path)?))
     }
 
     fn ask<T: DeserializeOwned>(&self, question: &Question) -> Result<T, StoreError> {

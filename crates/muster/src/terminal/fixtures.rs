@@ -44,6 +44,7 @@ pub(crate) fn result(outcome: Outcome, stderr: &str) -> AttemptResult {
         measures: Vec::new(),
         output: if log.is_empty() { Output::None } else { Output::Inline(log) },
         leaked: 0,
+        artifacts: None,
     }
 }
 

@@ -257,6 +257,7 @@ fn result(outcome: Outcome, created: Time, scale: u64) -> AttemptResult {
         }],
         output: if found { Output::Inline(log) } else { Output::None },
         leaked: 0,
+        artifacts: None,
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Html, ansi, badge, write};
 use crate::report::words::{self, Drawer};
 use crate::report::{Logs, text};
 use maud::{Markup, html};
+use muster_core::artifact::Artifacts;
 use muster_core::attempt::{Cause, Measured, StepResult};
 use muster_core::outcome::Verdict;
 use muster_core::view::{AttemptView, ItemView, RunView, TestView};
@@ -146,6 +147,7 @@ impl Cards<'_> {
             @if of > 1 && !result.message.is_empty() { p.message { (text::clean(&result.message)) } }
             (steps(&result.steps))
             (measures(&result.measures))
+            @if let Some(kept) = &result.artifacts { (artifacts(&format!("{address}#{}", attempt.number), kept)) }
             (self.output(address, attempt))
         };
         if open {
@@ -212,6 +214,25 @@ fn steps(steps: &[StepResult]) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// Limit: files of an attempt that are named; the command lists them all.
+const ARTIFACTS_MAX: usize = 50;
+
+fn artifacts(address: &str, kept: &Artifacts) -> Markup {
+    html! {
+        table.steps {
+            tr { th { "kept: " (words::artifacts(kept)) } th { "size" } }
+            @for file in kept.files.iter().take(ARTIFACTS_MAX) {
+                tr { td { (text::clean(&file.path)) } td.time { (words::bytes(file.bytes)) } }
+            }
+            @if kept.files.len() > ARTIFACTS_MAX { tr { td { "and " (kept.files.len() - ARTIFACTS_MAX) " more" } td {} } }
+            @for left in &kept.left_out {
+                tr.bad { td { (text::clean(&left.path)) " is left out: " (text::clean(&left.why)) } td {} }
+            }
+        }
+        p.commands { code { "muster artifacts " (shell(address)) } }
     }
 }
 

@@ -1,6 +1,7 @@
 //! An attempt's result in JSON, the same in the event stream and in runs.
 
 use crate::report::{Logs, words};
+use muster_core::artifact as core_artifact;
 use muster_core::attempt as core;
 use muster_core::outcome::Outcome as CoreOutcome;
 use muster_core::output;
@@ -34,6 +35,9 @@ pub struct Attempt<'a> {
     pub output: Output<'a>,
     /// Processes it left behind, which were killed.
     pub leaked: u32,
+    /// Files it left behind, where any are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<Box<Artifacts<'a>>>,
 }
 
 impl<'a> Attempt<'a> {
@@ -50,6 +54,7 @@ impl<'a> Attempt<'a> {
             measures,
             output,
             leaked,
+            artifacts,
         } = result;
         Self {
             outcome: (*outcome).into(),
@@ -62,6 +67,7 @@ impl<'a> Attempt<'a> {
             measures: measures.iter().map(Measured::from).collect(),
             output: Output::new(output, texts),
             leaked: *leaked,
+            artifacts: artifacts.as_deref().map(|kept| Box::new(Artifacts::from(kept))),
         }
     }
 }
@@ -265,6 +271,59 @@ impl<'a> From<&'a core::Measured> for Measured<'a> {
             good: *good,
         }
     }
+}
+
+/// Files that an attempt left and that are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Artifacts<'a> {
+    /// The directory they were in, relative to the run's directory on the host that ran the attempt.
+    pub dir: &'a str,
+    /// The files, by path.
+    pub files: Vec<Artifact<'a>>,
+    /// What is not kept; of many the first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub left_out: Vec<LeftOut<'a>>,
+    /// How many are not kept.
+    pub left_out_count: u64,
+}
+
+impl<'a> From<&'a core_artifact::Artifacts> for Artifacts<'a> {
+    fn from(kept: &'a core_artifact::Artifacts) -> Self {
+        let core_artifact::Artifacts { dir, files, left_out, unnamed: _ } = kept;
+        let file = |core_artifact::Artifact { path, bytes, digest }: &'a core_artifact::Artifact| Artifact {
+            path,
+            bytes: *bytes,
+            digest: digest.map(|digest| digest.to_string()),
+        };
+        let left = |core_artifact::LeftOut { path, why }: &'a core_artifact::LeftOut| LeftOut { path, why };
+        Self {
+            dir,
+            files: files.iter().map(file).collect(),
+            left_out: left_out.iter().map(left).collect(),
+            left_out_count: kept.left_out_count(),
+        }
+    }
+}
+
+/// A file that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Artifact<'a> {
+    /// Its path in the attempt's working directory.
+    pub path: &'a str,
+    /// Its length.
+    pub bytes: u64,
+    /// Its BLAKE3 digest, under which the server keeps it; left out where it is in the run's directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// Something that is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LeftOut<'a> {
+    /// Its path in the attempt's working directory.
+    pub path: &'a str,
+    /// Why.
+    pub why: &'a str,
 }
 
 /// What an attempt printed.

@@ -82,7 +82,7 @@ pub enum Event<'a> {
         /// There will be another attempt.
         retried: bool,
         /// All about it.
-        result: Attempt<'a>,
+        result: Box<Attempt<'a>>,
     },
     /// An item has its verdict.
     ItemEnded {
@@ -154,7 +154,7 @@ impl<'a> From<&'a core::Event> for Event<'a> {
                     device,
                     discovery: *discovery,
                     retried: *retried,
-                    result: Attempt::new(result, Texts::Inline),
+                    result: Box::new(Attempt::new(result, Texts::Inline)),
                 }
             }
             core::Event::ItemEnded { test, item, verdict, attempts, reason } => {

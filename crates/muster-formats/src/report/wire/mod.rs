@@ -11,7 +11,10 @@ mod lab;
 mod lab_event;
 mod run;
 
-pub use attempt::{Attempt, Cause, Frame, Measured, Outcome, Output, Step, Stream, Texts, Usage};
+pub use attempt::{
+    Artifact, Artifacts, Attempt, Cause, Frame, LeftOut, Measured, Outcome, Output, Step, Stream, Texts,
+    Usage,
+};
 pub use event::{Event, EventLine, EventSchema};
 pub use lab::{Device, DeviceState, Hold, QueuedRun};
 pub use lab_event::{LabEvent, LabEventLine, LabEventSchema};
