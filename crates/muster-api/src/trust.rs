@@ -94,18 +94,6 @@ impl Trust {
     }
 }
 
-/// What connections to servers of these authorities (certificates in PEM) are made with.
-///
-/// # Errors
-/// They cannot be read, or there are none.
-pub fn tls_of(authorities: &str) -> Result<TlsConfig, String> {
-    let roots = certificates(authorities)?;
-    if roots.is_empty() {
-        return Err("there is no certificate in it".to_owned());
-    }
-    Ok(tls(&roots, None))
-}
-
 fn tls(roots: &[Certificate<'static>], client: Option<ClientCert>) -> TlsConfig {
     TlsConfig::builder()
         .provider(ureq::tls::TlsProvider::Rustls)

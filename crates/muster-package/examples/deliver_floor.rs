@@ -7,9 +7,7 @@
 //! ```
 
 use muster_package::exclude::Exclude;
-use muster_package::own::{
-    About, HttpLimits, InstallOptions, Kind, Place, Repository, Source, Sources, Tree, Verify,
-};
+use muster_package::own::{About, InstallOptions, Kind, Place, Reach, Repository, Sources, Tree, Verify};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -28,8 +26,8 @@ fn main() {
         }
         ["install", from, place, ref more @ ..] => {
             let verify = if more == ["bytes"] { Verify::Bytes } else { Verify::Record };
-            let source = Source::parse(from, HttpLimits::default()).expect("a repository");
-            let sources = Sources::new(vec![source]);
+            let reach = Reach::new(std::env::temp_dir());
+            let sources = Sources::at([from], Path::new("."), &reach).expect("a repository");
             let wanted = "dep:tree".parse().expect("it is a name");
             let steps = Mutex::new(vec![(begin, "start")]);
             let on_step = |name| steps.lock().expect("nobody panics").push((Instant::now(), name));

@@ -15,3 +15,5 @@
 pub mod autotest;
 pub mod exclude;
 pub mod own;
+mod ssh;
+pub mod web;

@@ -81,6 +81,15 @@ impl Context {
         }
     }
 
+    /// The certificates of the authorities by which those are known that files and packages are fetched from:
+    /// what was typed, else what the environment or the user's configuration names; `None`: the system's.
+    pub(crate) fn fetch_ca(&self, typed: Option<&Path>) -> Option<PathBuf> {
+        let of_environment =
+            || std::env::var_os("MUSTER_FETCH_CA_FILE").filter(|f| !f.is_empty()).map(PathBuf::from);
+        let named = typed.map(Path::to_owned).or_else(of_environment);
+        named.or_else(|| self.settings.fetch_ca_file.clone()).map(|file| self.dir.join(file))
+    }
+
     fn program_here(&self) -> String {
         match std::env::current_dir() {
             Ok(here) if here != self.dir => {

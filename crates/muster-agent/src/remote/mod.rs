@@ -38,6 +38,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 pub use self_check::SelfCheck;
 use sender::{Senders, Sent};
+use source::Packages;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -70,6 +71,8 @@ pub struct RemoteConfig {
     pub labels: Labels,
     /// What it minds of its host.
     pub self_check: SelfCheck,
+    /// The certificates by which web servers are known that packages are fetched from; `None`: the system's.
+    pub fetch_ca: Option<PathBuf>,
     /// Beats as long as the agent goes on.
     pub pulse: Pulse,
     /// The program that calls [`keep`](crate::process::keep) with the directory that is given to it behind
@@ -209,7 +212,7 @@ pub fn run(
         client,
         stops,
         relay: Relay::new(runs),
-        packages: config.state_dir.join("packages"),
+        packages: Packages { dir: config.state_dir.join("packages"), fetch_ca: config.fetch_ca.clone() },
         leases: Vec::new(),
         bring,
         follow,
@@ -316,6 +319,7 @@ fn start(config: &RemoteConfig) -> Result<(Keeper, SessionId), RemoteError> {
         labels: _,
         state_dir,
         self_check: _,
+        fetch_ca: _,
         pulse: _,
         keeper: (program, args),
     } = config;
@@ -383,7 +387,7 @@ struct Agent<'a> {
     stops: Stops<'a>,
     relay: Relay,
     /// Where packages are installed, for all runs.
-    packages: PathBuf,
+    packages: Packages,
     /// What keeps those that runs use.
     leases: Vec<(RunId, Vec<Lease>)>,
     bring: Sender<Load>,

@@ -7,7 +7,7 @@ use muster_api::{Client, ClientError};
 use muster_core::digest::Digest;
 use muster_core::id::RunId;
 use muster_core::inputs::{Needed, Package};
-use muster_package::own::{self, HttpLimits, InstallOptions, Lease, PackageError, Place, Reference, Sources};
+use muster_package::own::{Address, InstallOptions, Lease, PackageError, Place, Reach, Reference, Sources};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -32,12 +32,19 @@ enum SourceError {
     Digest { wanted: Digest, got: Digest },
 }
 
+/// Where the host keeps packages, and by what those are known that they are fetched from.
+#[derive(Clone, Debug)]
+pub(super) struct Packages {
+    pub(super) dir: PathBuf,
+    pub(super) fetch_ca: Option<PathBuf>,
+}
+
 /// Fetches on a thread of its own, and tells when it is done.
 pub(super) fn fetch(
     client: Client,
     run: RunId,
     wanted: Wanted,
-    (dir, packages): (PathBuf, PathBuf),
+    (dir, packages): (PathBuf, Packages),
     mail: Mail,
 ) {
     let (failed, area) = (mail.clone(), wanted.area);
@@ -111,7 +118,7 @@ fn fetch_all(
     client: &Client,
     wanted: &Wanted,
     run_dir: &Path,
-    packages: &Path,
+    packages: &Packages,
 ) -> Result<Vec<Lease>, SourceError> {
     if let Some(build) = &wanted.build {
         fetch_build(client, build, run_dir)?;
@@ -129,17 +136,15 @@ fn fetch_all(
 
 /// Installs what the run's tests are told is there: exactly what whoever asked for the run has found, from the
 /// repositories that it named. The host keeps it for the next.
-fn install(needed: &[Needed], run_dir: &Path, packages: &Path) -> Result<Vec<Lease>, SourceError> {
+fn install(needed: &[Needed], run_dir: &Path, packages: &Packages) -> Result<Vec<Lease>, SourceError> {
     let mut leases = Vec::new();
     for one in needed {
         let exactly = Needed { version: one.digest.to_string(), ..one.clone() };
         // Whatever it was called: what comes of it are paths.
         let wanted: Reference = exactly.title().parse()?;
-        let urls = one.from.iter().filter(|from| from.contains("://"));
-        let sources =
-            urls.map(|url| own::Source::parse(url, HttpLimits::default())).collect::<Result<_, _>>()?;
-        let sources = Sources::new(sources);
-        let place = Place::open(packages)?;
+        let place = Place::open(&packages.dir)?;
+        let reach = Reach { ca_file: packages.fetch_ca.clone(), ..Reach::new(packages.dir.join("git")) };
+        let sources = Sources::at(elsewhere(&one.from).iter().map(String::as_str), run_dir, &reach)?;
         let there = place.list()?.into_iter().find(|entry| entry.package.is(&wanted));
         let package = match there {
             Some(entry) => entry.package,
@@ -150,6 +155,14 @@ fn install(needed: &[Needed], run_dir: &Path, packages: &Path) -> Result<Vec<Lea
         leases.push(installed.lease);
     }
     Ok(leases)
+}
+
+/// Those of these repositories that are not directories of the host that asked, mirror by mirror.
+fn elsewhere(from: &[String]) -> Vec<String> {
+    let is_elsewhere =
+        |text: &&str| Address::parse(text, Path::new("/")).is_ok_and(|address| address.is_elsewhere());
+    let mirrors = from.iter().map(|text| text.split('|').filter(is_elsewhere).collect::<Vec<_>>().join("|"));
+    mirrors.filter(|text| !text.is_empty()).collect()
 }
 
 /// Puts the build where the run's tests are told it is.

@@ -6,7 +6,7 @@ use super::{http, ssh};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -23,6 +23,8 @@ pub struct Limits {
     pub tries: u32,
     /// How long it is waited before the second try; then twice as long, and so on.
     pub pause: Duration,
+    /// The certificates (PEM) of the authorities by which web servers are known; `None`: what the system has.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Default for Limits {
@@ -33,6 +35,7 @@ impl Default for Limits {
             total: Duration::from_secs(3600),
             tries: 4,
             pause: Duration::from_millis(500),
+            ca_file: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::get::{Answer, GetError, Limits, Version, begin, pour};
 use super::location::{HttpPlace, shown};
+use crate::web;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fs::File;
 use std::time::Instant;
@@ -44,15 +45,22 @@ pub(super) fn get(
     let mut pause = limits.pause;
     for attempt in 1.. {
         let left = end.saturating_duration_since(Instant::now());
-        let config = Agent::config_builder()
+        let is_safe = url.starts_with("https://");
+        let mut config = Agent::config_builder()
             .http_status_as_error(false)
+            // What is asked for safely is not got in the clear.
+            .https_only(is_safe)
             .timeout_connect(Some(limits.connect.min(left)))
             .timeout_recv_response(Some(limits.silence.min(left)))
             .timeout_per_read(Some(limits.silence.min(left)))
             .timeout_global(Some(left))
-            .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
-            .build();
-        let failed = match ask(&Agent::new_with_config(config), &url, to, bytes_max, known, &mut part) {
+            .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")));
+        if is_safe {
+            let tls = web::trusting(limits.ca_file.as_deref());
+            config = config.tls_config(tls.map_err(|e| GetError::Refused(e.to_string()))?);
+        }
+        let failed = match ask(&Agent::new_with_config(config.build()), &url, to, bytes_max, known, &mut part)
+        {
             Ok(answer) => return Ok(answer),
             Err(Failure::Final(error)) => return Err(error),
             // Its text may hold the address with all that is in it.
@@ -93,7 +101,10 @@ fn ask(
             request = request.header(header::IF_MODIFIED_SINCE, modified);
         }
     }
-    let mut answer = request.call().map_err(|e| Failure::Passing(e.to_string()))?;
+    let mut answer = request.call().map_err(|e| match web::distrust(&e) {
+        Some(why) => Failure::Final(GetError::Refused(why)),
+        None => Failure::Passing(e.to_string()),
+    })?;
     let status = answer.status();
     match status {
         StatusCode::OK => part.bytes = 0,

@@ -1,5 +1,6 @@
 //! Where a repository is, as it is written in `global_config.ini` and on the command line.
 
+use crate::ssh::SshPlace;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -22,18 +23,6 @@ pub struct HttpPlace {
     pub(super) base: String,
 }
 
-/// A directory of another host.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SshPlace {
-    /// `[USER@]HOST`, as `ssh` takes it.
-    pub(super) host: String,
-    pub(super) port: Option<u16>,
-    /// Absolute.
-    pub(super) path: String,
-    /// `?config=`: in place of the user's configuration of `ssh`.
-    pub(super) config: Option<PathBuf>,
-}
-
 /// What is not where a repository can be.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{text}` is no repository: {why}")]
@@ -51,59 +40,25 @@ impl FromStr for Location {
             return Err(no("it has characters that belong in no address"));
         }
         match text.split_once("://") {
-            Some(("http", rest)) => {
+            Some(("http" | "https", rest)) => {
                 let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
                 if place.rsplit('@').next().unwrap_or_default().is_empty() || rest.contains(['?', '#', ' ']) {
-                    return Err(no("write `http://HOST[:PORT]/PATH`"));
+                    return Err(no("write `http://HOST[:PORT]/PATH`, or `https:`"));
                 }
                 Ok(Self::Http(HttpPlace { base: text.trim_end_matches('/').to_owned() }))
             }
-            Some(("ssh", rest)) => ssh(rest).map(Self::Ssh).map_err(no),
+            Some(("ssh", rest)) => SshPlace::parse(rest).map(Self::Ssh).map_err(no),
             Some(("file", rest)) => match rest.strip_prefix("localhost").unwrap_or(rest) {
                 path if path.starts_with('/') => Ok(Self::Dir(path.into())),
                 _ => Err(no("the path of a `file:` is absolute")),
             },
-            Some(("https", _)) => {
-                Err(no("packages are not fetched over https yet, and Autotest's clients cannot either"))
-            }
             Some(("git", _)) => Err(no("packages are not fetched from git; build them from a checkout")),
             Some(("autoserv", _)) => Err(no("a server that pushes packages is asked by its clients alone")),
-            Some(_) => Err(no("there are `http://`, `ssh://`, `file://` and directories")),
+            Some(_) => Err(no("there are `http://`, `https://`, `ssh://`, `file://` and directories")),
             None if text.is_empty() => Err(no("it is empty")),
             None => Ok(Self::Dir(text.into())),
         }
     }
-}
-
-fn ssh(rest: &str) -> Result<SshPlace, &'static str> {
-    const FORM: &str = "write `ssh://[USER@]HOST[:PORT]/ABSOLUTE/PATH`";
-    let (rest, config) = match rest.split_once("?config=") {
-        Some((rest, config)) if !config.is_empty() => (rest, Some(PathBuf::from(config))),
-        Some(_) => return Err("`?config=` names a file"),
-        None => (rest, None),
-    };
-    let at = rest.find('/').ok_or(FORM)?;
-    let (place, path) = rest.split_at(at);
-    let path = path.trim_end_matches('/');
-    let (host, port) = match place.rsplit_once(':') {
-        // The colons of an address of IPv6 are in brackets.
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port.parse().map_err(|_| FORM)?)),
-        _ => (place, None),
-    };
-    let (user, name) = host.rsplit_once('@').map_or((None, host), |(user, name)| (Some(user), name));
-    // `ssh` would take such words for flags, and a password for a part of the name.
-    let is_word = |word: &str| !word.is_empty() && !word.starts_with('-') && !word.contains([':', ' ']);
-    let inner = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
-    if path.is_empty() || port == Some(0) || user.is_some_and(|u| !is_word(u)) {
-        return Err(FORM);
-    }
-    let name = match inner {
-        Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
-        None if is_word(name) => name,
-        _ => return Err(FORM),
-    };
-    let host = user.map_or(name.to_owned(), |user| format!("{user}@{name}"));
-    Ok(SshPlace { host, port, path: path.to_owned(), config })
 }
 
 /// Without what may be secret.
@@ -130,7 +85,8 @@ impl Location {
     /// The address by which a client can ask for it itself, where there is one. It may have a secret in it.
     pub fn url(&self) -> Option<&str> {
         match self {
-            Self::Http(place) => Some(&place.base),
+            // Autotest's clients take `https:` for a directory of their own.
+            Self::Http(place) => Some(&*place.base).filter(|url| url.starts_with("http://")),
             Self::Dir(_) | Self::Ssh(_) => None,
         }
     }
@@ -161,13 +117,6 @@ impl fmt::Debug for HttpPlace {
     }
 }
 
-impl fmt::Display for SshPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let port = self.port.map_or(String::new(), |port| format!(":{port}"));
-        write!(f, "ssh://{}{port}{}", self.host, self.path)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +130,7 @@ mod tests {
         check("file:///srv/packages", "/srv/packages");
         check("http://h:8082/static/b/autotest/packages/", "http://h:8082/static/b/autotest/packages");
         check("http://ana:secret@h/p", "http://h/p");
+        check("https://h/p/", "https://h/p");
         check("ssh://ana@h:2222/srv/p/", "ssh://ana@h:2222/srv/p");
         check("ssh://[::1]/srv/p?config=/k", "ssh://::1/srv/p");
     }
@@ -204,7 +154,7 @@ mod tests {
             "http://",
             "http:///p",
             "http://h/p?x",
-            "https://h/p",
+            "https://",
             "git://h/p",
             "autoserv://",
             "ftp://h/p",

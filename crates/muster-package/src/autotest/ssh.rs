@@ -1,14 +1,13 @@
 //! A repository on another host, through the system's `ssh` and a POSIX shell there.
 //!
-//! How the host is reached is the user's business, as with devices of that scheme; nothing is ever asked for.
 //! Lines for the shell are fixed; paths are arguments in quotes, and nothing else is put into them.
 
 use super::checksums::{self, Checksums, Md5};
 use super::get::{Answer, GetError, Limits, Version};
-use super::location::SshPlace;
+use crate::ssh::{SshPlace, no_program, quoted};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// What our lines end with where there is no such file, and where the list was changed by somebody else.
@@ -42,50 +41,12 @@ impl Ran {
     }
 }
 
-/// In single quotes, as every POSIX shell takes it.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
 impl SshPlace {
     fn run(&self, line: &str, input: Stdio, output: Stdio, limits: &Limits) -> io::Result<Ran> {
-        let mut ssh = Command::new("ssh");
-        let connect = format!("ConnectTimeout={}", limits.connect.as_secs().max(1));
-        let silence = format!("ServerAliveInterval={}", (limits.silence.as_secs() / 3).max(1));
-        for option in [
-            "BatchMode=yes",
-            "StrictHostKeyChecking=yes",
-            "UpdateHostKeys=no",
-            &connect,
-            &silence,
-            "ServerAliveCountMax=3",
-            "ClearAllForwardings=yes",
-            "ForwardAgent=no",
-            "ForwardX11=no",
-            "PermitLocalCommand=no",
-            "RemoteCommand=none",
-            "RequestTTY=no",
-            "LogLevel=ERROR",
-        ] {
-            ssh.args(["-o", option]);
-        }
-        if let Some(config) = &self.config {
-            ssh.arg("-F").arg(config);
-        }
-        if let Some(port) = self.port {
-            ssh.arg("-p").arg(port.to_string());
-        }
-        // The shell that a user has there may be any; this one is asked for.
-        ssh.args(["--", &self.host, &format!("exec sh -c {}", quoted(line))]);
         let mut errors = tempfile::tempfile()?;
+        let mut ssh = self.command(line, limits.connect, limits.silence);
         ssh.stdin(input).stdout(output).stderr(errors.try_clone()?);
-        let mut child = ssh.spawn().map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => io::Error::new(
-                e.kind(),
-                "there is no program `ssh` here; install it, on Debian: apt-get install openssh-client",
-            ),
-            _ => e,
-        })?;
+        let mut child = ssh.spawn().map_err(no_program)?;
         let end = Instant::now() + limits.total;
         let mut look = Duration::from_millis(1);
         let status = loop {

@@ -8,7 +8,7 @@ use super::manifest::{Entry, Manifest, What};
 use super::pack::{Frame, Packer};
 use super::parallel;
 use super::tree_path::{LinkTarget, TreePath};
-use crate::exclude::Exclude;
+use crate::exclude::{self, BadPattern, Exclude};
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -31,6 +31,23 @@ pub struct Tree {
     pub dir: PathBuf,
     /// What of it is left out.
     pub exclude: Exclude,
+}
+
+impl Tree {
+    /// A folder with what its own `.pack_exclude` leaves out.
+    ///
+    /// # Errors
+    /// That file cannot be read, or has a pattern that is none.
+    pub fn open(dir: &Path) -> Result<Self, PackageError> {
+        let file = dir.join(exclude::FILE);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(e).at(&file),
+        };
+        let wrong = |e: BadPattern| PackageError::Asked(format!("`{}`: {e}", file.display()));
+        Ok(Self { dir: dir.to_owned(), exclude: Exclude::read(&text).map_err(wrong)? })
+    }
 }
 
 /// A package that was made.

@@ -7,15 +7,18 @@ use super::pack::{FrameUse, Map, Unpacker};
 use super::source::{Failure, Source};
 use muster_core::digest::Digest;
 use serde::Serialize;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// Frames that are not wanted and lie between two that are, are fetched along if they are no longer than this.
 const GAP_BYTES: u64 = 64 << 10;
 /// Most bytes that are asked for at once.
 // Limit: what is lost where a connection breaks and the server cannot give parts; and more is done at once.
 const PART_BYTES: u64 = 4 << 20;
+/// A try that brings as much is no failure, however it ends.
+const PROGRESS_BYTES: u64 = 16 << 10;
 
 /// What was moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -47,6 +50,7 @@ pub(super) fn fetch(
     take: &Take<'_>,
 ) -> Result<Option<PackageError>, PackageError> {
     let parts = parts(map, lacking);
+    let until = Instant::now() + source.limits().total;
     let next = AtomicUsize::new(0);
     let (trouble, failed) = (Mutex::new(None), Mutex::new(None));
     let is_over = AtomicBool::new(false);
@@ -57,7 +61,7 @@ pub(super) fn fetch(
         let mut unpacker = Unpacker::default();
         while !is_over.load(Ordering::Relaxed) {
             let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
-            match fetch_part(source, part, chunks, lacking, &mut unpacker, take) {
+            match fetch_part(source, part, chunks, lacking, (&mut unpacker, until), take) {
                 Ok(None) => {}
                 Ok(Some(error)) => keep(&trouble, error),
                 Err(error) => {
@@ -104,33 +108,45 @@ fn parts<'a>(map: &'a Map, lacking: &[AtomicBool]) -> Vec<Part<'a>> {
     parts
 }
 
-/// Fetches one part. A connection that breaks is taken up again behind the last frame that came; only tries
-/// that bring nothing are counted.
+/// Fetches one part. A connection that breaks is taken up again where it broke; only tries that bring next to
+/// nothing are counted.
 fn fetch_part(
     source: &Source,
     part: &Part<'_>,
     chunks: &[(ChunkId, u32)],
     lacking: &[AtomicBool],
-    unpacker: &mut Unpacker,
+    (unpacker, until): (&mut Unpacker, Instant),
     take: &Take<'_>,
 ) -> Result<Option<PackageError>, PackageError> {
     let name = format!("packs/{}", part.pack);
     let end = part.frames.last().map_or(0, |f| f.at + u64::from(f.len));
-    let (mut done, mut packed, mut trouble) = (0, Vec::new(), None);
+    let (mut packed, mut trouble) = (Vec::new(), None);
+    // Frames that are done, and how much there is of the next.
+    let (mut done, mut filled) = (0, 0);
     let mut one = || -> Result<bool, Failure> {
         let Some(first) = part.frames.get(done) else { return Ok(true) };
-        let Some(mut from) = source.open(&name, Some(first.at..end))? else { return Ok(false) };
-        let mut at = first.at;
+        let mut at = first.at + filled as u64;
+        let Some(mut from) = source.open(&name, Some(at..end))? else { return Ok(false) };
         while let Some(frame) = part.frames.get(done) {
             // What lies between is thrown away.
-            let between = usize::try_from(frame.at - at).expect("gaps are short");
-            packed.resize(between + frame.len as usize, 0);
-            from.read_exact(&mut packed).map_err(|e| Failure::of(&e))?;
-            source.bytes.fetch_add(packed.len() as u64, Ordering::Relaxed);
+            let between = frame.at.saturating_sub(at);
+            let skipped = io::copy(&mut from.by_ref().take(between), &mut io::sink());
+            source.bytes.fetch_add(skipped.map_err(|e| Failure::of(&e))?, Ordering::Relaxed);
+            packed.resize(frame.len as usize, 0);
+            while filled < packed.len() {
+                let n = match from.read(&mut packed[filled..]) {
+                    Ok(0) => return Err(Failure::Passing("it ends before its end".to_owned())),
+                    Ok(n) => n,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(e) => return Err(Failure::of(&e)),
+                };
+                filled += n;
+                source.bytes.fetch_add(n as u64, Ordering::Relaxed);
+            }
             at = frame.at + u64::from(frame.len);
-            done += 1;
+            (done, filled) = (done + 1, 0);
             let is_wanted = |number: u32| lacking[number as usize].load(Ordering::Relaxed);
-            let unpacked = unpacker.unpack(frame, &packed[between..], chunks, is_wanted, |number, bytes| {
+            let unpacked = unpacker.unpack(frame, &packed, chunks, is_wanted, |number, bytes| {
                 // Two frames may hold the same chunk.
                 let is_first = lacking[number as usize].swap(false, Ordering::Relaxed);
                 if is_first { take(number, bytes) } else { Ok(()) }
@@ -148,7 +164,10 @@ fn fetch_part(
     let resumed = || loop {
         let before = source.bytes.load(Ordering::Relaxed);
         match one() {
-            Err(Failure::Passing(_)) if source.bytes.load(Ordering::Relaxed) > before => {}
+            Err(Failure::Passing(why)) if Instant::now() > until => {
+                return Err(Failure::Lasting(format!("{why}; and it takes too long")));
+            }
+            Err(Failure::Passing(_)) if source.bytes.load(Ordering::Relaxed) >= before + PROGRESS_BYTES => {}
             ended => return ended,
         }
     };

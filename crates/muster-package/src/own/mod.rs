@@ -11,6 +11,7 @@
 //! whenever it is built. The format is described in `docs/reference/package-format.md`.
 
 mod about;
+mod address;
 mod build;
 mod check;
 mod chunk;
@@ -19,6 +20,7 @@ mod device;
 mod error;
 mod fetch;
 mod fingerprint;
+mod git;
 mod http;
 mod install;
 mod lock;
@@ -30,18 +32,20 @@ mod place;
 mod repository;
 mod reuse;
 mod source;
+mod ssh;
 mod tree_path;
 mod verify;
 mod write;
 
 pub use about::{About, Kind, Reference, Wanted};
+pub use address::{Address, Limits, Reach};
 pub use build::{Built, Tree, build};
 pub use chunk::{ChunkId, Chunking, Piece};
 pub use device::{Delivered, DeviceEntry, DevicePlace, Far, FarError, Said};
 pub use error::PackageError;
 pub use fetch::Traffic;
 pub use fingerprint::Verify;
-pub use http::HttpLimits;
+pub use git::{Checkout, GitPlace};
 pub use install::{InstallOptions, Installed, Moved};
 pub use manifest::{Change, Entry, Manifest, What, changes};
 pub use names::Published;

@@ -1,28 +1,37 @@
-//! Where packages are had from: repositories in directories and on web servers, asked in their order. One
-//! that does not answer is not asked again; what one has damaged is taken from the next.
+//! Where packages are had from: repositories here and elsewhere, asked in their order. One that does not
+//! answer is not asked again; what one has damaged is taken from the next.
 
 use super::about::{Reference, Wanted};
+use super::address::{Address, Limits, Reach};
 use super::chunk::ChunkId;
 use super::error::PackageError;
 use super::fetch::{self, Take, Traffic};
-use super::http::{Http, HttpLimits};
+use super::git::GitSource;
+use super::http::Http;
 use super::manifest::{self, MANIFEST_BYTES_MAX, Manifest};
 use super::names::{self, NAMES_BYTES_MAX, NAMES_FILE, Published};
 use super::pack::{Map, TABLE_BYTES_MAX};
 use super::repository::window_log;
+use super::ssh::Ssh;
 use muster_core::digest::Digest;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+
+/// How often a map is asked for where packs are gone that it leads to.
+// Limit: each time somebody packed anew meanwhile.
+const MAPS_MAX: usize = 4;
 
 /// A repository to fetch from.
 #[derive(Debug)]
 pub struct Source {
+    address: Address,
     place: Place,
+    /// It has what the one before it has: what is published there is asked for only where that does not say.
+    is_mirror: bool,
     /// It did not answer.
     is_dead: AtomicBool,
     /// Bytes that came from it.
@@ -35,29 +44,36 @@ pub struct Source {
 #[derive(Debug)]
 enum Place {
     Dir(PathBuf),
-    Http(Http),
+    Http(Http, Limits),
+    Ssh(Ssh, Limits),
+    Git(GitSource),
 }
 
 impl Source {
-    /// What is at a path or a URL.
+    /// What is at an address.
     ///
     /// # Errors
-    /// It is no URL that can be asked.
-    pub fn parse(text: &str, limits: HttpLimits) -> Result<Self, PackageError> {
-        if text.contains("://") {
-            return Ok(Self::new(Place::Http(Http::new(text, limits)?)));
-        }
-        Ok(Self::dir(PathBuf::from(text)))
+    /// There is nothing by which a web server could be known.
+    pub fn at(address: Address, reach: &Reach) -> Result<Self, PackageError> {
+        let place = match &address {
+            Address::Dir(dir) => Place::Dir(dir.clone()),
+            Address::Web(url) => Place::Http(Http::new(url, reach)?, reach.limits),
+            Address::Ssh(place) => Place::Ssh(Ssh::new(place.clone(), reach.limits), reach.limits),
+            Address::Git(place) => Place::Git(GitSource::new(place.clone(), reach.clone())),
+        };
+        Ok(Self::new(address, place))
     }
 
     /// What is in a directory.
     pub fn dir(dir: PathBuf) -> Self {
-        Self::new(Place::Dir(dir))
+        Self::new(Address::Dir(dir.clone()), Place::Dir(dir))
     }
 
-    fn new(place: Place) -> Self {
+    fn new(address: Address, place: Place) -> Self {
         Self {
+            address,
             place,
+            is_mirror: false,
             is_dead: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
             requests: AtomicU64::new(0),
@@ -68,17 +84,25 @@ impl Source {
     /// As it is shown to people.
     pub fn shown(&self) -> String {
         match &self.place {
-            Place::Dir(dir) => format!("`{}`", dir.display()),
-            Place::Http(http) => format!("`{}`", http.shown),
+            Place::Http(http, _) => format!("`{}`", http.shown),
+            Place::Dir(_) | Place::Ssh(..) | Place::Git(_) => format!("`{}`", self.address),
+        }
+    }
+
+    fn address(&self) -> Address {
+        match &self.place {
+            Place::Git(git) => Address::Git(git.pinned()),
+            Place::Dir(_) | Place::Http(..) | Place::Ssh(..) => self.address.clone(),
         }
     }
 
     /// How many parts are fetched at once: where each has a way to go, more than there are cores.
     pub(super) fn lanes(&self) -> usize {
         match &self.place {
-            Place::Dir(_) => super::parallel::threads(),
+            // The one connection of `ssh` is busy while the others unpack.
+            Place::Dir(_) | Place::Git(_) | Place::Ssh(..) => super::parallel::threads().max(2),
             // Limit: what a web server gladly gives to one client.
-            Place::Http(_) => super::parallel::threads().clamp(4, 8),
+            Place::Http(..) => super::parallel::threads().clamp(4, 8),
         }
     }
 
@@ -87,8 +111,22 @@ impl Source {
     /// # Errors
     /// [`PackageError`]
     pub fn list(&self) -> Result<Vec<Published>, PackageError> {
+        self.listed(None)
+    }
+
+    /// `wanted`: others need not be in it.
+    fn listed(&self, wanted: Option<&Reference>) -> Result<Vec<Published>, PackageError> {
         if let Some(list) = self.list.get() {
             return Ok(list.clone());
+        }
+        if let Place::Git(git) = &self.place {
+            if self.is_dead.load(Ordering::Relaxed) {
+                return Err(self.was_dead());
+            }
+            let list = git.list(wanted);
+            // A revision that is not there will not be there a moment later.
+            self.is_dead.fetch_or(matches!(list, Err(PackageError::Unreachable { .. })), Ordering::Relaxed);
+            return list;
         }
         let bytes = self.read(NAMES_FILE, NAMES_BYTES_MAX)?.ok_or_else(|| PackageError::Missing {
             what: format!("`{NAMES_FILE}`, which every repository has,"),
@@ -109,17 +147,22 @@ impl Source {
         })
     }
 
+    /// How long it is waited for.
+    pub(super) fn limits(&self) -> Limits {
+        match &self.place {
+            Place::Dir(_) | Place::Git(_) => Limits { tries: 1, ..Limits::default() },
+            Place::Http(_, limits) | Place::Ssh(_, limits) => *limits,
+        }
+    }
+
     /// Tries again what may pass.
     pub(super) fn again<T>(
         &self,
         name: &str,
         mut one: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, PackageError> {
-        let tries = match &self.place {
-            Place::Dir(_) => 1,
-            Place::Http(http) => http.tries,
-        };
-        let mut pause = Duration::from_millis(100);
+        let limits = self.limits();
+        let mut pause = limits.pause;
         for attempt in 1.. {
             if self.is_dead.load(Ordering::Relaxed) {
                 break;
@@ -127,7 +170,7 @@ impl Source {
             match one() {
                 Ok(done) => return Ok(done),
                 Err(Failure::Ours(error)) => return Err(error),
-                Err(Failure::Passing(_)) if attempt < tries => {
+                Err(Failure::Passing(_)) if attempt < limits.tries => {
                     std::thread::sleep(pause);
                     pause *= 4;
                 }
@@ -140,7 +183,11 @@ impl Source {
                 }
             }
         }
-        Err(PackageError::Unreachable { place: self.shown(), why: "it did not answer before".to_owned() })
+        Err(self.was_dead())
+    }
+
+    fn was_dead(&self) -> PackageError {
+        PackageError::Unreachable { place: self.shown(), why: "it did not answer before".to_owned() }
     }
 
     /// A file or a part of it.
@@ -150,23 +197,26 @@ impl Source {
         part: Option<Range<u64>>,
     ) -> Result<Option<Box<dyn Read>>, Failure> {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        let failure = |why, may_pass| if may_pass { Failure::Passing(why) } else { Failure::Lasting(why) };
         match &self.place {
-            Place::Http(http) => http.open(name, part).map_err(|e| match e.may_pass {
-                true => Failure::Passing(e.why),
-                false => Failure::Lasting(e.why),
-            }),
-            Place::Dir(dir) => {
-                let mut file = match File::open(dir.join(name)) {
-                    Ok(file) => file,
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-                    Err(e) => return Err(Failure::of(&e)),
-                };
-                let Some(part) = part else { return Ok(Some(Box::new(file))) };
-                file.seek(SeekFrom::Start(part.start)).map_err(|e| Failure::of(&e))?;
-                Ok(Some(Box::new(file.take(part.end - part.start))))
-            }
+            Place::Http(http, _) => http.open(name, part).map_err(|e| failure(e.why, e.may_pass)),
+            Place::Ssh(ssh, _) => ssh.open(name, part).map_err(|e| failure(e.why, e.may_pass)),
+            Place::Dir(dir) => open_file(&dir.join(name), part),
+            // What was not listed was not made.
+            Place::Git(git) => git.dir().map_or(Ok(None), |dir| open_file(&dir.join(name), part)),
         }
     }
+}
+
+fn open_file(path: &Path, part: Option<Range<u64>>) -> Result<Option<Box<dyn Read>>, Failure> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Failure::of(&e)),
+    };
+    let Some(part) = part else { return Ok(Some(Box::new(file))) };
+    file.seek(SeekFrom::Start(part.start)).map_err(|e| Failure::of(&e))?;
+    Ok(Some(Box::new(file.take(part.end - part.start))))
 }
 
 /// Why one try failed.
@@ -218,8 +268,58 @@ impl Sources {
         Self { all, mended: Mutex::default() }
     }
 
+    /// What is at these addresses, in this order, each of them perhaps of several mirrors (see [`Address`]).
+    /// Directories are beside this one.
+    ///
+    /// # Errors
+    /// One is no address.
+    pub fn at<'a>(
+        texts: impl IntoIterator<Item = &'a str>,
+        beside: &Path,
+        reach: &Reach,
+    ) -> Result<Self, PackageError> {
+        let mut all = Vec::new();
+        for text in texts {
+            for (at, address) in Address::mirrors(text, beside)?.into_iter().enumerate() {
+                all.push(Source { is_mirror: at > 0, ..Source::at(address, reach)? });
+            }
+        }
+        Ok(Self::new(all))
+    }
+
     pub(super) fn one(source: Source) -> Self {
         Self::new(vec![source])
+    }
+
+    /// What one of these mirrors says that it has.
+    fn said_by<'a>(
+        &self,
+        mirrors: &'a [Source],
+        wanted: Option<&Reference>,
+    ) -> Result<(&'a Source, Vec<Published>), PackageError> {
+        let mut trouble = None;
+        for source in mirrors {
+            match source.listed(wanted) {
+                Ok(list) => {
+                    self.tell(trouble);
+                    return Ok((source, list));
+                }
+                Err(error) => drop(trouble.get_or_insert(error)),
+            }
+        }
+        Err(trouble.expect("there is one at least"))
+    }
+
+    fn repositories(&self) -> impl Iterator<Item = &[Source]> {
+        self.all.chunk_by(|_, next| next.is_mirror)
+    }
+
+    /// The addresses, as others are to be told them: what moves on (a branch) stands where it was found.
+    pub fn addresses(&self) -> Vec<String> {
+        let one = |mirrors: &[Source]| {
+            mirrors.iter().map(|s| s.address().to_string()).collect::<Vec<_>>().join("|")
+        };
+        self.repositories().map(one).collect()
     }
 
     /// Whether there is none.
@@ -246,9 +346,10 @@ impl Sources {
     /// The first that none of them can say.
     pub fn list(&self) -> Result<Vec<Found>, PackageError> {
         let mut all = Vec::new();
-        for source in &self.all {
+        for mirrors in self.repositories() {
+            let (source, list) = self.said_by(mirrors, None)?;
             let place = source.shown();
-            all.extend(source.list()?.into_iter().map(|package| Found { package, place: place.clone() }));
+            all.extend(list.into_iter().map(|package| Found { package, place: place.clone() }));
         }
         Ok(all)
     }
@@ -263,9 +364,9 @@ impl Sources {
         fits: &dyn Fn(&str) -> Result<bool, String>,
     ) -> Result<Found, PackageError> {
         let (mut near, mut trouble) = (None, None);
-        for source in &self.all {
-            let list = match source.list() {
-                Ok(list) => list,
+        for mirrors in self.repositories() {
+            let (source, list) = match self.said_by(mirrors, Some(wanted)) {
+                Ok(said) => said,
                 Err(error) => {
                     trouble.get_or_insert(error);
                     continue;
@@ -396,19 +497,27 @@ impl Sources {
         let count = || lacking.iter().filter(|l| l.load(Ordering::Relaxed)).count();
         let mut trouble = None;
         for source in &self.all {
-            if count() == 0 {
-                break;
-            }
-            let map = match map_of(source, package, chunks.len()) {
-                Ok(Some(map)) => map,
-                Ok(None) => continue,
-                Err(error) => {
-                    trouble.get_or_insert(error);
-                    continue;
+            let mut last = None;
+            // Where a pack is gone, what it had may be in another since: then the map is another, too.
+            for _ in 0..MAPS_MAX {
+                if count() == 0 {
+                    break;
                 }
-            };
-            if let Some(error) = fetch::fetch(source, &map, chunks, &lacking, take)? {
-                trouble.get_or_insert(error);
+                let map = match map_of(source, package, chunks.len()) {
+                    Ok(Some(map)) if last.as_ref() != Some(&map) => map,
+                    Ok(_) => break,
+                    Err(error) => {
+                        trouble.get_or_insert(error);
+                        break;
+                    }
+                };
+                let error = fetch::fetch(source, &map, chunks, &lacking, take)?;
+                let is_gone = matches!(error, Some(PackageError::Missing { .. }));
+                trouble = trouble.or(error);
+                if !is_gone {
+                    break;
+                }
+                last = Some(map);
             }
         }
         match count() {

@@ -13,6 +13,8 @@ mod over_ssh;
 mod publishing;
 mod real;
 mod site;
+#[path = "../shared/sshd.rs"]
+mod sshd;
 mod staging;
 mod tarballs;
 mod world;

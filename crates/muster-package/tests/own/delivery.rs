@@ -1,109 +1,11 @@
 //! What is moved, and from where.
 
 use crate::drive::{World, install, nodes, publish, read};
+use crate::web::{Manner, Web};
 use muster_package::exclude::Exclude;
-use muster_package::own::{
-    About, HttpLimits, InstallOptions, Kind, Place, Repository, Source, Sources, Tree, Verify,
-};
+use muster_package::own::{About, InstallOptions, Kind, Place, Repository, Sources, Tree, Verify};
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-/// A web server of files that breaks connections if told to.
-pub(crate) struct Web {
-    pub(crate) url: String,
-    requests: Arc<AtomicUsize>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Manner {
-    Good,
-    /// It gives files whole whatever part is asked for.
-    NoParts,
-    /// Every second answer ends in its middle.
-    Breaks,
-    /// Every second answer is an error.
-    Errors,
-    /// It answers nothing.
-    Silent,
-}
-
-impl Web {
-    pub(crate) fn serve(root: &Path, manner: Manner) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/repo", listener.local_addr().unwrap());
-        let (root, requests) = (root.to_owned(), Arc::new(AtomicUsize::new(0)));
-        let counted = requests.clone();
-        // They end with the test.
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (root, counted) = (root.clone(), counted.clone());
-                std::thread::spawn(move || talk(stream, &root, manner, &counted));
-            }
-        });
-        Self { url, requests }
-    }
-
-    fn source(&self) -> Source {
-        let limits = HttpLimits { answer: Duration::from_secs(5), ..HttpLimits::default() };
-        Source::parse(&self.url, limits).unwrap()
-    }
-}
-
-fn talk(stream: TcpStream, root: &Path, manner: Manner, counted: &AtomicUsize) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut writer = stream;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let path = line.split(' ').nth(1)?.strip_prefix("/repo/")?.to_owned();
-        let mut part = None;
-        loop {
-            let mut header = String::new();
-            reader.read_line(&mut header).ok()?;
-            if let Some((from, to)) =
-                header.to_lowercase().strip_prefix("range: bytes=").and_then(|r| r.trim().split_once('-'))
-            {
-                part = Some((from.parse::<u64>().ok()?, to.parse::<u64>().ok()?));
-            }
-            if header.trim().is_empty() {
-                break;
-            }
-        }
-        let count = counted.fetch_add(1, Ordering::SeqCst);
-        if manner == Manner::Silent {
-            std::thread::sleep(Duration::from_secs(600));
-        }
-        if manner == Manner::Errors && count.is_multiple_of(2) {
-            writer.write_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").ok()?;
-            continue;
-        }
-        let Ok(mut file) = fs::File::open(root.join(&path)) else {
-            writer.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").ok()?;
-            continue;
-        };
-        let len = file.metadata().ok()?.len();
-        let (status, from, to) = match part {
-            Some((from, to)) if manner != Manner::NoParts => {
-                (format!("206 Partial Content\r\ncontent-range: bytes {from}-{to}/{len}"), from, to + 1)
-            }
-            _ => ("200 OK".to_owned(), 0, len),
-        };
-        file.seek(std::io::SeekFrom::Start(from)).ok()?;
-        let mut body = Vec::new();
-        file.take(to - from).read_to_end(&mut body).ok()?;
-        write!(writer, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len()).ok()?;
-        if manner == Manner::Breaks && count.is_multiple_of(2) {
-            writer.write_all(&body[..body.len() / 2]).ok()?;
-            return None;
-        }
-        writer.write_all(&body).ok()?;
-    }
-}
+use std::path::PathBuf;
 
 fn place(world: &World, name: &str) -> Place {
     Place::open(&world.path(name)).unwrap()
@@ -138,69 +40,6 @@ fn what_has_not_changed_is_not_fetched_again() {
     let sources = Sources::new(vec![web.source()]);
     let back = install(&world.place, &sources, "dep:thing@1", Verify::Record).unwrap();
     assert_eq!((back.moved.files_kept, back.moved.traffic.requests), (44, 0), "{:?}", back.moved);
-}
-
-#[test]
-fn a_web_server_may_break_refuse_and_know_no_parts() {
-    let world = World::new();
-    world.publish("1", &nodes(1));
-    for (name, manner) in [("parts", Manner::NoParts), ("breaks", Manner::Breaks), ("errors", Manner::Errors)]
-    {
-        let web = Web::serve(world.repository.root(), manner);
-        let sources = Sources::new(vec![web.source()]);
-        let installed = install(&place(&world, name), &sources, "dep:thing", Verify::Record).unwrap();
-        assert_eq!(read(&installed.dir), nodes(1), "{name}");
-    }
-}
-
-#[test]
-fn a_repository_that_does_not_answer_is_asked_once_and_then_its_mirror() {
-    let world = World::new();
-    world.publish("1", &nodes(1));
-    let silent = Web::serve(world.repository.root(), Manner::Silent);
-    let limits = HttpLimits { answer: Duration::from_millis(200), tries: 1, ..HttpLimits::default() };
-    let dead = Source::parse(&silent.url, limits).unwrap();
-    let gone = Source::parse("http://127.0.0.1:9/x", limits).unwrap();
-    let sources = Sources::new(vec![dead, gone, world.repository.source()]);
-    let installed = install(&world.place, &sources, "dep:thing", Verify::Record).unwrap();
-    assert_eq!(read(&installed.dir), nodes(1));
-    assert_eq!(silent.requests.load(Ordering::SeqCst), 1);
-    assert!(!sources.troubles().is_empty(), "it is told");
-}
-
-#[test]
-fn a_url_that_would_tell_a_secret_or_cannot_be_asked_is_refused() {
-    for (url, why) in [
-        ("http://ana:hush@host/repo", "would be recorded"),
-        ("https://host/repo", "no TLS"),
-        ("ftp://host/repo", "begins with"),
-        ("http:///repo", "names no host"),
-        ("http://host/repo?key=hush", "no `?`"),
-    ] {
-        let said = Source::parse(url, HttpLimits::default()).unwrap_err().to_string();
-        assert!(said.contains(why) && !said.contains("hush"), "{said}");
-    }
-}
-
-#[test]
-fn a_plain_web_server_of_others_will_do() {
-    let world = World::new();
-    world.publish("1", &nodes(1));
-    let mut server = std::process::Command::new("python3")
-        .args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "0"])
-        .current_dir(world.repository.root())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("python3 is installed by `cargo xtask setup`");
-    let mut line = String::new();
-    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let port = line.split("port ").nth(1).unwrap().split(' ').next().unwrap();
-    let source = Source::parse(&format!("http://127.0.0.1:{port}/"), HttpLimits::default()).unwrap();
-    let installed = install(&world.place, &Sources::new(vec![source]), "dep:thing", Verify::Record);
-    server.kill().unwrap();
-    server.wait().unwrap();
-    assert_eq!(read(&installed.unwrap().dir), nodes(1));
 }
 
 #[test]

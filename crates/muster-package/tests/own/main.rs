@@ -6,6 +6,10 @@ mod damage;
 mod delivery;
 mod devices;
 mod drive;
+mod elsewhere;
 mod far;
 mod kill;
+#[path = "../shared/sshd.rs"]
+mod sshd;
 mod tree;
+mod web;

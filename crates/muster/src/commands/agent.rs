@@ -144,6 +144,7 @@ pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow
         labels,
         state_dir,
         self_check,
+        fetch_ca: context.fetch_ca(None),
         pulse: pulse.clone(),
         keeper,
     };

@@ -2,10 +2,10 @@
 //! length. What may be secret in the URL (user, password, query) is used to fetch it, and told to nobody.
 
 use crate::error::Complaint;
-use muster_api::trust::{distrust, tls_of};
 use muster_core::digest::Digest;
 use muster_core::inputs::Package;
 use muster_core::outcome::ExitCode;
+use muster_package::web;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
@@ -130,7 +130,7 @@ impl Source {
                 if let Some(tls) = tls {
                     config = config.tls_config(tls.clone());
                 }
-                let lost = |e: ureq::Error| match distrust(&e) {
+                let lost = |e: ureq::Error| match web::distrust(&e) {
                     Some(why) => no(why),
                     None => FetchError {
                         code: ExitCode::Lab,
@@ -159,29 +159,10 @@ impl Source {
     }
 }
 
-/// Where systems keep the certificates of the authorities that they trust.
-const SYSTEM_CA_FILES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
 /// What connections are made with: to whom this file vouches for, else to whom the system trusts.
 fn tls(ca_file: Option<&Path>) -> Result<TlsConfig, anyhow::Error> {
     let hint = "name the certificate of the server's authority (PEM): `--fetch-ca FILE`, or `fetch-ca-file` in the user's configuration";
-    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let system = SYSTEM_CA_FILES.iter().map(PathBuf::from).find(|file| file.is_file());
-    let Some(file) = ca_file.map(Path::to_owned).or(named).or(system) else {
-        let said = "this system has no certificates by which servers are known";
-        return Err(Complaint::usage(said).hint(hint).into());
-    };
-    let text = std::fs::read_to_string(&file)
-        .map_err(|e| Complaint::usage(format!("cannot read `{}`", file.display())).because(e))?;
-    tls_of(&text).map_err(|why| {
-        let said = format!("the certificates in `{}` cannot be used: {why}", file.display());
-        Complaint::usage(said).hint(hint).into()
-    })
+    web::trusting(ca_file).map_err(|why| Complaint::usage(why.to_string()).hint(hint).into())
 }
 
 /// Saves what comes. `length`: how much should.

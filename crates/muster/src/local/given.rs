@@ -46,8 +46,7 @@ impl Given {
         if args.build.is_none() && args.tests.is_none() {
             return Ok(given);
         }
-        let ca_file = args.fetch_ca.as_ref().or(context.settings.fetch_ca_file.as_ref());
-        let ca_file = ca_file.map(|file| context.dir.join(file));
+        let ca_file = context.fetch_ca(args.fetch_ca.as_deref());
         remove_stale(below);
         let no_room = |e| Complaint::lab(format!("`{}` cannot be written to", below.display())).because(e);
         fs::create_dir_all(below).map_err(no_room)?;

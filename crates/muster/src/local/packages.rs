@@ -4,15 +4,15 @@
 //! which costs what changed, and it is told and recorded that it was.
 
 use super::area::Area;
-use crate::commands::package::{complain, find, local_tree, size, sources, tell_troubles};
+use crate::commands::package::{complain, find, size, sources, tell_troubles};
 use crate::commands::run::InputArgs;
 use crate::context::{Context, OutputMode};
 use crate::error::Complaint;
 use crate::settings::{cache_dir, state_dir};
 use muster_core::inputs::{Inputs, Needed};
 use muster_package::own::{
-    About, InstallOptions, Installed, Lease, Place, Published, Reference, Repository, Sources, Wanted,
-    changes,
+    About, Address, InstallOptions, Installed, Lease, Place, Published, Reference, Repository, Sources, Tree,
+    Wanted, changes,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -60,7 +60,7 @@ pub(crate) fn install(args: &InputArgs, area: &Area, context: &Context) -> Resul
         let installed = place.install(&package, from, InstallOptions::default()).map_err(complain)?;
         tell(&installed, context);
         waiting.extend(place.deps(package.digest).into_iter().rev());
-        packages.needed.push(needed(&package, folder.as_deref(), args, area));
+        packages.needed.push(needed(&package, folder.as_deref(), &sources));
         packages.installed.push(installed);
     }
     if let Some(title) = local.keys().next() {
@@ -90,7 +90,10 @@ pub(crate) fn resolve(
     if def.packages.is_empty() {
         return Ok(Vec::new());
     }
-    if !repositories(args, area).iter().any(|r| r.contains("://")) {
+    let elsewhere = |text: &String| {
+        Address::mirrors(text, &area.dir).is_ok_and(|all| all.iter().any(Address::is_elsewhere))
+    };
+    if !repositories(args, area)?.iter().any(elsewhere) {
         return Err(Complaint::usage("the packages of this area are in directories of this host")
             .hint("the hosts of a lab fetch packages by URL: name one in `[area] repositories`, or with `--repo`")
             .into());
@@ -106,7 +109,7 @@ pub(crate) fn resolve(
         let package = find(&sources, &wanted)?;
         let (manifest, _) = sources.manifest(&package, None).map_err(complain)?;
         waiting.extend(manifest.about.deps.into_iter().rev());
-        all.push(needed(&package, None, args, area));
+        all.push(needed(&package, None, &sources));
     }
     Ok(all)
 }
@@ -128,7 +131,7 @@ pub(crate) fn again(inputs: &Inputs, run_dir: &Path, context: &Context) -> Resul
         if !needed.local.is_empty() {
             from.insert(0, state_dir(LOCAL)?.display().to_string());
         }
-        let sources = sources(&from, context)?;
+        let sources = sources(&from, None, context)?;
         let there = place.list().map_err(complain)?.into_iter().find(|e| e.package.digest == needed.digest);
         let package = match there {
             Some(entry) => entry.package,
@@ -174,28 +177,29 @@ fn references(texts: &[String]) -> Result<Vec<Reference>, anyhow::Error> {
 }
 
 /// Where the packages of an area are had from: what was typed, else what the area says.
-fn repositories(args: &InputArgs, area: &Area) -> Vec<String> {
+fn repositories(args: &InputArgs, area: &Area) -> Result<Vec<String>, anyhow::Error> {
     if !args.repo.is_empty() {
-        return args.repo.clone();
+        return Ok(args.repo.clone());
     }
     let beside = |text: &String| {
-        if text.contains("://") { text.clone() } else { area.dir.join(text).display().to_string() }
+        let all = Address::mirrors(text, &area.dir).map_err(complain)?;
+        Ok(all.iter().map(Address::to_string).collect::<Vec<_>>().join("|"))
     };
     area.loaded.area.repositories.iter().map(beside).collect()
 }
 
 fn sources_of(args: &InputArgs, area: &Area, context: &Context) -> Result<Sources, anyhow::Error> {
-    sources(&repositories(args, area), context)
+    sources(&repositories(args, area)?, args.fetch_ca.as_deref(), context)
 }
 
-fn needed(package: &Published, folder: Option<&Path>, args: &InputArgs, area: &Area) -> Needed {
+fn needed(package: &Published, folder: Option<&Path>, sources: &Sources) -> Needed {
     Needed {
         kind: package.kind.word().to_owned(),
         name: package.name.clone(),
         version: package.version.clone(),
         digest: package.digest,
         local: folder.map(|f| f.display().to_string()).unwrap_or_default(),
-        from: repositories(args, area),
+        from: sources.addresses(),
     }
 }
 
@@ -231,7 +235,7 @@ fn make_of(
         None => About::new(wanted.kind, wanted.name.clone()),
     };
     let repository = Repository::create(&state_dir(LOCAL)?).map_err(complain)?;
-    let upload = repository.build(&local_tree(folder)?, about).map_err(complain)?;
+    let upload = repository.build(&Tree::open(folder).map_err(complain)?, about).map_err(complain)?;
     let own = Sources::new(vec![repository.source()]);
     if context.output != OutputMode::Quiet {
         let mut line = format!("{} is made of `{}`", wanted.title(), folder.display());

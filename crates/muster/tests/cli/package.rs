@@ -106,7 +106,7 @@ fn a_folder_is_packed_as_it_was_at_a_revision() {
     assert_ne!(digest(&[]), committed);
     assert_eq!(digest(&["--rev", "HEAD"]), committed);
     let said = env.run(&["package", "build", "dep", "--kind", "dep", "--rev", "none"]);
-    assert!(said.contains("error: git has no `none` of `ROOT/area/dep`"), "{said}");
+    assert!(said.contains("error: the revision `none` is not in `ROOT/area/dep`"), "{said}");
 }
 
 #[test]

@@ -119,7 +119,7 @@ pub(crate) fn run(args: &AutoservArgs, context: &Context) -> Result<ExitCode, an
     let shelf = Shelf::new(
         args.sources.clone(),
         args.packages.clone(),
-        Limits { total: args.request_timeout, ..Limits::default() },
+        Limits { total: args.request_timeout, ca_file: context.fetch_ca(None), ..Limits::default() },
     )?;
     let log = args.results.join("status.log");
     if log.exists() {

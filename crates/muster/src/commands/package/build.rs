@@ -8,16 +8,14 @@ use crate::terminal::text::plural;
 use clap::Args;
 use muster_core::expr::Expr;
 use muster_core::outcome::ExitCode;
-use muster_package::exclude::{self, BadPattern, Exclude};
-use muster_package::own::{self, About, Kind, Reference, Repository, Tree};
+use muster_package::exclude::Exclude;
+use muster_package::own::{self, About, Address, Checkout, Kind, Reference, Repository, Tree};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use tempfile::TempDir;
 
 /// Arguments of `muster package build`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct BuildArgs {
-    /// The folder
+    /// The folder, or one of a git repository: git+URL//DIR@REV
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// What it is for: client, test, dep, profiler or build
@@ -56,14 +54,33 @@ pub(super) struct BuildArgs {
 
 /// Builds and publishes.
 pub(super) fn run(args: BuildArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let dir = context.dir.join(&args.folder);
-    if !dir.is_dir() {
-        return Err(Complaint::usage(format!("`{}` is not a directory", dir.display())).into());
-    }
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => dir.canonicalize()?.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    let typed = args.folder.to_string_lossy();
+    let (dir, checkout, usual_name) = match Address::parse(&typed, &context.dir).map_err(complain)? {
+        Address::Git(place) if args.rev.is_none() => {
+            let reach = super::reach(args.from.fetch_ca.as_deref(), context)?;
+            let checkout = Checkout::of(&place, &reach).map_err(complain)?;
+            (checkout.folder(), Some(checkout), place.name().to_owned())
+        }
+        Address::Git(place) => {
+            let hint = format!("write `{}`", place.at(args.rev.as_deref().unwrap_or_default()));
+            return Err(Complaint::usage("the revision of a git repository stands in its address")
+                .hint(hint)
+                .into());
+        }
+        Address::Dir(dir) if dir.is_dir() => {
+            let at_revision = args.rev.as_deref().map(|rev| Checkout::of_folder(&dir, rev));
+            let name = dir.canonicalize()?.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (dir, at_revision.transpose().map_err(complain)?, name)
+        }
+        Address::Dir(dir) => {
+            return Err(Complaint::usage(format!("`{}` is not a directory", dir.display())).into());
+        }
+        Address::Web(_) | Address::Ssh(_) => {
+            let hint = "a folder of this host, or `git+URL//DIR@REV`";
+            return Err(Complaint::usage(format!("no package is made of `{typed}`")).hint(hint).into());
+        }
     };
+    let name = args.name.clone().unwrap_or(usual_name);
     if !args.platform.is_empty() {
         Expr::parse(&args.platform).and_then(|expr| expr.check(&crate::local::area::facts())).map_err(
             |e| Complaint::usage("`--platform` is no condition over the facts of a host").because(e),
@@ -80,9 +97,8 @@ pub(super) fn run(args: BuildArgs, context: &Context) -> Result<ExitCode, anyhow
         check: args.check_hook.clone(),
         ..About::new(args.kind, name)
     };
-    let checked_out = args.rev.as_deref().map(|rev| at_revision(&dir, rev)).transpose()?;
-    let dir = checked_out.as_ref().map_or(dir.as_path(), TempDir::path);
-    let tree = tree(dir, &args.exclude)?;
+    let dir = checkout.as_ref().map_or(dir, Checkout::folder);
+    let tree = tree(&dir, &args.exclude)?;
     if args.dry_run {
         let built = own::build(&tree, about).map_err(complain)?;
         let digest = built.manifest.digest();
@@ -95,12 +111,9 @@ pub(super) fn run(args: BuildArgs, context: &Context) -> Result<ExitCode, anyhow
         args.from.json.print(&value, context, |out| writeln!(out, "{digest}"))?;
         return Ok(ExitCode::Passed);
     }
-    let root = match &args.from.repo[..] {
-        [] => state_dir("packages")?,
-        [one] if !one.contains("://") => context.dir.join(one),
-        _ => {
-            return Err(Complaint::usage("a package is published in the directory of one repository").into());
-        }
+    let root = match args.from.named_dir(context)? {
+        Some(dir) => dir,
+        None => state_dir("packages")?,
     };
     let repository = Repository::create(&root).map_err(complain)?;
     let upload = repository.build(&tree, about).map_err(complain)?;
@@ -117,50 +130,9 @@ pub(super) fn run(args: BuildArgs, context: &Context) -> Result<ExitCode, anyhow
 }
 
 /// A folder with what is left out of it, by its own file and by patterns that were typed.
-pub(super) fn tree(dir: &Path, typed: &[String]) -> Result<Tree, anyhow::Error> {
-    let file = dir.join(exclude::FILE);
-    let own = match std::fs::read_to_string(&file) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(e) => {
-            return Err(Complaint::usage(format!("cannot read `{}`", file.display())).because(e).into());
-        }
-    };
-    let own = Exclude::read(&own)
-        .map_err(|e: BadPattern| Complaint::usage(e.to_string()).because(file.display().to_string()))?;
+fn tree(dir: &Path, typed: &[String]) -> Result<Tree, anyhow::Error> {
+    let Tree { dir, exclude } = Tree::open(dir).map_err(complain)?;
     let typed =
         Exclude::new(typed.iter().map(String::as_str)).map_err(|e| Complaint::usage(e.to_string()))?;
-    Ok(Tree { dir: dir.to_owned(), exclude: own.and(typed) })
-}
-
-/// The folder at a revision, in a directory that goes away.
-fn at_revision(dir: &Path, rev: &str) -> Result<TempDir, anyhow::Error> {
-    let failed =
-        |why: String| Complaint::usage(format!("git has no `{rev}` of `{}`", dir.display())).because(why);
-    if rev.starts_with('-') {
-        return Err(failed("a revision does not begin with `-`".to_owned()).into());
-    }
-    let into = tempfile::tempdir()?;
-    let mut git = Command::new("git")
-        .arg("-C")
-        .arg(dir)
-        .args(["archive", "--format=tar", rev])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| failed(format!("git cannot be started: {e}")))?;
-    let packed = into.path().join(".tar");
-    let mut file = std::fs::File::create_new(&packed)?;
-    std::io::copy(&mut git.stdout.take().expect("it was asked for"), &mut file)?;
-    let ended = git.wait_with_output()?;
-    if !ended.status.success() {
-        return Err(failed(String::from_utf8_lossy(&ended.stderr).trim().to_owned()).into());
-    }
-    drop(file);
-    muster_agent::unpack::unpack(&packed, muster_core::inputs::Packing::Tar, &into.path().join("tree"))
-        .map_err(|e| failed(format!("what it has packed {e}")))?;
-    let tree = tempfile::tempdir()?;
-    std::fs::remove_dir(tree.path())?;
-    std::fs::rename(into.path().join("tree"), tree.path())?;
-    Ok(tree)
+    Ok(Tree { dir, exclude: exclude.and(typed) })
 }

@@ -14,11 +14,11 @@ use muster_core::expr::Expr;
 use muster_core::outcome::ExitCode;
 use muster_device::DeviceAddress;
 use muster_package::own::{
-    HttpLimits, PackageError, Place, Published, Reference, Repository, Source, Sources,
+    Address, PackageError, Place, Published, Reach, Reference, Repository, Source, Sources,
 };
 use serde::Serialize;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `muster package`.
 #[derive(Args, Clone, Debug)]
@@ -28,8 +28,10 @@ use std::path::PathBuf;
 PACKAGE is KIND:NAME, with @VERSION or @DIGEST behind it where one is meant; without, the newest that fits this
 host. KIND is client, test, dep, profiler or build.
 
-A repository is a directory, or the URL of one that any web server gives out. Without --repo and MUSTER_REPO it is
-`muster/packages` in the user's state directory (~/.local/state).
+A repository is a directory; the URL of one that any web server gives out (https: or http:); one of another host
+(ssh://HOST/PATH or HOST:/PATH); or git+URL//DIR@REV, where KIND:NAME is the folder KIND/NAME or KINDs/NAME of a git
+repository. Mirrors of one repository have `|` between them. Without --repo and MUSTER_REPO it is `muster/packages` in
+the user's state directory (~/.local/state).
 
 Examples:
   muster package build dep/chrome --kind dep --name chrome_test --version 1.2
@@ -92,9 +94,13 @@ pub(crate) fn run(args: PackageArgs, context: &Context) -> Result<ExitCode, anyh
 /// Where packages are had from.
 #[derive(Args, Clone, Debug, Default)]
 struct FromArgs {
-    /// Directories or URLs of repositories, in the order in which they are asked
+    /// Directories or addresses of repositories, in the order in which they are asked
     #[arg(long, value_name = "DIR|URL", env = "MUSTER_REPO", hide_env_values = true, value_delimiter = ',')]
     repo: Vec<String>,
+    /// By what web servers are known that packages are fetched from: the certificate of their authority [default: what
+    /// the system trusts]
+    #[arg(long, value_name = "FILE", env = "MUSTER_FETCH_CA_FILE", hide_env_values = true)]
+    fetch_ca: Option<PathBuf>,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -109,20 +115,28 @@ struct JsonArgs {
 
 impl FromArgs {
     fn sources(&self, context: &Context) -> Result<Sources, anyhow::Error> {
-        sources(&self.repo, context)
+        sources(&self.repo, self.fetch_ca.as_deref(), context)
+    }
+
+    /// The directory that was named of the one repository that is changed or looked at; `None`: the user's own.
+    fn named_dir(&self, context: &Context) -> Result<Option<PathBuf>, anyhow::Error> {
+        match &self.repo[..] {
+            [] => Ok(None),
+            [one] => match Address::parse(one, &context.dir).map_err(complain)? {
+                Address::Dir(dir) => Ok(Some(dir)),
+                Address::Web(_) | Address::Ssh(_) | Address::Git(_) => {
+                    Err(Complaint::usage("a repository is changed in its directory, not by its URL").into())
+                }
+            },
+            _ => Err(Complaint::usage("name one repository to change").into()),
+        }
     }
 
     /// The one repository that is changed or looked at.
     fn repository(&self, context: &Context) -> Result<Repository, anyhow::Error> {
-        let root = match &self.repo[..] {
-            [] => state_dir("packages")?,
-            [one] if !one.contains("://") => context.dir.join(one),
-            [_] => {
-                return Err(
-                    Complaint::usage("a repository is changed in its directory, not by its URL").into()
-                );
-            }
-            _ => return Err(Complaint::usage("name one repository to change").into()),
+        let root = match self.named_dir(context)? {
+            Some(dir) => dir,
+            None => state_dir("packages")?,
         };
         Repository::open(&root).ok_or_else(|| {
             let hint = if root.join(muster_package::autotest::checksums::FILE).exists() {
@@ -136,17 +150,21 @@ impl FromArgs {
 }
 
 /// Repositories as they were typed; by default the user's own.
-pub(crate) fn sources(typed: &[String], context: &Context) -> Result<Sources, anyhow::Error> {
+pub(crate) fn sources(
+    typed: &[String],
+    fetch_ca: Option<&Path>,
+    context: &Context,
+) -> Result<Sources, anyhow::Error> {
     if typed.is_empty() {
         return Ok(Sources::new(vec![Source::dir(state_dir("packages")?)]));
     }
-    let one = |text: &String| {
-        if text.contains("://") {
-            return Source::parse(text, HttpLimits::default()).map_err(complain);
-        }
-        Ok(Source::dir(context.dir.join(text)))
-    };
-    Ok(Sources::new(typed.iter().map(one).collect::<Result<_, _>>()?))
+    let reach = reach(fetch_ca, context)?;
+    Sources::at(typed.iter().map(String::as_str), &context.dir, &reach).map_err(complain)
+}
+
+/// How repositories elsewhere are asked.
+fn reach(fetch_ca: Option<&Path>, context: &Context) -> Result<Reach, anyhow::Error> {
+    Ok(Reach { ca_file: context.fetch_ca(fetch_ca), ..Reach::new(cache_dir("git")?) })
 }
 
 /// Where packages are installed on this host.
@@ -259,9 +277,4 @@ pub(crate) fn size(bytes: u64) -> String {
         1_000_000..1_000_000_000 => format!("{:.1} MB", n / 1e6),
         _ => format!("{:.1} GB", n / 1e9),
     }
-}
-
-/// A folder as it is packed, with what its own `.pack_exclude` leaves out.
-pub(crate) fn local_tree(dir: &std::path::Path) -> Result<muster_package::own::Tree, anyhow::Error> {
-    build::tree(dir, &[])
 }

@@ -36,7 +36,7 @@ impl FromArgs {
             all.push(location(&build.to_string(), context)?);
         }
         all.extend(locations(&self.repo, context)?);
-        Ok(Sources::new(all, limits()))
+        Ok(Sources::new(all, limits(context)))
     }
 }
 
@@ -142,7 +142,7 @@ pub(super) fn install(args: &InstallArgs, context: &Context) -> Result<ExitCode,
             Some(test) => {
                 let place = test.url.rsplit_once('/').map_or("", |(place, _)| place);
                 let place: Location = location(place, context)?;
-                let mut sources = Sources::new([place], limits());
+                let mut sources = Sources::new([place], limits(context));
                 autodir.install_url(&test, &mut sources, &options)
             }
             None => {
@@ -180,7 +180,7 @@ pub(super) fn install(args: &InstallArgs, context: &Context) -> Result<ExitCode,
 pub(super) fn stage(args: &StageArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let build: StagedBuild = args.url.parse().map_err(|e| Complaint::usage(format!("{e}")))?;
     let artifacts: Vec<&str> = args.artifact.iter().map(String::as_str).collect();
-    let limits = Limits { total: args.timeout, ..limits() };
+    let limits = Limits { total: args.timeout, ..limits(context) };
     build.stage(&args.archive, &artifacts, &limits, args.every).map_err(|e| match e {
         StageError::Refused { .. } | StageError::TooSlow { .. } => Complaint::lab(e.to_string()),
     })?;

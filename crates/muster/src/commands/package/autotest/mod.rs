@@ -95,6 +95,7 @@ fn bad_name(error: BadName) -> anyhow::Error {
     Complaint::usage(error.to_string()).into()
 }
 
-fn limits() -> Limits {
-    Limits::default()
+/// How repositories elsewhere are asked.
+fn limits(context: &Context) -> Limits {
+    Limits { ca_file: context.fetch_ca(None), ..Limits::default() }
 }

@@ -180,7 +180,8 @@ pub(super) fn upload(args: &UploadArgs, context: &Context) -> Result<ExitCode, a
     let (mut value, mut text, mut code) = (Vec::new(), String::new(), ExitCode::Passed);
     for target in &targets {
         // One that cannot be written to keeps no other from it.
-        match autotest::upload(target, &files, args.keep_free.saturating_mul(1_000_000_000), &limits()) {
+        match autotest::upload(target, &files, args.keep_free.saturating_mul(1_000_000_000), &limits(context))
+        {
             Ok(done) => {
                 for (file, put) in done {
                     let word = match put {

@@ -79,7 +79,7 @@ fn age(text: &str) -> Result<Duration, String> {
 }
 
 fn sums(at: &Location, context: &Context) -> Result<Checksums, anyhow::Error> {
-    let mut sources = Sources::new([at.clone()], limits());
+    let mut sources = Sources::new([at.clone()], limits(context));
     let sums = sources.list().map_err(|e| Complaint::lab(e.to_string()))?;
     for (repository, remark) in sources.remarks() {
         writeln!(context.stderr(), "warning: `{repository}`: {remark}")?;
@@ -100,7 +100,7 @@ pub(super) fn list(args: &ListArgs, context: &Context) -> Result<ExitCode, anyho
 pub(super) fn verify(args: &VerifyArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let at = location(&args.repo, context)?;
     let sums = sums(&at, context)?;
-    let wrong = autotest::verify(&at, &sums, &limits()).map_err(|e| complain(&e))?;
+    let wrong = autotest::verify(&at, &sums, &limits(context)).map_err(|e| complain(&e))?;
     let value: Vec<_> = wrong.iter().map(|d| json!({ "file": d.file, "why": d.why })).collect();
     let mut text = String::new();
     for damage in &wrong {
@@ -119,7 +119,8 @@ pub(super) fn remove(args: &RemoveArgs, context: &Context) -> Result<ExitCode, a
     for at in locations(&args.repo, context)? {
         for what in &args.what {
             let file = file(what).map_err(bad_name)?;
-            let removed = autotest::remove(&at, &file, args.revoke, &limits()).map_err(|e| complain(&e))?;
+            let removed =
+                autotest::remove(&at, &file, args.revoke, &limits(context)).map_err(|e| complain(&e))?;
             writeln!(text, "removed  {file}  {at}")?;
             value.push(json!({ "repository": at.to_string(), "file": file, "md5": removed.md5 }));
         }
