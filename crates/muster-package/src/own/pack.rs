@@ -13,7 +13,7 @@ use super::chunk::{CHUNK_BYTES_MAX, ChunkId};
 use super::codec;
 use muster_core::digest::Digest;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 const INDEX_MAGIC: &[u8] = b"muster pack index 1\n";
 const MAP_MAGIC: &[u8] = b"muster package map 1\n";
@@ -138,6 +138,15 @@ impl Shelf {
             }
         }
         self.packs.push((pack, index));
+    }
+
+    /// All of it but these packs.
+    pub(super) fn without(&mut self, gone: &HashSet<Digest>) {
+        let packs = std::mem::take(&mut self.packs);
+        self.chunks.clear();
+        for (pack, index) in packs.into_iter().filter(|(pack, _)| !gone.contains(pack)) {
+            self.add(pack, index);
+        }
     }
 
     /// Where these chunks are, in the order of their numbers.

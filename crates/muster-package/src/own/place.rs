@@ -17,7 +17,7 @@ use super::fingerprint::Record;
 use super::lock::{Lock, unused};
 use super::manifest::{self, Manifest};
 use super::names::Published;
-use super::repository::Collected;
+use super::collect::Collected;
 use muster_core::digest::Digest;
 use serde::Serialize;
 use std::collections::HashSet;

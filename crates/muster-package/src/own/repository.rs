@@ -17,24 +17,22 @@
 use super::about::{About, Reference};
 use super::build::{Built, Tree, build_into};
 use super::error::{At as _, PackageError};
-use super::lock::{Lock, keep, sync_dir, unused, write_file};
+use super::lock::{Lock, write_file};
 use super::manifest::Manifest;
 use super::names::{self, NAMES_FILE, Published};
-use super::pack::{Frame, IndexedFrame, PackIndex, Shelf, TABLE_BYTES_MAX};
+use super::pack::{PackIndex, Shelf, TABLE_BYTES_MAX};
+use super::packs::{Gathered, Packs};
 use super::source::{Source, Sources};
 use muster_core::digest::Digest;
 use serde::Serialize;
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The file that makes a directory a repository.
 pub(super) const MARK_FILE: &str = "muster-repository.toml";
 const MARK: &str = "# Packages of Muster, published by `muster package`.\nformat = 1\n";
-/// Most bytes of a pack, after which another is begun.
-// Limit: what is fetched again where a server cannot give parts of a file.
-const PACK_BYTES_MAX: u64 = 256 << 20;
 /// How many older manifests a new one is told as a patch of.
 // Limit: each costs the time to compress the manifest once.
 const PATCHES: usize = 2;
@@ -60,15 +58,6 @@ pub struct Upload {
     pub chunks: usize,
     /// See [`Upload::chunks`].
     pub chunks_new: usize,
-}
-
-/// What was taken away.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Collected {
-    /// Files.
-    pub files: usize,
-    /// Their bytes.
-    pub bytes: u64,
 }
 
 /// What was taken off the list.
@@ -158,25 +147,12 @@ impl Repository {
         let (manifest, bytes) = from.manifest(package, None)?;
         let chunks = manifest.chunks();
         let lacking: Vec<bool> = chunks.iter().map(|(id, _)| !shelf.chunks.contains_key(id)).collect();
-        let mut packer = super::pack::Packer::default();
-        let collect = std::sync::Mutex::new((Vec::new(), Vec::new(), &mut packs, &mut packer));
+        let gathered = Mutex::new(Gathered::new(&mut packs));
         from.fetch(package, &chunks, &lacking, &|number, bytes| {
-            let mut all = collect.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let (raw, ids, packs, packer) = &mut *all;
-            raw.extend_from_slice(bytes);
-            ids.push(chunks[number as usize]);
-            if raw.len() as u64 >= super::build::BATCH_BYTES {
-                let frame = packer.pack(raw, std::mem::take(ids));
-                raw.clear();
-                packs.push(frame)?;
-            }
-            Ok(())
+            let mut gathered = gathered.lock().unwrap_or_else(PoisonError::into_inner);
+            gathered.add(chunks[number as usize], bytes)
         })?;
-        let (raw, ids, packs_left, packer_left) =
-            collect.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !ids.is_empty() {
-            packs_left.push(packer_left.pack(&raw, ids))?;
-        }
+        gathered.into_inner().unwrap_or_else(PoisonError::into_inner).finish()?;
         self.publish(&manifest, &bytes, shelf, packs)
     }
 
@@ -284,50 +260,8 @@ impl Repository {
         Ok(Pruned { removed: gone.into_iter().map(|(p, _)| p).collect() })
     }
 
-    /// Takes away what no published package needs: by what can be reached, never by age.
-    ///
-    /// # Errors
-    /// [`PackageError`]: where a map cannot be read, nothing is taken away.
-    pub fn collect(&self) -> Result<Collected, PackageError> {
-        let _lock = self.lock()?;
-        let source = self.source();
-        let mut needed: HashSet<String> = HashSet::new();
-        let list = self.list()?;
-        let digests: HashSet<_> = list.iter().map(|p| p.digest).collect();
-        for digest in &digests {
-            needed.insert(format!("manifests/{digest}"));
-            needed.insert(format!("maps/{digest}"));
-            for older in &digests {
-                needed.insert(format!("patches/{digest}-{older}"));
-            }
-        }
-        let sources = Sources::one(source);
-        for package in &list {
-            let (manifest, _) = sources.manifest(package, None)?;
-            for of_it in sources.map_of(package, manifest.chunks().len())?.packs {
-                let pack = Digest(of_it.pack);
-                needed.insert(format!("packs/{pack}"));
-                needed.insert(format!("packs/{pack}.index"));
-            }
-        }
-        let mut gone = Collected::default();
-        for dir in ["incoming", "packs", "maps", "manifests", "patches"] {
-            let path = self.root.join(dir);
-            for entry in fs::read_dir(&path).at(&path)? {
-                let entry = entry.at(&path)?;
-                let name = entry.file_name();
-                let is_needed = name.to_str().is_some_and(|name| needed.contains(&format!("{dir}/{name}")));
-                if !is_needed {
-                    gone.bytes += entry.metadata().map_or(0, |m| m.len());
-                    gone.files += 1;
-                    fs::remove_file(entry.path()).at(&entry.path())?;
-                }
-            }
-        }
-        Ok(gone)
-    }
-
-    fn shelf(&self) -> Result<Shelf, PackageError> {
+    /// All that its packs have.
+    pub(super) fn shelf(&self) -> Result<Shelf, PackageError> {
         let mut shelf = Shelf::default();
         let dir = self.root.join("packs");
         let mut indexes = Vec::new();
@@ -360,7 +294,7 @@ impl Repository {
         Lock::exclusive(&self.root.join("lock"))
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), PackageError> {
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), PackageError> {
         write_file(&self.root.join(name), bytes, &self.root.join("incoming"))
     }
 
@@ -382,75 +316,4 @@ fn compress_patch(bytes: &[u8], old: &[u8]) -> io::Result<Vec<u8>> {
 /// What is in reach for a patch of so many bytes.
 pub(super) fn window_log(bytes: usize) -> u32 {
     bytes.max(1 << 10).next_power_of_two().trailing_zeros().clamp(10, 30)
-}
-
-/// New packs, as they are written.
-struct Packs<'a> {
-    repository: &'a Repository,
-    open: Option<OpenPack>,
-    done: Vec<(Digest, PackIndex)>,
-    bytes: u64,
-}
-
-struct OpenPack {
-    path: PathBuf,
-    file: File,
-    hash: blake3::Hasher,
-    at: u64,
-    index: PackIndex,
-}
-
-impl<'a> Packs<'a> {
-    fn new(repository: &'a Repository) -> Self {
-        Self { repository, open: None, done: Vec::new(), bytes: 0 }
-    }
-
-    fn push(&mut self, frame: Frame) -> Result<(), PackageError> {
-        if self.open.as_ref().is_some_and(|open| open.at >= PACK_BYTES_MAX) {
-            self.close()?;
-        }
-        let open = match &mut self.open {
-            Some(open) => open,
-            empty @ None => {
-                let path = unused(&self.repository.root.join("incoming"), "pack");
-                let file = File::create_new(&path).at(&path)?;
-                let index = PackIndex::default();
-                empty.insert(OpenPack { path, file, hash: blake3::Hasher::new(), at: 0, index })
-            }
-        };
-        open.file.write_all(&frame.bytes).at(&open.path)?;
-        open.hash.update(&frame.bytes);
-        let len = u32::try_from(frame.bytes.len()).expect("frames are short");
-        open.index.frames.push(IndexedFrame { at: open.at, len, raw: frame.raw, chunks: frame.chunks });
-        open.at += u64::from(len);
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<(), PackageError> {
-        let Some(open) = self.open.take() else { return Ok(()) };
-        let pack = Digest(*open.hash.finalize().as_bytes());
-        let index = open.index.encode();
-        let packs = self.repository.root.join("packs");
-        open.file.sync_all().at(&open.path)?;
-        self.repository.write(&format!("packs/{pack}.index"), &index)?;
-        keep(&open.path, &packs.join(pack.to_string()))?;
-        self.bytes += open.at + index.len() as u64;
-        self.done.push((pack, open.index.clone()));
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(u64, Vec<(Digest, PackIndex)>), PackageError> {
-        self.close()?;
-        sync_dir(&self.repository.root)?;
-        Ok((self.bytes, std::mem::take(&mut self.done)))
-    }
-}
-
-impl Drop for Packs<'_> {
-    fn drop(&mut self) {
-        if let Some(open) = &self.open {
-            // What was not finished never was.
-            let _left = fs::remove_file(&open.path);
-        }
-    }
 }

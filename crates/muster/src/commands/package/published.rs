@@ -393,7 +393,12 @@ pub(super) fn gc(args: &GcArgs, context: &Context) -> Result<ExitCode, anyhow::E
         args.from.repository(context)?.collect().map_err(complain)?
     };
     args.from.json.print(&gone, context, |out| {
-        writeln!(out, "{} taken away, {}", plural(gone.files as u64, "file", "files"), size(gone.bytes))
+        writeln!(out, "{} taken away, {}", plural(gone.files as u64, "file", "files"), size(gone.bytes))?;
+        if gone.repacked > 0 {
+            let packs = plural(gone.repacked as u64, "pack", "packs");
+            writeln!(out, "what was needed of {packs} is packed anew, {}", size(gone.bytes_repacked))?;
+        }
+        Ok(())
     })?;
     Ok(ExitCode::Passed)
 }
