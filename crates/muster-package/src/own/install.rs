@@ -5,7 +5,7 @@ use super::chunk::Piece;
 use super::error::{At as _, PackageError};
 use super::fetch::Traffic;
 use super::fingerprint::{Record, Verify};
-use super::lock::{unused, write_file};
+use super::lock::write_file;
 use super::manifest::{Manifest, What};
 use super::names::Published;
 use super::place::{Lease, Place, remove};
@@ -198,6 +198,15 @@ impl Place {
             Some(own) => own,
             None => sources.manifest(package, base.as_ref().map(|(d, b)| (*d, &b[..])))?,
         };
+        // What an install of it had that was killed is used again, as far as it is right.
+        let (incoming, left) = (self.incoming_tree(package.digest), self.left_tree(package.digest));
+        if incoming.exists() {
+            remove(&left);
+            fs::rename(&incoming, &left).at(&left)?;
+        }
+        if left.is_dir() {
+            olds.push(Old::left(left, manifest.clone()));
+        }
         Ok(Ground { manifest, bytes, olds })
     }
 
@@ -224,7 +233,7 @@ impl Place {
         let usable: Vec<Vec<_>> = olds.iter().map(|old| old.usable().collect()).collect();
         let trees = usable.iter().map(|all| all.iter().map(|(_, e)| (&e.path, &e.what)).collect()).collect();
         let have = Have { target, is_named, trees, free_bytes: Some(self.free()?) };
-        let (tree, incoming) = (self.tree(package.digest), unused(&self.incoming(), "tree"));
+        let (tree, incoming) = (self.tree(package.digest), self.incoming_tree(package.digest));
         let mut moved = kept(package);
         let mut writing = None;
         let mut step = |step: Step| -> Result<(), PackageError> {
@@ -274,6 +283,7 @@ impl Place {
             remove(&incoming);
         }
         done?;
+        remove(&self.left_tree(package.digest));
         options.step("done");
         Ok(moved)
     }

@@ -12,12 +12,12 @@
 //! it away.
 
 use super::about::{Kind, Reference};
+use super::collect::Collected;
 use super::error::{At as _, PackageError};
 use super::fingerprint::Record;
 use super::lock::{Lock, unused};
 use super::manifest::{self, Manifest};
 use super::names::Published;
-use super::collect::Collected;
 use muster_core::digest::Digest;
 use serde::Serialize;
 use std::collections::HashSet;
@@ -84,6 +84,16 @@ impl Place {
 
     pub(super) fn incoming(&self) -> PathBuf {
         self.root.join("incoming")
+    }
+
+    /// Where a package is put together, by whoever has its lock.
+    pub(super) fn incoming_tree(&self, digest: Digest) -> PathBuf {
+        self.incoming().join(format!("tree.{digest}"))
+    }
+
+    /// Where it is as far as it was put together, when that was killed.
+    pub(super) fn left_tree(&self, digest: Digest) -> PathBuf {
+        self.incoming().join(format!("left.{digest}"))
     }
 
     /// Where a package's files are when it is installed.
@@ -268,7 +278,12 @@ impl Place {
         let old = SystemTime::now() - std::time::Duration::from_secs(3600);
         for entry in fs::read_dir(self.incoming()).at(&self.incoming())?.flatten() {
             let is_old = entry.metadata().and_then(|m| m.modified()).is_ok_and(|m| m < old);
-            if is_old {
+            let name = entry.file_name();
+            let of = name.to_str().and_then(|n| n.split_once('.')?.1.parse::<Digest>().ok());
+            // Of what is put together it shows by its lock whether somebody does so.
+            let lock =
+                of.map(|digest| Lock::try_exclusive(&self.lock_file(digest, "install"))).transpose()?;
+            if is_old && !matches!(lock, Some(None)) {
                 remove(&entry.path());
             }
         }

@@ -15,7 +15,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Something installed, of which what is right can be used again.
@@ -36,8 +36,27 @@ impl Old {
                 manifest.entries.iter().filter(|e| names.contains(&e.path)).collect()
             }
         };
-        let spoiled = verify::read(&tree, &suspects).into_iter().map(|(e, _)| e.path.clone()).collect();
+        let spoiled = Self::spoiled(&tree, &suspects);
         Self { tree, manifest, spoiled }
+    }
+
+    /// What an install that was killed had of a package.
+    pub(super) fn left(tree: PathBuf, manifest: Manifest) -> Self {
+        let spoiled = Self::spoiled(&tree, &manifest.entries.iter().collect::<Vec<_>>());
+        for entry in &manifest.entries {
+            let What::File { executable, pieces } = &entry.what else { continue };
+            // A file of several chunks gets its mode last.
+            if pieces.len() > 1 && !spoiled.contains(&entry.path) {
+                let mode = std::os::unix::fs::PermissionsExt::from_mode(mode(*executable));
+                // Then it is used with another mode, or not at all.
+                let _as_it_is = std::fs::set_permissions(entry.path.below(&tree), mode);
+            }
+        }
+        Self { tree, manifest, spoiled }
+    }
+
+    fn spoiled(tree: &Path, suspects: &[&Entry]) -> HashSet<TreePath> {
+        verify::read(tree, suspects).into_iter().map(|(e, _)| e.path.clone()).collect()
     }
 }
 

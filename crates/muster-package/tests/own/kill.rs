@@ -21,8 +21,9 @@ fn child_that_is_killed() {
     let sources = Sources::new(vec![Repository::open(&dir.join("repository")).unwrap().source()]);
     let found = sources.find(&"dep:thing@2".parse().unwrap(), &|_| Ok(true)).unwrap();
     let count = AtomicUsize::new(0);
-    let step = |_: &'static str| {
+    let step = |name: &'static str| {
         if count.fetch_add(1, Ordering::SeqCst) == at {
+            println!("{name}");
             let me = std::process::id().to_string();
             Command::new("kill").args(["-9", &me]).status().unwrap();
         }
@@ -33,6 +34,7 @@ fn child_that_is_killed() {
 
 #[test]
 fn an_install_that_is_killed_at_any_step_leaves_what_was_there_and_is_made_whole_later() {
+    let mut finished = 0;
     for has_old in [true, false] {
         for at in 0.. {
             let world = World::new();
@@ -42,7 +44,7 @@ fn an_install_that_is_killed_at_any_step_leaves_what_was_there_and_is_made_whole
                 world.install("dep:thing@1").unwrap();
             }
             let ended = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "kill::child_that_is_killed", "--ignored"])
+                .args(["--exact", "kill::child_that_is_killed", "--ignored", "--nocapture"])
                 .env(DIR, world.dir.path())
                 .env(STEP, at.to_string())
                 .output()
@@ -59,6 +61,16 @@ fn an_install_that_is_killed_at_any_step_leaves_what_was_there_and_is_made_whole
                 (false, _) => assert!(!has_old, "step {at}: what was there is there"),
             }
             let installed = install(&world.place, &world.sources(), "dep:thing@2", Verify::Record).unwrap();
+            if was_killed && ended.stdout.ends_with(b"finish\n") {
+                // All had come by then.
+                assert_eq!(
+                    (installed.moved.traffic.bytes, installed.moved.bytes_written),
+                    (0, 0),
+                    "step {at}"
+                );
+                finished += 1;
+            }
+            assert_eq!(std::fs::read_dir(world.path("place/incoming")).unwrap().count(), 0, "step {at}");
             assert_eq!(read(&installed.dir), nodes(2), "step {at}");
             assert!(world.place.verify(&installed.package).unwrap().is_empty());
             if !was_killed {
@@ -67,4 +79,5 @@ fn an_install_that_is_killed_at_any_step_leaves_what_was_there_and_is_made_whole
             }
         }
     }
+    assert_eq!(finished, 2, "what was fetched is used, though it was killed before it was in its place");
 }
