@@ -6,3 +6,4 @@ pub mod rollup;
 pub mod sexpr;
 pub mod status;
 pub mod test_data;
+pub mod waivers;

@@ -88,6 +88,11 @@ impl Pattern {
         format!("#/{}/{}", self.source.replace('/', "\\/"), self.flags)
     }
 
+    /// Whether it finds something in a line.
+    pub fn is_match(&self, line: &[u8]) -> bool {
+        self.capture(line, 0).is_some()
+    }
+
     /// A group's text in a line: `None` where the pattern does not match or the group took no part.
     pub(super) fn capture(&self, line: &[u8], group: usize) -> Option<String> {
         match &self.engine {
