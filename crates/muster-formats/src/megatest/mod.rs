@@ -2,6 +2,7 @@
 
 pub mod ezsteps;
 pub mod logpro;
+pub mod refdb;
 pub mod rollup;
 pub mod sexpr;
 pub mod status;

@@ -172,7 +172,7 @@ pub fn read_csv(text: &str) -> (Vec<Datum>, Vec<MeasureError>) {
     (data, errors)
 }
 
-/// The lines as CSV, as [`read_csv`] reads them.
+/// The lines as CSV, as [`read_csv`] reads them; line ends within become blanks.
 pub fn write_csv(data: &[Datum]) -> String {
     let mut text = String::new();
     for d in data {
@@ -187,23 +187,23 @@ pub fn write_csv(data: &[Datum]) -> String {
             &d.status,
             &d.kind,
         ];
-        text.push_str(&csv_record(columns.map(String::as_str)));
+        let columns = columns.map(|column| column.replace(['\r', '\n'], " "));
+        text.push_str(&csv_record(columns.iter().map(String::as_str)));
     }
     text
 }
 
-/// A record of CSV with its line end; line ends in it become blanks, since a record is one line here.
+/// A record of CSV with its line end.
 pub(super) fn csv_record<'a>(columns: impl IntoIterator<Item = &'a str>) -> String {
     let mut record = String::new();
     for (i, column) in columns.into_iter().enumerate() {
         if i > 0 {
             record.push(',');
         }
-        let column = column.replace(['\r', '\n'], " ");
-        if column.contains([',', '"']) || column.trim() != column {
+        if column.contains([',', '"', '\r', '\n']) || column.trim() != column {
             record.extend(["\"", &column.replace('"', "\"\""), "\""]);
         } else {
-            record.push_str(&column);
+            record.push_str(column);
         }
     }
     record.push('\n');
