@@ -215,13 +215,23 @@ pub struct Step {
     /// Where it runs.
     #[serde(default)]
     pub place: Place,
+    /// What its log is judged by, beside its exit code or in its place.
+    #[serde(default)]
+    pub logpro: Option<LogproRules>,
 }
 
 impl Step {
     /// A step that runs a command on the host.
     pub fn new(name: impl Into<String>, line: Line) -> Self {
         let command = Command { line, dir: None, env: Vec::new() };
-        Self { name: name.into(), command, timeout: None, proceed: Proceed::default(), place: Place::Host }
+        Self {
+            name: name.into(),
+            command,
+            timeout: None,
+            proceed: Proceed::default(),
+            place: Place::Host,
+            logpro: None,
+        }
     }
 }
 
@@ -389,6 +399,27 @@ pub struct PassRule {
     pub log: Vec<LogRule>,
     /// Measured values the test must write, beyond those its file carries expectations for itself.
     pub measures: Vec<MeasureRule>,
+    /// What the log is judged by, beside the exit code or in its place.
+    #[serde(default)]
+    pub logpro: Option<LogproRules>,
+}
+
+/// Rule files of logpro, which `muster_formats::megatest::logpro` reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogproRules {
+    /// The files, in their order.
+    pub files: Vec<RuleFile>,
+    /// Whether the exit code counts too. If not, it is as if it were 0; signals and limits count always.
+    pub exit_counts: bool,
+}
+
+/// A file of rules, as it was when the run was planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleFile {
+    /// Its path, relative to the area: for people.
+    pub path: String,
+    /// What it says.
+    pub text: String,
 }
 
 /// What standard output must be.

@@ -39,6 +39,7 @@ pub(super) fn task(job: Job) -> Box<dyn Task> {
         timeout: None,
         proceed: Proceed::Passed,
         device: None,
+        logpro: None,
     };
     match judge {
         Judge::Process(pass) => {

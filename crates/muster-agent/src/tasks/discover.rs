@@ -110,6 +110,7 @@ impl DiscoverTask {
             timeout: None,
             proceed: Proceed::Passed,
             device: None,
+            logpro: None,
         };
         let own = self.job.first().and_then(|a| a.timeout.or(self.job.test.def.limits.timeout));
         let mut limits = self.job.limits(Some(own.unwrap_or(LIMIT_MIN).max(LIMIT_MIN)), false);

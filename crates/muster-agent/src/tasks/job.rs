@@ -15,7 +15,7 @@ use muster_core::exchange::{AttemptEnd, RunContext, TestContext, Unit, UnitAttem
 use muster_core::id::AttemptRef;
 use muster_core::outcome::Outcome;
 use muster_core::time::Time;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -179,6 +179,11 @@ impl Job {
         Ok(DeviceStep { address: address.to_owned(), held, dir, part })
     }
 
+    /// A file of this name in the directory; `None` where it has none.
+    pub(super) fn in_work_dir(&self, name: &str) -> Option<PathBuf> {
+        self.work_dir.as_ref().map(|dir| Path::new(dir.path()).join(name))
+    }
+
     /// What the attempt left in its directory. Where that cannot be read it counts as filled.
     ///
     /// # Errors
@@ -196,7 +201,8 @@ impl Job {
     /// Ends the use of the directory. What this attempt of the unit, which came to this, is to keep of it, is told
     /// with the result and at the end of its log.
     pub(super) fn leave(&mut self, left: &Left, index: usize, result: &mut AttemptResult) {
-        let wanted = !result.outcome.is_good() || !self.test.def.device_files.pull.is_empty();
+        let has_page = result.outcome != Outcome::Pass && self.prepared.has_logpro();
+        let wanted = !result.outcome.is_good() || has_page || !self.test.def.device_files.pull.is_empty();
         let Some(attempt) = self.unit.attempts.get(index).filter(|_| wanted) else {
             return self.clear(left);
         };

@@ -18,6 +18,7 @@ mod environment;
 mod glob;
 mod item_lines;
 mod job;
+mod logpro;
 mod logs;
 mod prepared;
 mod scratch;
@@ -134,7 +135,7 @@ impl Host {
         } else if all.len() >= PREPARED_MAX {
             all.clear();
         }
-        let prepared = Arc::new(Prepared::new(&self.inherited, &taken.run, def));
+        let prepared = Arc::new(Prepared::new(&self.inherited, &taken.run, def, self.clock.now()));
         let (def, run) = (Arc::clone(def), Arc::clone(&taken.run));
         all.insert(key, Known { def, run, prepared: Arc::clone(&prepared) });
         prepared

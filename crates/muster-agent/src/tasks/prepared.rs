@@ -2,10 +2,12 @@
 
 use super::device::DevicePlan;
 use super::environment::Env;
+use super::logpro::LogJudge;
 use super::shell;
 use muster_core::definition::{Command, Kind, Place, Proceed, Step, TestDef};
 use muster_core::exchange::RunContext;
 use muster_core::judge::CompiledRule;
+use muster_core::time::Time;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use std::time::Duration;
 pub(super) struct Prepared {
     /// Its pass rule, or why that cannot be used.
     pub(super) rule: Result<Arc<CompiledRule>, String>,
+    /// What its whole log is judged by.
+    pub(super) logpro: Option<Arc<LogJudge>>,
     /// Environment of all its processes, without the item's and the contract's.
     pub(super) env: Env,
     /// The same without what the host has: for what runs on the device.
@@ -48,10 +52,12 @@ pub(super) struct StepPlan {
     pub(super) proceed: Proceed,
     /// What it does on the device, where it runs there.
     pub(super) device: Option<DevicePlan>,
+    /// What its own log is judged by.
+    pub(super) logpro: Option<Arc<LogJudge>>,
 }
 
 impl Prepared {
-    pub(super) fn new(inherited: &Env, run: &RunContext, def: &TestDef) -> Self {
+    pub(super) fn new(inherited: &Env, run: &RunContext, def: &TestDef, now: Time) -> Self {
         let layered = |mut env: Env| {
             env.set_all(&run.env);
             env.set_all(&def.env);
@@ -60,11 +66,12 @@ impl Prepared {
         let (env, device_env) = (layered(inherited.clone()), layered(Env::default()));
         let area_dir = PathBuf::from(&run.area_dir);
         let dir = within(&area_dir, &def.dir);
+        let mut logpro = def.pass.logpro.as_ref().map(|rules| Arc::new(LogJudge::new(rules, now)));
         let steps = match &def.kind {
             Kind::Suite(_) => Arc::default(),
             Kind::Steps { steps, .. } => {
                 let mut plans: Vec<StepPlan> =
-                    steps.iter().map(|step| StepPlan::of_step(step, def, &area_dir, &dir)).collect();
+                    steps.iter().map(|step| StepPlan::of_step(step, def, &area_dir, &dir, now)).collect();
                 if def.uses_device() {
                     plans.insert(0, StepPlan::of_device(DevicePlan::open(&def.device_files, &area_dir)));
                     plans.push(StepPlan::of_device(DevicePlan::close(&def.device_files)));
@@ -73,22 +80,31 @@ impl Prepared {
                 {
                     // A plain command is one step of this name, and no person thinks of it as a step.
                     only.name.clear();
+                    logpro = logpro.or(only.logpro.take());
                 }
                 plans.into()
             }
         };
         let rule = CompiledRule::new(&def.pass).map(Arc::new).map_err(|e| e.to_string());
-        Self { rule, env, device_env, area_dir, dir, steps }
+        Self { rule, logpro, env, device_env, area_dir, dir, steps }
+    }
+}
+
+impl Prepared {
+    /// Whether any log of it is judged by rules, and so has a page.
+    pub(super) fn has_logpro(&self) -> bool {
+        self.logpro.is_some() || self.steps.iter().any(|s| s.logpro.is_some())
     }
 }
 
 impl StepPlan {
     /// A step of a test.
-    fn of_step(step: &Step, def: &TestDef, area_dir: &Path, test_dir: &Path) -> Self {
+    fn of_step(step: &Step, def: &TestDef, area_dir: &Path, test_dir: &Path, now: Time) -> Self {
         let mut plan = Self {
             name: step.name.clone(),
             timeout: step.timeout,
             proceed: step.proceed,
+            logpro: step.logpro.as_ref().map(|rules| Arc::new(LogJudge::new(rules, now))),
             ..Self::of_command(&step.command, area_dir, test_dir)
         };
         if step.place == Place::Device {
@@ -111,6 +127,7 @@ impl StepPlan {
             timeout: device.own_limit(),
             proceed: device.proceed(Proceed::Passed),
             device: Some(device),
+            logpro: None,
         }
     }
 
@@ -126,6 +143,7 @@ impl StepPlan {
             timeout: None,
             proceed: Proceed::Passed,
             device: None,
+            logpro: None,
         }
     }
 }

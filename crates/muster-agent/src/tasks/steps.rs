@@ -7,7 +7,7 @@ use super::job::{Job, Manner, add_usage};
 use super::logs::Joined;
 use super::prepared::StepPlan;
 use crate::exec::{Next, ProcessEnd, Status, Task};
-use muster_core::attempt::{AttemptResult, Cause, Output, StepResult, Usage};
+use muster_core::attempt::{AttemptResult, Cause, Measured, Output, StepResult, Usage};
 use muster_core::definition::Proceed;
 use muster_core::exchange::AttemptEnd;
 use muster_core::judge::{CompiledRule, Ended, Evidence, Progress, describe};
@@ -56,6 +56,8 @@ struct StepsTask {
     joined: Joined,
     usage: Usage,
     leaked: u32,
+    /// Values that rules have found in logs.
+    measures: Vec<Measured>,
     /// The message of the step that decides so far.
     message: String,
 }
@@ -85,6 +87,7 @@ impl StepsTask {
             joined: Joined::default(),
             usage: Usage::default(),
             leaked: 0,
+            measures: Vec::new(),
             message: String::new(),
         }
     }
@@ -184,7 +187,7 @@ impl StepsTask {
         // Past the attempt's limit no step may begin, whatever the steps say.
         let out_of_time = matches!((&ended, self.limit), (Ended::HardLimit(_), Some(Limit::Attempt(_))));
         let Ok(rule) = self.rule.clone() else { return Next::Done };
-        let (outcome, cause) = rule.of_end(&ended);
+        let (mut outcome, mut cause) = rule.of_end(&ended);
         if !self.has_steps() {
             self.progress.receive_step(outcome, cause, Proceed::Passed);
             return self.finish(&rule, log, began, started + duration);
@@ -195,11 +198,23 @@ impl StepsTask {
         let from = self.joined.len();
         self.joined.remark(at, &format!("step {name}"));
         self.joined.add(&self.job.place, &log, at);
-        let message = describe(outcome, &cause, &self.joined.frames()[from as usize..]);
         let exit = match cause {
             Cause::Exit(code) => Some(code),
             _ => None,
         };
+        if let Some(judge) = self.steps[self.current].logpro.clone() {
+            let page = self.job.in_work_dir(&format!("{name}.html"));
+            let frames = &self.joined.frames()[from as usize..];
+            let (judged, page) = judge.judge(frames, outcome, cause, page.as_deref());
+            (outcome, cause) = (judged.outcome, judged.cause);
+            let of_step = |m: Measured| Measured { name: format!("{name}/{}", m.name), ..m };
+            self.measures.extend(judged.measures.into_iter().map(of_step));
+            if let Err(e) = page {
+                self.joined.remark(at + duration, &format!("the page of the log cannot be written: {e}"));
+            }
+        }
+        let frames = &self.joined.frames()[from as usize..];
+        let message = describe(outcome, &cause, frames);
         let worst_before = self.progress.outcome;
         let first = self.results.is_empty();
         let goes_on = self.progress.receive_step(outcome, cause, proceed);
@@ -245,10 +260,11 @@ impl StepsTask {
     }
 
     /// Judges the attempt and tells its end.
-    fn finish(&mut self, rule: &CompiledRule, log: Output, started: Time, at: Time) -> Next {
-        let (left, looked) = self.job.look();
+    fn finish(&mut self, rule: &CompiledRule, mut log: Output, started: Time, at: Time) -> Next {
+        let (mut left, looked) = self.job.look();
         let mut lost = looked.err().unwrap_or_default();
-        let frames = if rule.needs_log(self.progress.outcome) {
+        let mut remark = String::new();
+        let frames = if rule.needs_log(self.progress.outcome) || self.job.prepared.logpro.is_some() {
             self.job.place.read(&log).unwrap_or_else(|e| {
                 lost = format!("its output cannot be read: {e}");
                 Cow::Borrowed(&[])
@@ -256,6 +272,20 @@ impl StepsTask {
         } else {
             Cow::Borrowed(&[][..])
         };
+        if let Some(judge) = self.job.prepared.logpro.clone() {
+            let page = self.job.in_work_dir("logpro.html");
+            let Progress { outcome, cause, .. } = self.progress.clone();
+            let (judged, page) = judge.judge(&frames, outcome, cause, page.as_deref());
+            if judged.cause != self.progress.cause {
+                self.message = describe(judged.outcome, &judged.cause, &frames);
+            }
+            (self.progress.outcome, self.progress.cause) = (judged.outcome, judged.cause);
+            self.measures.extend(judged.measures);
+            if let Err(e) = page {
+                remark = format!("the page of the log cannot be written: {e}");
+            }
+            left.files |= self.progress.outcome != Outcome::Pass;
+        }
         let expected = rule.expected_file().map(|path| read_expected(&self.job.prepared.area_dir, path));
         let judgement = rule.judge(&Evidence {
             outcome: self.progress.outcome,
@@ -265,6 +295,9 @@ impl StepsTask {
             measures: &left.measures,
         });
         drop(frames);
+        if !remark.is_empty() {
+            self.job.place.remark(&mut log, at.since(started), &remark);
+        }
         let by_steps = judgement.outcome == self.progress.outcome && judgement.cause == self.progress.cause;
         let mut result = AttemptResult {
             outcome: judgement.outcome,
@@ -278,7 +311,7 @@ impl StepsTask {
             duration: at.since(started),
             usage: self.usage,
             steps: std::mem::take(&mut self.results),
-            measures: judgement.measures,
+            measures: judgement.measures.into_iter().chain(std::mem::take(&mut self.measures)).collect(),
             output: Output::None,
             leaked: self.leaked,
             artifacts: None,

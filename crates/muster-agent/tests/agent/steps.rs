@@ -3,7 +3,8 @@
 use crate::lab::{Lab, command, run_one, step, test_def};
 use muster_core::attempt::{Cause, Output};
 use muster_core::definition::{
-    Count, ExpectedOutput, Items, Kind, LogMeaning, LogRule, MeasureRule, PassRule, Proceed, Tolerance,
+    Count, ExpectedOutput, Items, Kind, LogMeaning, LogRule, LogproRules, MeasureRule, PassRule, Proceed,
+    RuleFile, Step, TestDef, Tolerance,
 };
 use muster_core::outcome::Outcome;
 use muster_core::output::{Stream, frames, text};
@@ -248,4 +249,96 @@ fn a_thousand_commands_on_two_devices_each_run_once() {
     lab.until_done();
     assert!(lab.results().iter().all(|r| r.outcome == Outcome::Pass));
     assert!(lab.results().iter().all(|r| lab.printed(r) == "x\n"));
+}
+
+fn rules(text: &str, exit_counts: bool) -> Option<LogproRules> {
+    Some(LogproRules { files: vec![RuleFile { path: "t.logpro".into(), text: text.into() }], exit_counts })
+}
+
+/// Required, skipped, warned of, failed and measured by the log.
+const RULES: &str = r#"
+    (expect:required in "LogFileBody" = 1 "it ended" #/^done$/)
+    (expect:skip in "LogFileBody" = 0 "not here" #/no such device/)
+    (expect:warning in "LogFileBody" = 0 "slow" #/slow/)
+    (expect:error in "LogFileBody" = 0 "broken" #/error/)
+    (expect:value in "LogFileBody" 5 1 "volt" #/(\S+) V/)
+"#;
+
+#[test]
+fn logpros_rules_judge_the_log_of_a_test() {
+    let mut lab = Lab::new(1);
+    for (name, line, exit_counts) in [
+        ("good", "echo 5.5 V; echo done", true),
+        ("exit", "echo 5 V; echo done; exit 3", true),
+        ("log-alone", "echo 5 V; echo done; exit 3", false),
+        ("warns", "echo 5 V; echo slow >&2; echo done", true),
+        ("fails", "echo 5 V; echo '<b>error' >&2; echo done", false),
+        ("value", "echo 7 V; echo done", true),
+        ("skips", "echo no such device; echo 5 V; echo done", true),
+        ("crash", "echo 5 V; echo done; kill -SEGV $$", false),
+    ] {
+        let mut def = TestDef { name: name.into(), ..command(line) };
+        def.pass.logpro = rules(RULES, exit_counts);
+        lab.add(def, vec![], &[("", "", 0)]);
+    }
+    let mut broken = TestDef { name: "broken".into(), ..command("true") };
+    broken.pass.logpro = rules("(define x 1)", true);
+    lab.add(broken, vec![], &[("", "", 0)]);
+    lab.until_done();
+    let told: Vec<(Outcome, &str)> = lab.results().iter().map(|r| (r.outcome, r.message.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (Outcome::Pass, ""),
+            (Outcome::Fail, "done"),
+            (Outcome::Pass, ""),
+            (Outcome::Warn, "slow: slow"),
+            (Outcome::Fail, "broken: <b>error"),
+            (Outcome::Fail, "volt: 7 is not 5 ± 1"),
+            (Outcome::Skip, "not here: no such device"),
+            (Outcome::Crash, "ended by SIGSEGV: done"),
+            (
+                Outcome::Fail,
+                "t.logpro:1: `define` is neither a rule nor a trigger, section or hook, and Scheme is not evaluated here"
+            ),
+        ]
+    );
+    let measured = &lab.results()[5].measures;
+    assert_eq!((measured[0].name.as_str(), measured[0].value, measured[0].good), ("volt", 7.0, Some(false)));
+    let kept = |name: &str| lab.run_dir().join("work").join(name).join("logpro.html");
+    let page = std::fs::read_to_string(kept("fails#1")).unwrap();
+    assert!(page.contains("&lt;b&gt;error") && !page.contains("<b>error"), "{page}");
+    assert!(kept("warns#1").is_file() && kept("skips#1").is_file());
+    assert!(!kept("good#1").exists() && !kept("log-alone#1").exists(), "what passed needs no page");
+}
+
+#[test]
+fn a_step_is_judged_by_its_own_log_and_the_next_runs_behind_a_warning() {
+    let mut lab = Lab::new(1);
+    let with =
+        |name: &str, line: &str| Step { logpro: rules(RULES, false), ..step(name, line, Proceed::Passed) };
+    let steps = vec![
+        with("first", "echo slow; echo 5 V; echo done; exit 2"),
+        with("second", "ln -s /dev/full $MUSTER_WORK_DIR/second.html; echo error; echo 4 V; echo done"),
+        with("third", "echo never"),
+    ];
+    lab.add(test_def("t", Kind::Steps { steps, items: Items::None }), vec![], &[("", "", 0)]);
+    lab.until_done();
+    let result = lab.results()[0];
+    let steps: Vec<(&str, Outcome, Option<i32>, &str)> =
+        result.steps.iter().map(|s| (s.name.as_str(), s.outcome, s.exit, s.message.as_str())).collect();
+    assert_eq!(
+        steps,
+        [
+            ("first", Outcome::Warn, Some(2), "slow: slow"),
+            ("second", Outcome::Fail, Some(0), "broken: error"),
+        ]
+    );
+    assert_eq!((result.outcome, result.message.as_str()), (Outcome::Fail, "step `second`: broken: error"));
+    let names: Vec<&str> = result.measures.iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(names, ["first/volt", "second/volt"]);
+    for step in ["first", "second"] {
+        let page = lab.run_dir().join("work/t#1").join(step).with_extension("html");
+        assert!(page.symlink_metadata().unwrap().is_file(), "a link of the test's is not followed");
+    }
 }

@@ -325,8 +325,28 @@ section! {
         "items" items: List<Scalar>,
         /// Items: what a command prints, one on each line, asked once the prerequisites have ended.
         "items-from" items_from: CommandValue,
+        /// Rule files of logpro that judge its log: a path, a list of paths, or a table.
+        "logpro" logpro: LogproValue,
         ..common: CommonKeys,
     }
+}
+
+section! {
+    /// What a log is judged by.
+    LogproKeys {
+        /// Rule files of logpro, relative to the area; waivers first.
+        "rules" rules: OneOrMore<String>,
+        /// Whether the exit code counts too; default true.
+        "exit-counts" exit_counts: bool,
+    }
+}
+
+/// Rule files of logpro: paths, or a table.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum LogproValue {
+    Files(OneOrMore<String>),
+    Table(LogproKeys),
 }
 
 /// A command: a line for the shell, or program and arguments.
@@ -364,6 +384,8 @@ section! {
         "timeout" timeout: SpanOrNone,
         /// When the next step runs: "passed" (default), "always", or "ignored", whose outcome does not count.
         "continue" proceed: ProceedWord,
+        /// Rule files of logpro that judge its log: a path, a list of paths, or a table.
+        "logpro" logpro: LogproValue,
     }
 }
 
@@ -521,6 +543,9 @@ short_or_long! {
     }
     TableValue: "a list of rows, or a table of lists" { DeValue::Array(_) => Rows, DeValue::Table(_) => Columns, }
     RoleValue: "a condition over devices, or a table" { DeValue::String(_) => On, DeValue::Table(_) => Table, }
+    LogproValue: "a path, a list of paths, or a table" {
+        DeValue::String(_) | DeValue::Array(_) => Files, DeValue::Table(_) => Table,
+    }
     PushValue: "a path, or a table" { DeValue::String(_) => Same, DeValue::Table(_) => Table, }
     StepValue: "a line for the shell, or a table" { DeValue::String(_) => Run, DeValue::Table(_) => Table, }
     ProgramValue: "a path, or a list of path and arguments" { DeValue::String(_) => Path, DeValue::Array(_) => Argv, }

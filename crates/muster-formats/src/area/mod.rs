@@ -23,6 +23,7 @@ mod items;
 pub mod kinds;
 mod layers;
 mod limits;
+mod logpro;
 mod names;
 mod resolve;
 mod scalar;
@@ -94,7 +95,7 @@ pub struct LoadContext<'a> {
     pub process_env: &'a BTreeMap<String, String>,
     /// What is known of this machine and build: `os`, `arch`, `cores` and so on.
     pub facts: &'a Facts,
-    /// Gives included files and status files.
+    /// Gives included files, status files and rule files.
     pub files: &'a dyn Files,
 }
 

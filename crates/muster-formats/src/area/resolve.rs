@@ -8,7 +8,7 @@ use super::limits::{LimitPlaces, check_name, check_variable, fit_name, merge};
 use super::names::{Interpolation, Space, is_name};
 use super::scalar::Scalar;
 use super::source::{At, Pos, Sources};
-use super::{LoadContext, after, expectations, target};
+use super::{Files, LoadContext, after, expectations, target};
 use muster_core::definition::{AreaDef, TestDef};
 use muster_core::expr::Facts;
 use std::collections::HashMap;
@@ -46,6 +46,8 @@ pub(super) struct Resolver<'a, 'c> {
     pub(super) complaints: &'c mut Complaints,
     pub(super) names: Interpolation<'a>,
     pub(super) facts: &'a Facts,
+    /// Gives rule files.
+    pub(super) files: &'a dyn Files,
     pub(super) checked: Checked,
     /// Names of the groups that have a limit.
     pub(super) groups: Vec<String>,
@@ -113,6 +115,7 @@ pub(super) fn resolve(read: &Read, context: &LoadContext<'_>, complaints: &mut C
         complaints,
         names,
         facts: &facts,
+        files: context.files,
         checked: Checked::default(),
         groups: limits.groups.keys().cloned().collect(),
         overrides: read.above.iter().rev().filter_map(|f| f.overrides.as_ref()).map(|o| &o.value).collect(),

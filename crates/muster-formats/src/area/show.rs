@@ -227,6 +227,10 @@ impl Lister<'_> {
         for (i, rule) in pass.log.iter().enumerate() {
             self.add(&format!("{head}.log.{i}"), quoted(&rule.pattern), place("log"));
         }
+        if let Some(logpro) = &pass.logpro {
+            let paths: Vec<&str> = logpro.files.iter().map(|f| f.path.as_str()).collect();
+            self.add(&format!("{head}.logpro"), quoted(&paths.join(" ")), place("logpro"));
+        }
         for rule in &pass.measures {
             let value = rule.expected.map_or_else(|| "\"any\"".into(), |e| e.to_string());
             self.add(&format!("{head}.measure.{}", rule.name), value, place("measure"));

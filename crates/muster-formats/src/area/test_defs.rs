@@ -11,7 +11,7 @@ use super::resolve::{Resolver, TestPlaces};
 use super::scalar::{OneOrMore, Scalar};
 use super::source::{At, Pos};
 use super::words::{Compare, ExitOutcome};
-use super::{conditions, items};
+use super::{conditions, items, logpro};
 use muster_core::definition::{
     Command, Count, DeviceFiles, ExpectedOutput, FROM_DEVICE, Items, Kind, Limits, Line, LogRule,
     MeasureRule, Needs, PassRule, Place, Push, Retries, Step, TO_DEVICE, TestDef, Tolerance,
@@ -39,7 +39,11 @@ impl<'a> Resolver<'a, '_> {
             (None, Some(items)) => items,
             (None, None) => Items::None,
         };
-        self.common(name, &keys.common, Kind::Steps { steps, items })
+        let logpro = keys.logpro.as_ref().and_then(|l| logpro::rules(l, self));
+        let (mut test, mut places) = self.common(name, &keys.common, Kind::Steps { steps, items });
+        test.pass.logpro = logpro;
+        places.extend(keys.logpro.as_ref().map(|l| ("logpro", l.pos)));
+        (test, places)
     }
 
     /// Defines a test's own environment for interpolation.
@@ -97,7 +101,8 @@ impl<'a> Resolver<'a, '_> {
         };
         pick!("runs-on", runs_on);
         self.check_device(&kind, own);
-        let pass = PassRule { exit, stdout: self.stdout(keys), log, measures: self.measures(keys) };
+        let pass =
+            PassRule { exit, stdout: self.stdout(keys), log, measures: self.measures(keys), logpro: None };
         for (key, pos) in [
             ("description", keys.description.as_ref().map(|a| a.pos)),
             ("after", keys.after.as_ref().map(|a| a.pos)),
@@ -329,7 +334,9 @@ impl<'a> Resolver<'a, '_> {
             let timeout = step.timeout.as_ref().and_then(|t| t.value.0);
             let proceed = step.proceed.as_ref().map_or_else(Default::default, |p| p.value.0);
             let place = step.runs_on.as_ref().map_or(place, |p| p.value.0);
-            steps.push(Step { name, command: Command { line, dir, env }, timeout, proceed, place });
+            let logpro = step.logpro.as_ref().and_then(|l| logpro::rules(l, self));
+            let command = Command { line, dir, env };
+            steps.push(Step { name, command, timeout, proceed, place, logpro });
         }
         steps
     }

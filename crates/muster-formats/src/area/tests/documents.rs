@@ -47,6 +47,9 @@ fn every_example_of_the_reference_page_is_what_it_says() {
             let world = if target.is_empty() { World::default() } else { World::target(target) };
             world
                 .with_file("shared.toml", "[vars]\nbuild = \"out\"\n")
+                .with_file("rules/flash.logpro", "")
+                .with_file("rules/measure.logpro", "")
+                .with_file("rules/waivers.logpro", "")
                 .with_file("expected.status", "[[ALWAYS, { 'some/item': [FAIL] }]]")
         };
         // An example that names keys is loaded for a target that fits.

@@ -792,6 +792,36 @@ fn a_status_file_that_is_wrong_is_told_where() {
 }
 
 #[test]
+fn a_rule_file_of_logpro_that_is_wrong_is_told_where() {
+    let rules = "; rules\n(expect:error in \"LogFileBody\" = 0 \"x\" #/a\\Kb/)\n";
+    let world = World::default().with_file("x.logpro", rules);
+    let errors = world.load("[test.t]\nrun = 'true'\nlogpro = ['x.logpro', 'gone.logpro']\n").unwrap_err();
+    expect![[r#"
+        error: the regular expression `a\Kb` cannot be used: `\K` has no counterpart
+         --> x.logpro:2:1
+        2 | (expect:error in "LogFileBody" = 0 "x" #/a\Kb/)
+          | ^
+
+        error: the rule file `gone.logpro` cannot be read
+         --> muster.toml:3:23
+        3 | logpro = ['x.logpro', 'gone.logpro']
+          |                       ^^^^^^^^^^^^^
+          caused by: no such file
+    "#]]
+    .assert_eq(&told(&errors));
+    let errors =
+        world.load("[test.t]\nsteps = [{ run = 'true', logpro = { exit-counts = false } }]\n").unwrap_err();
+    expect![[r#"
+        error: nothing says what the log is judged by
+         --> muster.toml:2:35
+        2 | steps = [{ run = 'true', logpro = { exit-counts = false } }]
+          |                                   ^^^^^^^^^^^^^^^^^^^^^^^
+        hint: `{ rules = "a rule file of logpro", exit-counts = false }`
+    "#]]
+    .assert_eq(&told(&errors));
+}
+
+#[test]
 fn targets_are_checked() {
     let check = |target: &str, text: &str, expected: Expect| {
         let world = if target.is_empty() { World::default() } else { World::target(target) };

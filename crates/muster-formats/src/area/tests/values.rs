@@ -124,6 +124,7 @@ fn a_test_says_all_that_a_definition_can_hold() {
                 measure("size", Some(9.0), Tolerance::LessOrEqual, ""),
                 measure("seen", None, Tolerance::Within(0.0), ""),
             ],
+            logpro: None,
         },
         env: vec![("B".into(), "2".into()), ("A".into(), "1".into())],
         dir: "sub".into(),
@@ -131,6 +132,21 @@ fn a_test_says_all_that_a_definition_can_hold() {
         ..TestDef::new("boot", Kind::Steps { steps: vec![step], items: Items::None })
     };
     assert_eq!(test, expected);
+}
+
+#[test]
+fn rule_files_of_logpro_are_taken_up_with_the_test_and_its_steps() {
+    let world = World::default().with_file("a.logpro", "(hook:value \"a\")").with_file("b.logpro", "; b");
+    let area = "[test.t]\nlogpro = ['a.logpro', 'b.logpro']\n\
+        steps = [{ run = 'x', logpro = { rules = 'b.logpro', exit-counts = false } }, 'y']\n";
+    let loaded = world.load(area).unwrap_or_else(|errors| panic!("{}", told(&errors)));
+    let test = &loaded.area.tests[0];
+    let file = |path: &str, text: &str| RuleFile { path: path.into(), text: text.into() };
+    let (a, b) = (file("a.logpro", "(hook:value \"a\")"), file("b.logpro", "; b"));
+    assert_eq!(test.pass.logpro, Some(LogproRules { files: vec![a, b.clone()], exit_counts: true }));
+    let Kind::Steps { steps, .. } = &test.kind else { panic!() };
+    assert_eq!(steps[0].logpro, Some(LogproRules { files: vec![b], exit_counts: false }));
+    assert_eq!(steps[1].logpro, None);
 }
 
 #[test]

@@ -5,8 +5,10 @@ use super::program::{Matches, Program};
 use super::rules::{Check, HookEvent, Kind, Rule};
 use crate::megatest::status::Status;
 use memchr::{memchr, memchr_iter, memrchr};
+use muster_core::attempt::Measured;
 use muster_core::output::{Stream, frames};
 use muster_core::text::one_line;
+use std::collections::HashSet;
 use std::io::{self, Write};
 
 /// Longest part of a line that is looked at, in bytes.
@@ -329,6 +331,34 @@ fn shown(line: &[u8]) -> String {
 }
 
 impl Report {
+    /// The values, each with a name of its own: what its rule is about, and for further ones of a rule their number.
+    /// Those that are no numbers are left out.
+    pub fn measures(&self, program: &Program) -> Vec<Measured> {
+        let mut names = HashSet::new();
+        let mut all = Vec::new();
+        for (rule, finding) in program.rules().rules.iter().zip(&self.findings) {
+            let Check::Value { expected, tolerance, .. } = rule.check else { continue };
+            for (nth, value) in (1..).zip(&finding.values) {
+                let Some(number) = value.number else { continue };
+                let name = match nth {
+                    1 => name(rule),
+                    nth => format!("{} #{nth}", name(rule)),
+                };
+                if names.insert(name.clone()) {
+                    all.push(Measured {
+                        name,
+                        value: number,
+                        expected: Some(expected),
+                        tolerance: tolerance.written(),
+                        units: String::new(),
+                        good: Some(value.good),
+                    });
+                }
+            }
+        }
+        all
+    }
+
     /// logpro's exit code.
     pub fn exit_code(&self) -> u8 {
         self.status.logpro_exit().unwrap_or(1)

@@ -5,7 +5,9 @@
 use super::pattern::{Engine, Pattern, builder, in_words};
 use super::rules::{Check, Place, Problem, Rules, WHOLE_LOG};
 use fancy_regex::Regex as FancyRegex;
+use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use regex::bytes::{Regex, RegexSet, RegexSetBuilder};
 
 /// Largest automaton, in bytes.
@@ -92,6 +94,18 @@ impl Program {
         });
         let scopes = scopes.collect();
         Ok(Self { expired, set, owners, backtracking, any, bounds, scopes, rules })
+    }
+
+    /// Reads rule files and makes them ready, as of a moment: in seconds since the Unix epoch, its day by UTC.
+    ///
+    /// # Errors
+    /// Everything in them that cannot be used, a line each.
+    pub fn read(files: &[(&str, &str)], now: i64) -> Result<Self, String> {
+        let lines =
+            |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let rules = Rules::read(files).map_err(lines)?;
+        let now = Timestamp::from_second(now).unwrap_or(Timestamp::UNIX_EPOCH);
+        Self::new(rules, now.to_zoned(TimeZone::UTC).date()).map_err(|problem| problem.to_string())
     }
 
     /// The rules.
