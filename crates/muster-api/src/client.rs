@@ -1,6 +1,7 @@
 //! The client of a server: one call for each thing that can be asked. Blocks.
 
 mod access;
+mod packages;
 
 use crate::connect::agent;
 use crate::records::Question;

@@ -11,6 +11,7 @@ mod client;
 mod connect;
 mod device;
 mod lab_events;
+mod package;
 mod problem;
 pub mod records;
 mod run;
@@ -20,6 +21,7 @@ pub use about::About;
 pub use client::{Client, ClientError, Heard, LivePiece, Watch};
 pub use device::{Adopt, Announce, By, HoldDevice};
 pub use lab_events::{LabEvents, LabNews};
+pub use package::{PackageName, PackagePublished, PackagesCollected, PackagesRemoved, PrunePackages};
 pub use problem::Problem;
 pub use run::{Accepted, MoveRun, Outlook, QueuePlace, Reopen, Reopened, Seen, SeenWhat, Stop, Submit, Why};
 

@@ -34,7 +34,7 @@ pub struct Needed {
     /// The folder it was made of for this run, where it is not a published one.
     #[serde(default)]
     pub local: String,
-    /// The repositories it can be had from, by their URLs.
+    /// The repositories it can be had from: their URLs, and [`Needed::LAB`].
     #[serde(default)]
     pub from: Vec<String>,
 }
@@ -49,6 +49,14 @@ impl Needed {
     /// The directory where tests find it, in the directory of its run.
     pub fn dir(&self) -> String {
         format!("{}/{}/{}", Self::DIR, self.kind, self.name)
+    }
+
+    /// How the store of a lab's own server is called among repositories.
+    pub const LAB: &str = "lab";
+
+    /// Whether the store of the lab's own server is the only one it can be had from.
+    pub fn is_of_lab_alone(&self) -> bool {
+        !self.from.is_empty() && self.from.iter().all(|from| from == Self::LAB)
     }
 
     /// The directory of all packages, in the directory of a run.

@@ -19,6 +19,7 @@ mod hub;
 mod linger;
 mod listen;
 mod live;
+mod packages;
 mod past;
 mod reopening;
 mod serve;

@@ -8,8 +8,10 @@ use crate::http::{self, State};
 use crate::hub::Hub;
 use crate::listen;
 use crate::live::Live;
+use crate::packages::Packages;
 use crate::shell::ShellError;
 use muster_core::lab::{Policy, Pool, Pools};
+use muster_package::own::PackageError;
 use muster_store::{Sqlite, StoreError};
 use std::fs::{File, TryLockError};
 use std::net::{SocketAddr, TcpListener};
@@ -102,6 +104,9 @@ pub enum ServerError {
     /// The blobs.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// The packages.
+    #[error(transparent)]
+    Packages(#[from] PackageError),
     /// How devices are checked.
     #[error(transparent)]
     Checks(#[from] ChecksError),
@@ -154,6 +159,7 @@ impl Server {
         let lock = lock(&data_dir)?;
         let records = data_dir.join("records");
         let blobs = Blobs::open(data_dir.join("blobs"))?;
+        let packages = Packages::open(&data_dir)?;
         let hub = Arc::new(Hub::new(crate::clock::now().0));
         let policy = Policy { lease, chronicle: true, ..Policy::default() };
         let checks = Checks::load(&data_dir, &blobs)?;
@@ -165,8 +171,18 @@ impl Server {
         let (ending, ended) = watch::channel(false);
         let (has_access, access) = (access.is_some(), access.map(Arc::new));
         let live = Arc::new(live);
-        let state =
-            State { desk: desk.clone(), hub, live, blobs, reader, records, access, ended: ended.clone() };
+        let (desk_of_all, ended_of_all) = (desk.clone(), ended.clone());
+        let state = State {
+            desk: desk_of_all,
+            hub,
+            live,
+            blobs,
+            packages,
+            reader,
+            records,
+            access,
+            ended: ended_of_all,
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("http")

@@ -20,6 +20,7 @@ mod relay;
 mod self_check;
 mod sender;
 mod source;
+mod store;
 
 use crate::Clock;
 use crate::exec::kill_abandoned;
@@ -47,6 +48,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
+pub use store::lab_store;
 use thiserror::Error;
 
 /// A keeper that lived shorter than this is not replaced before it would have been this old.

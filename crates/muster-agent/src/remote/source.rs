@@ -1,6 +1,7 @@
 //! Fetches a packed area and unpacks it, and the build that goes with it. Hostile until proven otherwise:
 //! nothing of it gets outside its directory, and it is what its name says or it is not used.
 
+use super::store::lab_store;
 use super::{Done, Mail};
 use crate::unpack::{self, Tree, UnpackError};
 use muster_api::{Client, ClientError};
@@ -26,6 +27,8 @@ enum SourceError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Package(#[from] PackageError),
+    #[error("what was to be package `{wanted}` is `{got}`")]
+    OtherPackage { wanted: String, got: String },
     #[error("the build has a name that is none: {0:?}")]
     Name(String),
     #[error("what is packed arrived damaged: it should be {wanted} and is {got}")]
@@ -57,7 +60,7 @@ pub(super) fn fetch(
                 Err(SourceError::Package(e)) => matches!(e, PackageError::Unreachable { .. }),
                 Err(SourceError::Digest { .. } | SourceError::Io(_)) => true,
                 Err(SourceError::Unpack(e)) => e.may_pass(),
-                Err(SourceError::Name(_)) => false,
+                Err(SourceError::Name(_) | SourceError::OtherPackage { .. }) => false,
             };
             if !passes {
                 break;
@@ -124,7 +127,7 @@ fn fetch_all(
         fetch_build(client, build, run_dir)?;
     }
     // The area is last: a run whose area is there has all that it needs.
-    let leases = install(&wanted.packages, run_dir, packages)?;
+    let leases = install(client, &wanted.packages, run_dir, packages)?;
     let body = client.get_blob(wanted.area)?;
     unpack(
         Hashing { inner: body, hash: blake3::Hasher::new() },
@@ -136,25 +139,59 @@ fn fetch_all(
 
 /// Installs what the run's tests are told is there: exactly what whoever asked for the run has found, from the
 /// repositories that it named. The host keeps it for the next.
-fn install(needed: &[Needed], run_dir: &Path, packages: &Packages) -> Result<Vec<Lease>, SourceError> {
+fn install(
+    client: &Client,
+    needed: &[Needed],
+    run_dir: &Path,
+    packages: &Packages,
+) -> Result<Vec<Lease>, SourceError> {
     let mut leases = Vec::new();
     for one in needed {
         let exactly = Needed { version: one.digest.to_string(), ..one.clone() };
         // Whatever it was called: what comes of it are paths.
         let wanted: Reference = exactly.title().parse()?;
         let place = Place::open(&packages.dir)?;
-        let reach = Reach { ca_file: packages.fetch_ca.clone(), ..Reach::new(packages.dir.join("git")) };
-        let sources = Sources::at(elsewhere(&one.from).iter().map(String::as_str), run_dir, &reach)?;
+        let sources = sources(client, &one.from, run_dir, packages)?;
         let there = place.list()?.into_iter().find(|entry| entry.package.is(&wanted));
         let package = match there {
             Some(entry) => entry.package,
-            None => sources.find(&wanted, &|_| Ok(true))?.package,
+            // What was asked for is known by its digest; whether it is published is nothing to this run.
+            None => match sources.known(one.digest) {
+                Ok(package) => package,
+                // Packages of folders in git are made when they are asked for by their names.
+                Err(_) => sources.find(&wanted, &|_| Ok(true))?.package,
+            },
         };
+        if !package.is(&wanted) {
+            let (wanted, got) = (wanted.title(), package.title());
+            return Err(SourceError::OtherPackage { wanted, got });
+        }
         let installed = place.install(&package, &sources, InstallOptions::default())?;
         installed.show_at(&run_dir.join(one.dir()))?;
         leases.push(installed.lease);
     }
     Ok(leases)
+}
+
+/// What is at these addresses, as far as this host can reach it.
+fn sources(
+    client: &Client,
+    from: &[String],
+    run_dir: &Path,
+    packages: &Packages,
+) -> Result<Sources, PackageError> {
+    let reach = Reach { ca_file: packages.fetch_ca.clone(), ..Reach::new(packages.dir.join("git")) };
+    let mut all = Sources::default();
+    for text in from {
+        let one = if text == Needed::LAB {
+            Sources::new(vec![lab_store(client)])
+        } else {
+            let text = elsewhere(std::slice::from_ref(text));
+            Sources::at(text.iter().map(String::as_str), run_dir, &reach)?
+        };
+        all = all.and(one);
+    }
+    Ok(all)
 }
 
 /// Those of these repositories that are not directories of the host that asked, mirror by mirror.

@@ -53,7 +53,7 @@ section! {
         "unexpected-pass" unexpected_pass: UnexpectedPassWord,
         /// Packages that are installed before anything starts: "dep:chrome_test", with `@VERSION` or `@DIGEST` where one is meant.
         "packages" packages: List<String>,
-        /// Where packages are had from, in this order: directories, relative to the area, or URLs.
+        /// Where packages are had from, in this order: directories, relative to the area, URLs, or `lab`, the store of the lab that runs the tests.
         "repositories" repositories: List<String>,
     }
 }

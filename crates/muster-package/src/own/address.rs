@@ -27,6 +27,8 @@ pub enum Address {
     Ssh(SshPlace),
     /// Folders of a git repository.
     Git(GitPlace),
+    /// One that whoever asks has a name for, and knows how to ask. No text is read as one.
+    Named(String),
 }
 
 /// How what is elsewhere is asked.
@@ -130,7 +132,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dir(dir) => write!(f, "{}", dir.display()),
-            Self::Web(url) => f.write_str(url),
+            Self::Web(text) | Self::Named(text) => f.write_str(text),
             Self::Ssh(place) => write!(f, "{place}"),
             Self::Git(place) => write!(f, "{place}"),
         }

@@ -31,7 +31,7 @@ pub struct Collected {
     pub bytes_repacked: u64,
 }
 
-/// A published package, and where it is.
+/// A package that stays, and where it is.
 struct Kept {
     package: Published,
     chunks: Vec<(super::chunk::ChunkId, u32)>,
@@ -44,7 +44,15 @@ impl Repository {
     /// # Errors
     /// [`PackageError`]: where a map cannot be read, nothing is taken away.
     pub fn collect(&self) -> Result<Collected, PackageError> {
-        self.collect_in_steps(&|_| {})
+        self.collect_all(&[], &|_| {})
+    }
+
+    /// The same, but for what these packages need, whether or not they are published.
+    ///
+    /// # Errors
+    /// See [`Repository::collect`].
+    pub fn collect_but(&self, keep: &[Digest]) -> Result<Collected, PackageError> {
+        self.collect_all(keep, &|_| {})
     }
 
     /// The same; `on_step` is told before each step, by name.
@@ -52,10 +60,23 @@ impl Repository {
     /// # Errors
     /// See [`Repository::collect`].
     pub fn collect_in_steps(&self, on_step: &dyn Fn(&str)) -> Result<Collected, PackageError> {
+        self.collect_all(&[], on_step)
+    }
+
+    fn collect_all(&self, keep: &[Digest], on_step: &dyn Fn(&str)) -> Result<Collected, PackageError> {
         let _lock = self.lock()?;
         let sources = Sources::one(self.source());
+        let mut packages = self.list()?;
+        for digest in keep {
+            match sources.known(*digest) {
+                Ok(package) => packages.push(package),
+                // It is not here.
+                Err(PackageError::Missing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
         let mut kept = Vec::new();
-        for package in self.list()? {
+        for package in packages {
             let chunks = sources.manifest(&package, None)?.0.chunks();
             let map = sources.map_of(&package, chunks.len())?;
             kept.push(Kept { package, chunks, map });

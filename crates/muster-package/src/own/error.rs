@@ -60,6 +60,14 @@ pub enum PackageError {
         #[source]
         last: Option<Box<PackageError>>,
     },
+    /// What is to be kept has not all of its bytes there.
+    #[error("`{package}` needs {chunks} chunks that are not there")]
+    Lacking {
+        /// Which package.
+        package: String,
+        /// How many chunks.
+        chunks: usize,
+    },
     /// It does not fit.
     #[error("`{}` has {free} bytes free, and {needed} are needed", dir.display())]
     NoRoom {
@@ -116,6 +124,7 @@ impl PackageError {
             | Self::Damaged { .. }
             | Self::Unreachable { .. }
             | Self::Incomplete { .. }
+            | Self::Lacking { .. }
             | Self::NoRoom { .. }
             | Self::Device { .. }
             | Self::Hook { .. } => false,

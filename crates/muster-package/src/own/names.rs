@@ -2,6 +2,7 @@
 //! those before it. Later lines are newer.
 
 use super::about::{Kind, Reference, Wanted};
+use super::manifest::Manifest;
 use muster_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,20 @@ pub struct Published {
 }
 
 impl Published {
+    /// What a manifest of this digest is, as it is listed.
+    pub(super) fn of(manifest: &Manifest, digest: Digest) -> Self {
+        let about = &manifest.about;
+        Self {
+            kind: about.kind,
+            name: about.name.clone(),
+            version: about.version.clone(),
+            platform: about.platform.clone(),
+            digest,
+            bytes: manifest.bytes(),
+            files: manifest.files() as u64,
+        }
+    }
+
     /// Kind, name and version as they are asked for.
     pub fn reference(&self) -> Reference {
         let wanted =

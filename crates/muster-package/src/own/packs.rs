@@ -1,9 +1,10 @@
-//! Writes new packs into a repository. They are nobody's until a map leads to them.
+//! Packs as they are written: frames one behind the other, in a new file when one is full. They are nobody's
+//! until a map leads to them.
 
 use super::build::BATCH_BYTES;
 use super::chunk::ChunkId;
 use super::error::{At as _, PackageError};
-use super::lock::{keep, sync_dir, unused};
+use super::lock::{sync_dir, unused};
 use super::pack::{Frame, IndexedFrame, PackIndex, Packer};
 use super::repository::Repository;
 use muster_core::digest::Digest;
@@ -13,91 +14,134 @@ use std::path::PathBuf;
 
 /// Most bytes of a pack, after which another is begun.
 // Limit: what is fetched again where a server cannot give parts of a file.
-const PACK_BYTES_MAX: u64 = 256 << 20;
+pub(super) const PACK_BYTES_MAX: u64 = 256 << 20;
 
-/// New packs, as they are written.
-pub(super) struct Packs<'a> {
-    repository: &'a Repository,
+/// Writes packs into a directory.
+pub(super) struct PackWriter {
+    dir: PathBuf,
+    bytes_max: u64,
     open: Option<OpenPack>,
-    done: Vec<(Digest, PackIndex)>,
-    bytes: u64,
 }
 
 struct OpenPack {
-    path: PathBuf,
     file: File,
     hash: blake3::Hasher,
     at: u64,
     index: PackIndex,
+    path: Passing,
 }
 
-impl<'a> Packs<'a> {
-    pub(super) fn new(repository: &'a Repository) -> Self {
-        Self { repository, open: None, done: Vec::new(), bytes: 0 }
+/// A pack that is whole and on disk. Dropped before its file has another name, it never was.
+pub(super) struct WrittenPack {
+    pub(super) pack: Digest,
+    pub(super) index: PackIndex,
+    pub(super) bytes: u64,
+    pub(super) path: PathBuf,
+    _file: Passing,
+}
+
+impl PackWriter {
+    pub(super) fn new(dir: PathBuf, bytes_max: u64) -> Self {
+        Self { dir, bytes_max, open: None }
     }
 
-    pub(super) fn push(&mut self, frame: Frame) -> Result<(), PackageError> {
-        if self.open.as_ref().is_some_and(|open| open.at >= PACK_BYTES_MAX) {
-            self.close()?;
-        }
+    /// Adds a frame. `Some`: what was there before is a pack.
+    pub(super) fn push(&mut self, frame: Frame) -> Result<Option<WrittenPack>, PackageError> {
+        let is_full = self.open.as_ref().is_some_and(|open| open.at >= self.bytes_max);
+        let full = if is_full { self.finish()? } else { None };
         let open = match &mut self.open {
             Some(open) => open,
             empty @ None => {
-                let path = unused(&self.repository.root().join("incoming"), "pack");
-                let file = File::create_new(&path).at(&path)?;
+                let path = Passing(unused(&self.dir, "pack"));
+                let file = File::create_new(&path.0).at(&path.0)?;
                 let index = PackIndex::default();
-                empty.insert(OpenPack { path, file, hash: blake3::Hasher::new(), at: 0, index })
+                empty.insert(OpenPack { file, hash: blake3::Hasher::new(), at: 0, index, path })
             }
         };
-        open.file.write_all(&frame.bytes).at(&open.path)?;
+        open.file.write_all(&frame.bytes).at(&open.path.0)?;
         open.hash.update(&frame.bytes);
         let len = u32::try_from(frame.bytes.len()).expect("frames are short");
         open.index.frames.push(IndexedFrame { at: open.at, len, raw: frame.raw, chunks: frame.chunks });
         open.at += u64::from(len);
-        Ok(())
+        Ok(full)
     }
 
-    fn close(&mut self) -> Result<(), PackageError> {
-        let Some(open) = self.open.take() else { return Ok(()) };
-        let pack = Digest(*open.hash.finalize().as_bytes());
-        let index = open.index.encode();
-        let packs = self.repository.root().join("packs");
-        open.file.sync_all().at(&open.path)?;
-        self.repository.write(&format!("packs/{pack}.index"), &index)?;
-        keep(&open.path, &packs.join(pack.to_string()))?;
-        self.bytes += open.at + index.len() as u64;
-        self.done.push((pack, open.index.clone()));
+    /// What is open is a pack.
+    pub(super) fn finish(&mut self) -> Result<Option<WrittenPack>, PackageError> {
+        let Some(OpenPack { file, hash, at, index, path }) = self.open.take() else { return Ok(None) };
+        file.sync_all().at(&path.0)?;
+        let pack = Digest(*hash.finalize().as_bytes());
+        Ok(Some(WrittenPack { pack, index, bytes: at, path: path.0.clone(), _file: path }))
+    }
+}
+
+/// A file that is gone when this is, unless it has another name by then.
+struct Passing(PathBuf);
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        let _kept = fs::remove_file(&self.0);
+    }
+}
+
+/// Who takes frames.
+pub(super) trait Frames {
+    /// The next.
+    fn push(&mut self, frame: Frame) -> Result<(), PackageError>;
+}
+
+/// New packs of a repository.
+pub(super) struct Packs<'a> {
+    repository: &'a Repository,
+    writer: PackWriter,
+    done: Vec<(Digest, PackIndex)>,
+    bytes: u64,
+}
+
+impl Frames for Packs<'_> {
+    fn push(&mut self, frame: Frame) -> Result<(), PackageError> {
+        match self.writer.push(frame)? {
+            Some(written) => self.keep(written),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<'a> Packs<'a> {
+    pub(super) fn new(repository: &'a Repository) -> Self {
+        let writer = PackWriter::new(repository.root().join("incoming"), PACK_BYTES_MAX);
+        Self { repository, writer, done: Vec::new(), bytes: 0 }
+    }
+
+    fn keep(&mut self, written: WrittenPack) -> Result<(), PackageError> {
+        let index = written.index.encode();
+        self.repository.keep_pack(written.pack, &index, &written.path)?;
+        self.bytes += written.bytes + index.len() as u64;
+        self.done.push((written.pack, written.index.clone()));
         Ok(())
     }
 
     /// Their bytes, and what is in them.
     pub(super) fn finish(mut self) -> Result<(u64, Vec<(Digest, PackIndex)>), PackageError> {
-        self.close()?;
-        sync_dir(self.repository.root())?;
-        Ok((self.bytes, std::mem::take(&mut self.done)))
-    }
-}
-
-impl Drop for Packs<'_> {
-    fn drop(&mut self) {
-        if let Some(open) = &self.open {
-            // What was not finished never was.
-            let _left = fs::remove_file(&open.path);
+        if let Some(written) = self.writer.finish()? {
+            self.keep(written)?;
         }
+        sync_dir(self.repository.root())?;
+        Ok((self.bytes, self.done))
     }
 }
 
 /// Chunks as they come, put together to frames.
-pub(super) struct Gathered<'a, 'b> {
-    packs: &'a mut Packs<'b>,
+pub(super) struct Gathered<'a, T> {
+    frames: &'a mut T,
     packer: Packer,
     raw: Vec<u8>,
     chunks: Vec<(ChunkId, u32)>,
 }
 
-impl<'a, 'b> Gathered<'a, 'b> {
-    pub(super) fn new(packs: &'a mut Packs<'b>) -> Self {
-        Self { packs, packer: Packer::default(), raw: Vec::new(), chunks: Vec::new() }
+impl<'a, T: Frames> Gathered<'a, T> {
+    pub(super) fn new(frames: &'a mut T) -> Self {
+        Self { frames, packer: Packer::default(), raw: Vec::new(), chunks: Vec::new() }
     }
 
     pub(super) fn add(&mut self, chunk: (ChunkId, u32), bytes: &[u8]) -> Result<(), PackageError> {
@@ -113,6 +157,6 @@ impl<'a, 'b> Gathered<'a, 'b> {
     fn pack(&mut self) -> Result<(), PackageError> {
         let frame = self.packer.pack(&self.raw, std::mem::take(&mut self.chunks));
         self.raw.clear();
-        self.packs.push(frame)
+        self.frames.push(frame)
     }
 }

@@ -17,11 +17,11 @@
 use super::about::{About, Reference};
 use super::build::{Built, Tree, build_into};
 use super::error::{At as _, PackageError};
-use super::lock::{Lock, write_file};
+use super::lock::{Lock, keep, write_file};
 use super::manifest::Manifest;
 use super::names::{self, NAMES_FILE, Published};
 use super::pack::{PackIndex, Shelf, TABLE_BYTES_MAX};
-use super::packs::{Gathered, Packs};
+use super::packs::{Frames as _, Gathered, Packs};
 use super::source::{Source, Sources};
 use muster_core::digest::Digest;
 use serde::Serialize;
@@ -136,6 +136,21 @@ impl Repository {
         self.publish(&manifest, &bytes, shelf, packs)
     }
 
+    /// Makes a package of a folder and keeps it, known by its digest and on no list.
+    ///
+    /// # Errors
+    /// [`PackageError`]
+    pub fn make(&self, tree: &Tree, about: About) -> Result<Published, PackageError> {
+        let _lock = self.lock()?;
+        let shelf = self.shelf()?;
+        let mut packs = Packs::new(self);
+        let is_known = |id: &_| shelf.chunks.contains_key(id);
+        let Built { manifest, bytes } = build_into(tree, about, &is_known, &mut |frame| packs.push(frame))?;
+        let package = Published::of(&manifest, super::manifest::digest_of(&bytes));
+        self.keep_all(&manifest, &bytes, package.digest, shelf, packs)?;
+        Ok(package)
+    }
+
     /// Publishes a package that is in another repository. What is lacking here is fetched from there.
     ///
     /// # Errors
@@ -161,57 +176,80 @@ impl Repository {
         &self,
         manifest: &Manifest,
         bytes: &[u8],
-        mut shelf: Shelf,
+        shelf: Shelf,
         packs: Packs<'_>,
     ) -> Result<Upload, PackageError> {
-        let digest = super::manifest::digest_of(bytes);
-        let about = &manifest.about;
-        let package = Published {
-            kind: about.kind,
-            name: about.name.clone(),
-            version: about.version.clone(),
-            platform: about.platform.clone(),
-            digest,
-            bytes: manifest.bytes(),
-            files: manifest.files() as u64,
-        };
-        let mut list = self.list()?;
-        let clash = list.iter().find(|p| {
-            let same_name = (p.kind, &p.name, &p.version, &p.platform)
-                == (package.kind, &package.name, &package.version, &package.platform);
-            same_name && p.digest != digest && !package.version.is_empty()
-        });
-        if let Some(clash) = clash {
-            return Err(PackageError::Published {
-                package: package.title(),
-                digest: clash.digest.to_string(),
-            });
-        }
-        let (mut bytes_written, new) = packs.finish()?;
+        let package = Published::of(manifest, super::manifest::digest_of(bytes));
+        let list = self.list()?;
+        must_not_clash(&list, &package)?;
+        let (kept, chunks_new) = self.keep_all(manifest, bytes, package.digest, shelf, packs)?;
+        let chunks = manifest.chunk_count();
+        let (is_known, listed) = self.enlist(list, &package, bytes)?;
+        Ok(Upload { package, is_known, bytes_written: kept + listed, chunks, chunks_new })
+    }
+
+    /// Writes all that a package needs but its name. Says how many bytes that were, and how many chunks new. The
+    /// lock is held.
+    fn keep_all(
+        &self,
+        manifest: &Manifest,
+        bytes: &[u8],
+        digest: Digest,
+        mut shelf: Shelf,
+        packs: Packs<'_>,
+    ) -> Result<(u64, usize), PackageError> {
+        let (packs_written, new) = packs.finish()?;
         let chunks_new = new.iter().flat_map(|(_, index)| &index.frames).map(|f| f.chunks.len()).sum();
         for (pack, index) in new {
             shelf.add(pack, index);
         }
-        let chunks = manifest.chunks();
-        let map = shelf.map(&chunks).map_err(|id| {
+        Ok((packs_written + self.keep_manifest(manifest, bytes, digest, &shelf)?, chunks_new))
+    }
+
+    /// Writes what a package is and where its chunks are, which are all there. The lock is held.
+    pub(super) fn keep_manifest(
+        &self,
+        manifest: &Manifest,
+        bytes: &[u8],
+        digest: Digest,
+        shelf: &Shelf,
+    ) -> Result<u64, PackageError> {
+        let map = shelf.map(&manifest.chunks()).map_err(|id| {
             PackageError::damaged(format!("chunk {id}"), self.place(), "it is not in any pack")
         })?;
         let packed = zstd::bulk::compress(bytes, PATCH_LEVEL).at(&self.root)?;
         let map = map.encode();
-        bytes_written += packed.len() as u64 + map.len() as u64;
         // A map that is there may lead to packs that were damaged since.
         self.write(&format!("maps/{digest}"), &map)?;
         self.write(&format!("manifests/{digest}"), &packed)?;
-        let is_known = list.contains(&package);
+        Ok((packed.len() + map.len()) as u64)
+    }
+
+    /// Puts a package on the list, whose bytes are all there. Says whether it was on it, and how many bytes were
+    /// written. The lock is held.
+    pub(super) fn enlist(
+        &self,
+        mut list: Vec<Published>,
+        package: &Published,
+        bytes: &[u8],
+    ) -> Result<(bool, u64), PackageError> {
+        let is_known = list.contains(package);
+        let mut bytes_written = 0;
         let older = list.iter().rev().filter(|p| p.kind == package.kind && p.name == package.name);
-        for old in older.filter(|p| p.digest != digest).take(PATCHES) {
-            bytes_written += self.write_patch(digest, bytes, old)?;
+        for old in older.filter(|p| p.digest != package.digest).take(PATCHES) {
+            bytes_written += self.write_patch(package.digest, bytes, old)?;
         }
         // What is published again is the newest again.
-        list.retain(|p| *p != package);
+        list.retain(|p| p != package);
         list.push(package.clone());
         self.write(NAMES_FILE, &names::encode(&list))?;
-        Ok(Upload { package, is_known, bytes_written, chunks: chunks.len(), chunks_new })
+        Ok((is_known, bytes_written))
+    }
+
+    /// Gives a pack that is written its name. It is of use from when its bytes are there.
+    pub(super) fn keep_pack(&self, pack: Digest, index: &[u8], path: &Path) -> Result<(), PackageError> {
+        self.write(&format!("packs/{pack}.index"), index)?;
+        keep(path, &self.root.join("packs").join(pack.to_string()))
     }
 
     /// What a manifest has that an older one has not, for those who have that. Without it they fetch the whole.
@@ -300,6 +338,22 @@ impl Repository {
 
     pub(super) fn place(&self) -> String {
         format!("`{}`", self.root.display())
+    }
+}
+
+/// One version of a name and platform is published once.
+pub(super) fn must_not_clash(list: &[Published], package: &Published) -> Result<(), PackageError> {
+    let clash = list.iter().find(|p| {
+        let same_name = (p.kind, &p.name, &p.version, &p.platform)
+            == (package.kind, &package.name, &package.version, &package.platform);
+        same_name && p.digest != package.digest && !package.version.is_empty()
+    });
+    match clash {
+        Some(clash) => {
+            let (package, digest) = (package.title(), clash.digest.to_string());
+            Err(PackageError::Published { package, digest })
+        }
+        None => Ok(()),
     }
 }
 

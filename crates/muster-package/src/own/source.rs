@@ -47,19 +47,48 @@ enum Place {
     Http(Http, Limits),
     Ssh(Ssh, Limits),
     Git(GitSource),
+    Through(Through),
+}
+
+/// Somebody who gives the files of a repository.
+struct Through {
+    shown: String,
+    open: Box<Open>,
+}
+
+/// Opens a file or a part of it; `None`: there is none.
+type Open = dyn Fn(&str, Option<Range<u64>>) -> Result<Option<Box<dyn Read>>, NotHad> + Send + Sync;
+
+/// Why a file is not had.
+#[derive(Clone, Debug)]
+pub struct NotHad {
+    /// In words.
+    pub why: String,
+    /// Whether it may be different at the next try.
+    pub may_pass: bool,
+}
+
+impl std::fmt::Debug for Through {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
 }
 
 impl Source {
     /// What is at an address.
     ///
     /// # Errors
-    /// There is nothing by which a web server could be known.
+    /// There is nothing by which a web server could be known, or it is only a name.
     pub fn at(address: Address, reach: &Reach) -> Result<Self, PackageError> {
         let place = match &address {
             Address::Dir(dir) => Place::Dir(dir.clone()),
             Address::Web(url) => Place::Http(Http::new(url, reach)?, reach.limits),
             Address::Ssh(place) => Place::Ssh(Ssh::new(place.clone(), reach.limits), reach.limits),
             Address::Git(place) => Place::Git(GitSource::new(place.clone(), reach.clone())),
+            Address::Named(name) => {
+                let said = format!("nobody here knows how `{name}` is asked for packages");
+                return Err(PackageError::Asked(said));
+            }
         };
         Ok(Self::new(address, place))
     }
@@ -67,6 +96,17 @@ impl Source {
     /// What is in a directory.
     pub fn dir(dir: PathBuf) -> Self {
         Self::new(Address::Dir(dir.clone()), Place::Dir(dir))
+    }
+
+    /// What somebody gives, by its name and as it is shown: a file of the repository, or a part of it, of which no more
+    /// than that is read.
+    pub fn through(
+        name: &str,
+        shown: impl Into<String>,
+        open: impl Fn(&str, Option<Range<u64>>) -> Result<Option<Box<dyn Read>>, NotHad> + Send + Sync + 'static,
+    ) -> Self {
+        let through = Through { shown: shown.into(), open: Box::new(open) };
+        Self::new(Address::Named(name.to_owned()), Place::Through(through))
     }
 
     fn new(address: Address, place: Place) -> Self {
@@ -86,13 +126,14 @@ impl Source {
         match &self.place {
             Place::Http(http, _) => format!("`{}`", http.shown),
             Place::Dir(_) | Place::Ssh(..) | Place::Git(_) => format!("`{}`", self.address),
+            Place::Through(through) => through.shown.clone(),
         }
     }
 
     fn address(&self) -> Address {
         match &self.place {
             Place::Git(git) => Address::Git(git.pinned()),
-            Place::Dir(_) | Place::Http(..) | Place::Ssh(..) => self.address.clone(),
+            Place::Dir(_) | Place::Http(..) | Place::Ssh(..) | Place::Through(_) => self.address.clone(),
         }
     }
 
@@ -102,7 +143,7 @@ impl Source {
             // The one connection of `ssh` is busy while the others unpack.
             Place::Dir(_) | Place::Git(_) | Place::Ssh(..) => super::parallel::threads().max(2),
             // Limit: what a web server gladly gives to one client.
-            Place::Http(..) => super::parallel::threads().clamp(4, 8),
+            Place::Http(..) | Place::Through(_) => super::parallel::threads().clamp(4, 8),
         }
     }
 
@@ -151,6 +192,7 @@ impl Source {
     pub(super) fn limits(&self) -> Limits {
         match &self.place {
             Place::Dir(_) | Place::Git(_) => Limits { tries: 1, ..Limits::default() },
+            Place::Through(_) => Limits::default(),
             Place::Http(_, limits) | Place::Ssh(_, limits) => *limits,
         }
     }
@@ -204,6 +246,11 @@ impl Source {
             Place::Dir(dir) => open_file(&dir.join(name), part),
             // What was not listed was not made.
             Place::Git(git) => git.dir().map_or(Ok(None), |dir| open_file(&dir.join(name), part)),
+            Place::Through(through) => {
+                let most = part.as_ref().map_or(u64::MAX, |part| part.end - part.start);
+                let file = (through.open)(name, part).map_err(|e| failure(e.why, e.may_pass))?;
+                Ok(file.map(|file| Box::new(file.take(most)) as Box<dyn Read>))
+            }
         }
     }
 }
@@ -285,6 +332,13 @@ impl Sources {
             }
         }
         Ok(Self::new(all))
+    }
+
+    /// These, and behind them those.
+    #[must_use]
+    pub fn and(mut self, mut others: Self) -> Self {
+        self.all.append(&mut others.all);
+        self
     }
 
     pub(super) fn one(source: Source) -> Self {
@@ -442,9 +496,43 @@ impl Sources {
         package: &Published,
         have: Option<(Digest, &[u8])>,
     ) -> Result<(Manifest, Vec<u8>), PackageError> {
-        let digest = package.digest;
         let what = format!("the manifest of `{}`", package.title());
-        let bytes = self.first(&what, |source| {
+        let (manifest, bytes) = self.manifest_of(package.digest, &what, have)?;
+        let about = &manifest.about;
+        let said = (package.kind, &package.name, &package.version, &package.platform);
+        if said != (about.kind, &about.name, &about.version, &about.platform) {
+            let why = format!("it says that it is `{}`", about.reference());
+            return Err(PackageError::damaged(what, "every repository", why));
+        }
+        Ok((manifest, bytes))
+    }
+
+    /// Fetches all of a package and keeps nothing of it.
+    ///
+    /// # Errors
+    /// What of it cannot be had, or is not what it should be.
+    pub fn verify(&self, package: &Published) -> Result<(), PackageError> {
+        let (manifest, _) = self.manifest(package, None)?;
+        let chunks = manifest.chunks();
+        self.fetch(package, &chunks, &vec![true; chunks.len()], &|_, _| Ok(()))
+    }
+
+    /// What has this digest, whether or not it is on a list.
+    ///
+    /// # Errors
+    /// [`PackageError`]
+    pub fn known(&self, digest: Digest) -> Result<Published, PackageError> {
+        let (manifest, _) = self.manifest_of(digest, &format!("package `{digest}`"), None)?;
+        Ok(Published::of(&manifest, digest))
+    }
+
+    fn manifest_of(
+        &self,
+        digest: Digest,
+        what: &str,
+        have: Option<(Digest, &[u8])>,
+    ) -> Result<(Manifest, Vec<u8>), PackageError> {
+        let bytes = self.first(what, |source| {
             if let Some((old, old_bytes)) = have
                 && let Some(patch) = source.read(&format!("patches/{digest}-{old}"), MANIFEST_BYTES_MAX)?
                 && let Ok(bytes) = apply_patch(&patch, old_bytes)
@@ -457,21 +545,15 @@ impl Sources {
             };
             let bytes = zstd::Decoder::new(&packed[..])
                 .and_then(|unpacked| read_limited(unpacked, MANIFEST_BYTES_MAX))
-                .map_err(|e| PackageError::damaged(&what, source.shown(), e))?;
+                .map_err(|e| PackageError::damaged(what, source.shown(), e))?;
             if manifest::digest_of(&bytes) != digest {
-                return Err(PackageError::damaged(&what, source.shown(), "its digest is another"));
+                return Err(PackageError::damaged(what, source.shown(), "its digest is another"));
             }
             Ok(Some(bytes))
         })?;
         // Its digest is right, so nobody else has it better.
         let manifest =
-            Manifest::decode(&bytes).map_err(|why| PackageError::damaged(&what, "every repository", why))?;
-        let about = &manifest.about;
-        let said = (package.kind, &package.name, &package.version, &package.platform);
-        if said != (about.kind, &about.name, &about.version, &about.platform) {
-            let why = format!("it says that it is `{}`", about.reference());
-            return Err(PackageError::damaged(what, "every repository", why));
-        }
+            Manifest::decode(&bytes).map_err(|why| PackageError::damaged(what, "every repository", why))?;
         Ok((manifest, bytes))
     }
 

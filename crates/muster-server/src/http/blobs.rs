@@ -3,23 +3,20 @@
 use super::State;
 use super::answer::{Refusal, digest};
 use super::codes::problems;
-use super::range::{Wanted, wanted};
+use super::range::{Wanted, body_of, wanted};
 use crate::blobs::BlobError;
 use crate::desk::down;
 use axum::body::Body;
 use axum::extract::{self, Path};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use muster_api::Problem;
 use muster_core::digest::Digest;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
 
 /// Longest blob that is taken.
 const BLOB_BYTES_MAX: u64 = 16 << 30;
-/// How much of one is held in memory at a time.
-const PIECE: usize = 256 << 10;
 
 problems! {
     OfHas: "bad-digest", "no-such-blob@404";
@@ -70,23 +67,11 @@ pub(super) async fn get(
 }
 
 /// Answers with a blob, or the range of it that is wanted.
-pub(super) fn give(name: Digest, mut file: File, len: u64, headers: &HeaderMap) -> Result<Response, Refusal> {
+pub(super) fn give(name: Digest, file: File, len: u64, headers: &HeaderMap) -> Result<Response, Refusal> {
     let wanted: Wanted = wanted(headers, len, &format!("\"{name}\""))?;
     let broken = |source| Refusal::from(down(&BlobError::Io { dir: name.to_string().into(), source }));
-    file.seek(SeekFrom::Start(wanted.from())).map_err(broken)?;
-    let pieces = stream::unfold(Some((file, wanted.len())), |rest| async move {
-        let (mut file, left) = rest.filter(|(_, left)| *left > 0)?;
-        let mut piece = vec![0; usize::try_from(left).unwrap_or(PIECE).min(PIECE)];
-        match tokio::task::block_in_place(|| file.read(&mut piece)) {
-            Ok(0) => None,
-            Ok(n) => {
-                piece.truncate(n);
-                Some((Ok(piece), Some((file, left - n as u64))))
-            }
-            Err(e) => Some((Err(e), None)),
-        }
-    });
-    Ok(wanted.answer("application/octet-stream", Body::from_stream(pieces)))
+    let body = body_of(file, &wanted).map_err(broken)?;
+    Ok(wanted.answer("application/octet-stream", body))
 }
 
 /// Takes a blob in

@@ -35,6 +35,8 @@ enum Need {
     Known,
     /// Somebody with this role, in any area.
     Has(Role),
+    /// Somebody with this role in all areas.
+    Everywhere(Role),
     /// Somebody with this role in the area that is asked about, or in all.
     InAskedArea(Role),
     /// Somebody with this role in the area of the run that the path names.
@@ -162,6 +164,32 @@ const RULES: &[Rule] = &[
         "device.end-quarantine",
     ),
     rule(Method::POST, "/records", Need::Has(Role::Viewer), SMALL, ""),
+    rule(Method::GET, "/packages/{file}", Need::AgentOr(Role::Viewer), SMALL, ""),
+    rule(Method::GET, "/packages/manifests/{manifest}", Need::AgentOr(Role::Viewer), SMALL, ""),
+    rule(Method::GET, "/packages/maps/{manifest}", Need::AgentOr(Role::Viewer), SMALL, ""),
+    rule(Method::GET, "/packages/packs/{pack}", Need::AgentOr(Role::Viewer), SMALL, ""),
+    rule(Method::GET, "/packages/patches/{patch}", Need::AgentOr(Role::Viewer), SMALL, ""),
+    // Until it is published, a package is for the run that asks for it, as a blob is.
+    rule(Method::POST, "/packages/lacking", Need::Has(Role::Submitter), LARGE, ""),
+    rule(Method::PUT, "/packages/packs/{pack}", Need::Has(Role::Submitter), ANY, ""),
+    rule(Method::PUT, "/packages/manifests/{manifest}", Need::Has(Role::Submitter), LARGE, ""),
+    // All areas are given what is published.
+    rule(
+        Method::PUT,
+        "/packages/published/{manifest}",
+        Need::Everywhere(Role::Submitter),
+        SMALL,
+        "package.publish",
+    ),
+    rule(
+        Method::DELETE,
+        "/packages/published/{manifest}",
+        Need::Everywhere(Role::Operator),
+        SMALL,
+        "package.remove",
+    ),
+    rule(Method::POST, "/packages/prune", Need::Everywhere(Role::Operator), SMALL, "package.prune"),
+    rule(Method::POST, "/packages/collect", Need::Everywhere(Role::Operator), SMALL, "package.gc"),
     rule(Method::HEAD, "/blobs/{blob}", Need::AgentOr(Role::Submitter), SMALL, ""),
     rule(Method::GET, "/blobs/{blob}", Need::AgentOr(Role::Submitter), SMALL, ""),
     // Agents bring what attempts have left.
@@ -341,6 +369,14 @@ async fn allow<'p>(
     match rule.need {
         Need::Known => Ok(()),
         Need::Has(role) => who.need(role, None),
+        Need::Everywhere(role) if who.has_everywhere(role) => Ok(()),
+        Need::Everywhere(role) => {
+            who.need(role, None)?;
+            let role = role.word();
+            let said = format!("{who} is `{role}` in some areas alone, and this concerns all");
+            Err(Problem::new(403, "missing-role", said)
+                .next(format!("an admin of the lab can grant `{role}` in all areas")))
+        }
         Need::InAskedArea(role) => match area {
             _ if who.has_everywhere(role) => Ok(()),
             Some(area) => who.need(role, Some(area)),
@@ -418,6 +454,9 @@ async fn object<'p>(state: &State, param: &impl Fn(&str) -> Option<&'p str>) -> 
     if let Some(agent) = param("agent") {
         return format!("agent-{agent}");
     }
+    if let Some(manifest) = param("manifest") {
+        return format!("package {manifest}");
+    }
     let names: Vec<&str> = ["user", "token"].into_iter().filter_map(param).collect();
     names.join(" ")
 }
@@ -455,8 +494,15 @@ mod tests {
     fn all_that_changes_something_for_people_is_audited() {
         for rule in RULES {
             let people = !matches!(rule.need, Need::Itself | Need::Agent | Need::AgentOr(_));
-            let changes = !matches!(rule.method, Method::GET | Method::HEAD)
-                && !["/records", "/blobs/{blob}"].contains(&rule.path);
+            // Bytes that nobody is given unless something else is asked for, too.
+            let bytes = [
+                "/records",
+                "/blobs/{blob}",
+                "/packages/lacking",
+                "/packages/packs/{pack}",
+                "/packages/manifests/{manifest}",
+            ];
+            let changes = !matches!(rule.method, Method::GET | Method::HEAD) && !bytes.contains(&rule.path);
             assert_eq!(people && changes, !rule.action.is_empty(), "{} {}", rule.method, rule.path);
         }
     }

@@ -14,6 +14,7 @@ mod lab_events;
 mod live;
 mod logs;
 mod openapi;
+mod packages;
 mod page;
 mod range;
 mod records;
@@ -29,6 +30,7 @@ use crate::blobs::Blobs;
 use crate::desk::{Desk, down, now};
 use crate::hub::Hub;
 use crate::live::{Live, PIECE_BYTES_MAX};
+use crate::packages::Packages;
 use answer::{Cbor, Refusal};
 use axum::extract::{self, DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, header};
@@ -61,6 +63,8 @@ pub(crate) struct State {
     /// What running attempts print.
     pub(crate) live: Arc<Live>,
     pub(crate) blobs: Blobs,
+    /// The lab's own store of packages.
+    pub(crate) packages: Packages,
     pub(crate) reader: Arc<Mutex<Sqlite>>,
     /// Where the records are.
     pub(crate) records: PathBuf,
@@ -121,6 +125,15 @@ fn paths() -> OpenApiRouter<State> {
         .routes(routes!(access::make_token))
         .routes(routes!(access::remove_token))
         .routes(routes!(access::audit))
+        .routes(routes!(packages::root_file))
+        .routes(routes!(packages::manifest, packages::put_manifest))
+        .routes(routes!(packages::map))
+        .routes(routes!(packages::pack, packages::put_pack))
+        .routes(routes!(packages::patch))
+        .routes(routes!(packages::lacking))
+        .routes(routes!(packages::publish, packages::remove).layer(small()))
+        .routes(routes!(packages::prune).layer(small()))
+        .routes(routes!(packages::collect).layer(small()))
         .routes(routes!(blobs::has, blobs::get, blobs::put));
     // Between Muster's own parts.
     let own = OpenApiRouter::new()

@@ -12,7 +12,10 @@ use super::results::{Listed, Past};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use muster_api::access::{NewToken, PutUser, Secret};
-use muster_api::{About, HoldDevice, MoveRun, Problem, Stop, Why};
+use muster_api::{
+    About, HoldDevice, MoveRun, PackagePublished, PackagesCollected, PackagesRemoved, Problem, PrunePackages,
+    Stop, Why,
+};
 use muster_formats::report::wire;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
@@ -77,6 +80,7 @@ fn describe(api: &OpenApi) -> Value {
         { "name": "runs", "description": "Runs, what they came to, what they printed." },
         { "name": "lab", "description": "Devices, and what waits for them." },
         { "name": "access", "description": "Who may ask for what, and what people did. For admins." },
+        { "name": "packages", "description": "The lab's own store of packages." },
         { "name": "blobs", "description": "Bytes named by their digest." },
     ]);
     // These may come from any path.
@@ -131,6 +135,10 @@ fn schemas() -> Value {
         Users,
         Agents,
         AuditEntries,
+        PackagePublished,
+        PackagesRemoved,
+        PackagesCollected,
+        PrunePackages,
     );
     Value::Object(generator.take_definitions(true))
 }

@@ -6,7 +6,13 @@ use super::answer::Refusal;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::stream;
 use muster_api::Problem;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+
+/// How much of a file is held in memory at a time.
+const PIECE: usize = 256 << 10;
 
 /// What of it is wanted.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +46,24 @@ pub(super) fn wanted(headers: &HeaderMap, whole: u64, tag: &str) -> Result<Wante
         return Err(Problem::new(416, "range-not-satisfiable", said).next("ask for less").into());
     }
     Ok(Wanted { from, to, is_part: true, ..all })
+}
+
+/// What is wanted of a file, as a body.
+pub(super) fn body_of(mut file: File, wanted: &Wanted) -> io::Result<Body> {
+    file.seek(SeekFrom::Start(wanted.from()))?;
+    let pieces = stream::unfold(Some((file, wanted.len())), |rest| async move {
+        let (mut file, left) = rest.filter(|(_, left)| *left > 0)?;
+        let mut piece = vec![0; usize::try_from(left).unwrap_or(PIECE).min(PIECE)];
+        match tokio::task::block_in_place(|| file.read(&mut piece)) {
+            Ok(0) => None,
+            Ok(n) => {
+                piece.truncate(n);
+                Some((Ok(piece), Some((file, left - n as u64))))
+            }
+            Err(e) => Some((Err(e), None)),
+        }
+    });
+    Ok(Body::from_stream(pieces))
 }
 
 impl Wanted {

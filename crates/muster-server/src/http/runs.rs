@@ -6,6 +6,7 @@ use super::answer::{Cbor, Refusal, read, read_either, run_id};
 use super::codes::problems;
 use super::devices::name_of;
 use super::guard::Said;
+use super::packages::must_have_packages;
 use crate::access::Who;
 use crate::blobs::sync_dir;
 use crate::desk::{Ask, down, now};
@@ -28,7 +29,7 @@ use std::path::PathBuf;
 const OUTPUT_BYTES_MAX: u64 = 8 << 30;
 
 problems! {
-    OfSubmit: "not-understood", "bad-id", "no-such-blob@409", "run-exists", "too-long", "bad-plan", "bad-selector";
+    OfSubmit: "not-understood", "bad-id", "no-such-blob@409", "no-such-package@409", "run-exists", "too-long", "bad-plan", "bad-selector";
     OfStop: "not-understood", "bad-id", "no-such-run", "bad-body@415", "too-long";
     OfMove: "not-understood", "bad-id", "no-such-run", "bad-body@415", "bad-move", "before-itself", "too-long";
     OfWhy: "bad-id", "no-such-run", "no-such-item";
@@ -64,6 +65,9 @@ pub(super) async fn submit(
         }
     }
     must_have_blobs(&state, &submit.spec)?;
+    // What it needs of the store is there until it is recorded that it does.
+    let _gate = state.packages.gate.read().await;
+    must_have_packages(&state, &submit.spec)?;
     let accepted = state.desk.ask(|answer| Ask::Submit(run, Box::new(submit), answer)).await;
     let accepted = accepted.unwrap_or_else(|| Err(gone()))?;
     Ok((Extension(Said(format!("{area}/{}", accepted.number))), Cbor(accepted)))

@@ -6,6 +6,7 @@ mod asking_again;
 mod described;
 mod events;
 mod lists;
+mod packages;
 mod problems;
 mod ranges;
 mod site;

@@ -4,16 +4,19 @@
 //! which costs what changed, and it is told and recorded that it was.
 
 use super::area::Area;
-use crate::commands::package::{complain, find, size, sources, tell_troubles};
+use crate::commands::package::{complain, find, find_in, size, sources, tell_troubles};
 use crate::commands::run::InputArgs;
 use crate::context::{Context, OutputMode};
 use crate::error::Complaint;
+use crate::remote;
 use crate::settings::{cache_dir, state_dir};
+use muster_api::Client;
 use muster_core::inputs::{Inputs, Needed};
 use muster_package::own::{
-    About, Address, InstallOptions, Installed, Lease, Place, Published, Reference, Repository, Sources, Tree,
-    Wanted, changes,
+    About, Address, InstallOptions, Installed, Lease, Place, Published, Reference, Repository, Source,
+    Sources, Tree, Wanted, changes,
 };
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -41,16 +44,11 @@ pub(crate) fn install(args: &InputArgs, area: &Area, context: &Context) -> Resul
     let place = Place::open(&cache_dir("packages")?).map_err(complain)?;
     let mut waiting = references(&def.packages)?;
     waiting.reverse();
-    let mut seen: HashMap<String, Reference> = HashMap::new();
+    let mut seen = HashMap::new();
     while let Some(wanted) = waiting.pop() {
-        if let Some(first) = seen.get(&wanted.title()) {
-            // The first that asks has the say; who asks for another version is told.
-            if *first != wanted && wanted.wanted != Wanted::Newest {
-                drop(writeln!(context.stderr(), "warning: `{wanted}` is needed, and `{first}` is used"));
-            }
+        if is_seen(&mut seen, &wanted, context) {
             continue;
         }
-        seen.insert(wanted.title(), wanted.clone());
         let folder = local.remove(&wanted.title());
         let (package, from) = match &folder {
             Some(folder) => make_of(folder, &wanted, &sources, context)?,
@@ -60,58 +58,97 @@ pub(crate) fn install(args: &InputArgs, area: &Area, context: &Context) -> Resul
         let installed = place.install(&package, from, InstallOptions::default()).map_err(complain)?;
         tell(&installed, context);
         waiting.extend(place.deps(package.digest).into_iter().rev());
-        packages.needed.push(needed(&package, folder.as_deref(), &sources));
+        packages.needed.push(needed(&package, folder.as_deref(), sources.addresses()));
         packages.installed.push(installed);
     }
-    if let Some(title) = local.keys().next() {
-        return Err(Complaint::usage(format!("no test of this area needs `{title}`"))
-            .hint("`--local` is for packages that `muster.toml` names in `packages`")
-            .into());
-    }
+    none_left(&local)?;
     tell_troubles(&sources, context);
     Ok(packages)
 }
 
-/// Says which packages a run on a lab is to be given. The agents fetch them.
+/// Says which packages a run on a lab is to be given. The agents fetch them: those of repositories that are URLs
+/// from there, all others from the lab's own store, where they are brought as far as they are not there.
 ///
 /// # Errors
-/// A package is not there, or not where the hosts of a lab can fetch it.
+/// A package is not there, or the server does not take it.
 pub(crate) fn resolve(
     args: &InputArgs,
     area: &Area,
+    client: &Client,
     context: &Context,
 ) -> Result<Vec<Needed>, anyhow::Error> {
     let def = &area.loaded.area;
-    if !args.local.is_empty() {
-        return Err(Complaint::usage("`--local` is for runs of this machine")
-            .hint("publish the folder with `muster package build`, where the hosts of the lab can fetch it")
-            .into());
-    }
-    if def.packages.is_empty() {
+    let mut local = local_folders(&args.local, context)?;
+    if def.packages.is_empty() && local.is_empty() {
         return Ok(Vec::new());
     }
-    let elsewhere = |text: &String| {
-        Address::mirrors(text, &area.dir).is_ok_and(|all| all.iter().any(Address::is_elsewhere))
-    };
-    if !repositories(args, area)?.iter().any(elsewhere) {
-        return Err(Complaint::usage("the packages of this area are in directories of this host")
-            .hint("the hosts of a lab fetch packages by URL: name one in `[area] repositories`, or with `--repo`")
-            .into());
+    let mut named = repositories(args, area)?;
+    if !named.iter().any(|r| r == Needed::LAB) {
+        named.push(Needed::LAB.to_owned());
     }
-    let sources = sources_of(args, area, context)?;
+    let sources = sources(&named, args.fetch_ca.as_deref(), context)?;
+    let is_reached = |text: &String| {
+        let is_elsewhere =
+            || Address::mirrors(text, &context.dir).is_ok_and(|all| all.iter().any(Address::is_elsewhere));
+        text == Needed::LAB || is_elsewhere()
+    };
+    // Repositories that only this host has, as they are shown.
+    let here: Vec<String> = named.iter().filter(|text| !is_reached(text)).cloned().collect();
+    let is_here = |place: &str| {
+        let mut dirs = here.iter().flat_map(|text| text.split('|'));
+        dirs.any(|dir| Source::dir(context.dir.join(dir)).shown() == place)
+    };
     let mut waiting = references(&def.packages)?;
     waiting.reverse();
+    let mut seen = HashMap::new();
     let mut all: Vec<Needed> = Vec::new();
     while let Some(wanted) = waiting.pop() {
-        if all.iter().any(|n| n.kind == wanted.kind.word() && n.name == wanted.name) {
+        if is_seen(&mut seen, &wanted, context) {
             continue;
         }
-        let package = find(&sources, &wanted)?;
-        let (manifest, _) = sources.manifest(&package, None).map_err(complain)?;
+        let folder = local.remove(&wanted.title());
+        let (package, manifest, from) = match &folder {
+            Some(folder) => {
+                let (package, own) = make_of(folder, &wanted, &sources, context)?;
+                let manifest = own.manifest(&package, None).map_err(complain)?.0;
+                bring(client, &own, &package, context)?;
+                (package, manifest, vec![Needed::LAB.to_owned()])
+            }
+            None => {
+                let found = find_in(&sources, &wanted)?;
+                let manifest = sources.manifest(&found.package, None).map_err(complain)?.0;
+                if is_here(&found.place) {
+                    bring(client, &sources, &found.package, context)?;
+                    (found.package, manifest, vec![Needed::LAB.to_owned()])
+                } else {
+                    // What moves on stands where it was found.
+                    (found.package, manifest, sources.addresses().into_iter().filter(is_reached).collect())
+                }
+            }
+        };
         waiting.extend(manifest.about.deps.into_iter().rev());
-        all.push(needed(&package, None, &sources));
+        all.push(needed(&package, folder.as_deref(), from));
     }
+    none_left(&local)?;
+    tell_troubles(&sources, context);
     Ok(all)
+}
+
+/// Brings a package to the lab's own store, for this run.
+fn bring(
+    client: &Client,
+    from: &Sources,
+    package: &Published,
+    context: &Context,
+) -> Result<(), anyhow::Error> {
+    let pushed = remote::store::push(client, from, package)?;
+    if pushed.chunks_sent > 0 && context.output != OutputMode::Quiet {
+        let (title, sent, all) = (package.title(), pushed.chunks_sent, pushed.chunks);
+        let line = format!("{title}: {sent} of {all} chunks sent to the lab, {}", size(pushed.bytes_sent));
+        // Nobody is left to tell if standard error is closed.
+        drop(writeln!(context.stderr(), "{line}"));
+    }
+    Ok(())
 }
 
 /// Installs again what a recorded run was given, for more attempts of it.
@@ -170,7 +207,7 @@ impl Packages {
 }
 
 /// The repository of what is made of folders for one's own runs, in the user's state directory.
-const LOCAL: &str = "packages-local";
+pub(crate) const LOCAL: &str = "packages-local";
 
 fn references(texts: &[String]) -> Result<Vec<Reference>, anyhow::Error> {
     texts.iter().map(|text| text.parse().map_err(complain)).collect()
@@ -182,6 +219,9 @@ fn repositories(args: &InputArgs, area: &Area) -> Result<Vec<String>, anyhow::Er
         return Ok(args.repo.clone());
     }
     let beside = |text: &String| {
+        if text == Needed::LAB {
+            return Ok(text.clone());
+        }
         let all = Address::mirrors(text, &area.dir).map_err(complain)?;
         Ok(all.iter().map(Address::to_string).collect::<Vec<_>>().join("|"))
     };
@@ -192,14 +232,42 @@ fn sources_of(args: &InputArgs, area: &Area, context: &Context) -> Result<Source
     sources(&repositories(args, area)?, args.fetch_ca.as_deref(), context)
 }
 
-fn needed(package: &Published, folder: Option<&Path>, sources: &Sources) -> Needed {
+fn needed(package: &Published, folder: Option<&Path>, from: Vec<String>) -> Needed {
     Needed {
         kind: package.kind.word().to_owned(),
         name: package.name.clone(),
         version: package.version.clone(),
         digest: package.digest,
         local: folder.map(|f| f.display().to_string()).unwrap_or_default(),
-        from: sources.addresses(),
+        from,
+    }
+}
+
+/// Whether a package of this name is had already. The first that asks has the say; who asks for another version is
+/// told.
+fn is_seen(seen: &mut HashMap<String, Reference>, wanted: &Reference, context: &Context) -> bool {
+    match seen.entry(wanted.title()) {
+        Entry::Vacant(entry) => {
+            entry.insert(wanted.clone());
+            false
+        }
+        Entry::Occupied(first) => {
+            let first = first.get();
+            if first != wanted && wanted.wanted != Wanted::Newest {
+                drop(writeln!(context.stderr(), "warning: `{wanted}` is needed, and `{first}` is used"));
+            }
+            true
+        }
+    }
+}
+
+/// Refuses folders that nothing asks for.
+fn none_left(local: &BTreeMap<String, PathBuf>) -> Result<(), anyhow::Error> {
+    match local.keys().next() {
+        None => Ok(()),
+        Some(title) => Err(Complaint::usage(format!("no test of this area needs `{title}`"))
+            .hint("`--local` is for packages that `muster.toml` names in `packages`")
+            .into()),
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod again;
 mod pack;
 pub(crate) mod records;
 mod session;
+pub(crate) mod store;
 pub(crate) mod trust;
 
 use crate::commands::run::{LabArgs, RunArgs, SupersedeWhich};
@@ -71,7 +72,7 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
         let said = Complaint::new(ExitCode::NothingRan, "nothing to run: no test is selected");
         return Err(said.hint(format!("`{} plan` lists the tests", context.program())).into());
     }
-    let packages = packages::resolve(&inputs, &area, context)?;
+    let packages = packages::resolve(&inputs, &area, &client, context)?;
     let source = pack::send(&client, &given.area().unwrap_or_else(|| area.dir.clone()))?;
     if let (Some(file), Some(build)) = (given.build(), &given.inputs.build) {
         send_build(&client, file, build)?;

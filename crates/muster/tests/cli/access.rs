@@ -321,6 +321,55 @@ fn a_role_is_what_it_says_and_where_it_says_it() {
 }
 
 #[test]
+fn who_may_submit_everywhere_may_publish_and_it_is_in_the_audit_log() {
+    let env = TestEnv::new();
+    env.write("tool/greeting", "hello\n");
+    env.write(
+        "muster.toml",
+        "[area]\nname = \"nightly\"\npackages = [\"dep:tool\"]\n\
+         [test.greets]\nrun = 'cat \"$MUSTER_PACKAGE_DEP_TOOL/greeting\"'\n",
+    );
+    let mut lab = Lab::start(&env);
+    let join = lab.join_token(&[]);
+    lab.start_agent("one", &["--join-token-file", &join]);
+    let viewer = lab.user("vera", &["viewer"]);
+    let of_area = lab.user("nina", &["submitter:nightly"]);
+    let submitter = lab.user("sam", &["submitter"]);
+    let operator = lab.user("olga", &["operator"]);
+    let build = ["package", "build", "tool", "--kind", "dep", "--version", "1"];
+    let said = lab.ask(&viewer, &build);
+    assert!(said.contains("error: vera is not `submitter`") && said.ends_with("exit 2\n"), "{said}");
+    let said = lab.ask(&of_area, &build);
+    assert!(said.contains("nina is `submitter` in some areas alone, and this concerns all"), "{said}");
+    assert_eq!(lab.ask(&viewer, &["package", "list"]), "--- exit 0\n");
+    // For a run of its own area it may bring one along all the same.
+    let said = lab.ask(&of_area, &["run", "--progress", "plain", "--local", "dep:tool=tool"]);
+    assert!(said.contains("PASS"), "{said}");
+    let said = lab.ask(&submitter, &build);
+    assert!(said.starts_with("dep:tool@1  0 of 1 chunks were new"), "{said}");
+    assert!(
+        lab.ask(&of_area, &["run", "--progress", "plain"]).contains("PASS"),
+        "the agent has it with its identity"
+    );
+    let said = lab.ask(&submitter, &["package", "remove", "dep:tool"]);
+    assert!(said.contains("error: sam is not `operator`"), "{said}");
+    let said = lab.ask(&operator, &["package", "remove", "dep:tool"]);
+    assert!(said.contains("removed dep:tool@1"), "{said}");
+    assert!(lab.ask(&operator, &["package", "gc"]).contains("taken away"));
+    let audit = lab.ask(&lab.admin_token(), &["server", "audit"]);
+    for (who, action, of) in [
+        ("sam", "package.publish", "dep:tool@1"),
+        ("olga", "package.remove", "dep:tool@1"),
+        ("olga", "package.gc", ""),
+    ] {
+        let is_it = |line: &&str| [who, action, of].iter().all(|word| line.contains(word));
+        assert!(audit.lines().any(|line| is_it(&line)), "{who} {action} {of}: {audit}");
+    }
+    // Nobody unknown gets as much as the list.
+    assert_eq!(lab.curl("/packages/packages.jsonl", &[]).0, 401);
+}
+
+#[test]
 fn of_what_happens_in_the_lab_one_is_told_what_one_may_look_at() {
     let env = TestEnv::new();
     env.write("muster.toml", "[area]\nname = \"demo\"\n[test.good]\nrun = \"true\"\n");

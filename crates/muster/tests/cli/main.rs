@@ -21,6 +21,7 @@ mod health;
 mod lab;
 mod lab_again;
 mod lab_events;
+mod lab_packages;
 mod live;
 mod on_device;
 mod package;

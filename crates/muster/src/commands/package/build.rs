@@ -1,15 +1,18 @@
 //! `muster package build`: a package of a folder, as it is or as it was at a git revision.
 
+use super::published::Sent;
 use super::{FromArgs, complain, size};
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::local::packages::LOCAL;
+use crate::remote;
 use crate::settings::state_dir;
 use crate::terminal::text::plural;
 use clap::Args;
 use muster_core::expr::Expr;
 use muster_core::outcome::ExitCode;
 use muster_package::exclude::Exclude;
-use muster_package::own::{self, About, Address, Checkout, Kind, Reference, Repository, Tree};
+use muster_package::own::{self, About, Address, Checkout, Kind, Reference, Repository, Sources, Tree};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `muster package build`.
@@ -75,7 +78,7 @@ pub(super) fn run(args: BuildArgs, context: &Context) -> Result<ExitCode, anyhow
         Address::Dir(dir) => {
             return Err(Complaint::usage(format!("`{}` is not a directory", dir.display())).into());
         }
-        Address::Web(_) | Address::Ssh(_) => {
+        Address::Web(_) | Address::Ssh(_) | Address::Named(_) => {
             let hint = "a folder of this host, or `git+URL//DIR@REV`";
             return Err(Complaint::usage(format!("no package is made of `{typed}`")).hint(hint).into());
         }
@@ -111,6 +114,9 @@ pub(super) fn run(args: BuildArgs, context: &Context) -> Result<ExitCode, anyhow
         args.from.json.print(&value, context, |out| writeln!(out, "{digest}"))?;
         return Ok(ExitCode::Passed);
     }
+    if args.from.is_lab(context) {
+        return to_lab(&args, &tree, about, context);
+    }
     let root = match args.from.named_dir(context)? {
         Some(dir) => dir,
         None => state_dir("packages")?,
@@ -126,6 +132,17 @@ pub(super) fn run(args: BuildArgs, context: &Context) -> Result<ExitCode, anyhow
         let (new, all) = (upload.chunks_new, upload.chunks);
         writeln!(out, "  new     {new} of {all} chunks, {} written{known}", size(upload.bytes_written))
     })?;
+    Ok(ExitCode::Passed)
+}
+
+/// Publishes in the store of a lab. What was made before for it is not made again.
+fn to_lab(args: &BuildArgs, tree: &Tree, about: About, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let client = super::lab(context)?;
+    let repository = Repository::create(&state_dir(LOCAL)?).map_err(complain)?;
+    let package = repository.make(tree, about).map_err(complain)?;
+    let own = Sources::new(vec![repository.source()]);
+    let sent = Sent::of(remote::store::publish(&client, &own, &package)?);
+    args.from.json.print(&sent, context, |out| sent.tell(out))?;
     Ok(ExitCode::Passed)
 }
 

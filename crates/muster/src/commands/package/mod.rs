@@ -8,13 +8,16 @@ mod published;
 use crate::context::{Context, OutputMode};
 use crate::error::Complaint;
 use crate::local::area::facts;
+use crate::remote;
 use crate::settings::{cache_dir, state_dir};
 use clap::{Args, Subcommand};
+use muster_api::Client;
 use muster_core::expr::Expr;
+use muster_core::inputs::Needed;
 use muster_core::outcome::ExitCode;
 use muster_device::DeviceAddress;
 use muster_package::own::{
-    Address, PackageError, Place, Published, Reach, Reference, Repository, Source, Sources,
+    Address, Found, PackageError, Place, Published, Reach, Reference, Repository, Source, Sources,
 };
 use serde::Serialize;
 use std::io::Write as _;
@@ -30,12 +33,14 @@ host. KIND is client, test, dep, profiler or build.
 
 A repository is a directory; the URL of one that any web server gives out (https: or http:); one of another host
 (ssh://HOST/PATH or HOST:/PATH); or git+URL//DIR@REV, where KIND:NAME is the folder KIND/NAME or KINDs/NAME of a git
-repository. Mirrors of one repository have `|` between them. Without --repo and MUSTER_REPO it is `muster/packages` in
-the user's state directory (~/.local/state).
+repository. Mirrors of one repository have `|` between them. `lab` is the store of the server that --server names.
+Without --repo and MUSTER_REPO it is that store where a server is named, else `muster/packages` in the user's state directory
+(~/.local/state).
 
 Examples:
   muster package build dep/chrome --kind dep --name chrome_test --version 1.2
   muster package upload dep:chrome_test --to /srv/packages
+  muster --server http://lab:7117 package upload dep:chrome_test
   muster package install dep:chrome_test --repo http://lab/packages
   muster package diff dep:chrome_test@1.1 dep:chrome_test@1.2"
 )]
@@ -94,7 +99,7 @@ pub(crate) fn run(args: PackageArgs, context: &Context) -> Result<ExitCode, anyh
 /// Where packages are had from.
 #[derive(Args, Clone, Debug, Default)]
 struct FromArgs {
-    /// Directories or addresses of repositories, in the order in which they are asked
+    /// Directories or addresses of repositories, or `lab`, in the order in which they are asked
     #[arg(long, value_name = "DIR|URL", env = "MUSTER_REPO", hide_env_values = true, value_delimiter = ',')]
     repo: Vec<String>,
     /// By what web servers are known that packages are fetched from: the certificate of their authority [default: what
@@ -118,14 +123,25 @@ impl FromArgs {
         sources(&self.repo, self.fetch_ca.as_deref(), context)
     }
 
+    /// Whether the store of a lab is meant, and no other.
+    fn is_lab(&self, context: &Context) -> bool {
+        match &self.repo[..] {
+            [] => context.server.is_some(),
+            [one] => one == Needed::LAB,
+            _ => false,
+        }
+    }
+
     /// The directory that was named of the one repository that is changed or looked at; `None`: the user's own.
     fn named_dir(&self, context: &Context) -> Result<Option<PathBuf>, anyhow::Error> {
         match &self.repo[..] {
             [] => Ok(None),
             [one] => match Address::parse(one, &context.dir).map_err(complain)? {
                 Address::Dir(dir) => Ok(Some(dir)),
-                Address::Web(_) | Address::Ssh(_) | Address::Git(_) => {
-                    Err(Complaint::usage("a repository is changed in its directory, not by its URL").into())
+                Address::Web(_) | Address::Ssh(_) | Address::Git(_) | Address::Named(_) => {
+                    Err(Complaint::usage("a repository is changed in its directory, not by its URL")
+                        .hint("the store of a lab is changed by its server: `--server URL`, without `--repo`")
+                        .into())
                 }
             },
             _ => Err(Complaint::usage("name one repository to change").into()),
@@ -133,33 +149,74 @@ impl FromArgs {
     }
 
     /// The one repository that is changed or looked at.
-    fn repository(&self, context: &Context) -> Result<Repository, anyhow::Error> {
+    fn shelf(&self, context: &Context) -> Result<Shelf, anyhow::Error> {
+        if self.is_lab(context) {
+            return lab(context).map(Shelf::There);
+        }
         let root = match self.named_dir(context)? {
             Some(dir) => dir,
             None => state_dir("packages")?,
         };
-        Repository::open(&root).ok_or_else(|| {
+        let repository = Repository::open(&root).ok_or_else(|| {
             let hint = if root.join(muster_package::autotest::checksums::FILE).exists() {
                 "it is one of Autotest's, which `muster package autotest` works with"
             } else {
                 "`muster package build DIR --repo …` makes one"
             };
-            Complaint::usage(format!("`{}` is no repository of packages", root.display())).hint(hint).into()
-        })
+            Complaint::usage(format!("`{}` is no repository of packages", root.display())).hint(hint)
+        })?;
+        Ok(Shelf::Here(repository))
     }
 }
 
-/// Repositories as they were typed; by default the user's own.
+/// Where packages are published.
+enum Shelf {
+    /// A directory.
+    Here(Repository),
+    /// The store of a lab's own server.
+    There(Client),
+}
+
+/// The server whose store is meant.
+fn lab(context: &Context) -> Result<Client, anyhow::Error> {
+    let server = context.server.as_deref().ok_or_else(|| {
+        Complaint::usage(format!("`{}` is the store of a lab, and no lab is named", Needed::LAB)).hint(
+            "name its server with `--server URL`, or in MUSTER_SERVER; a directory of this name is `./lab`",
+        )
+    })?;
+    remote::client(server, context)
+}
+
+/// Repositories as they were typed; by default the lab's own store where a lab is named, else the user's own.
+/// Where none is, the store of a lab is left out if there are others.
 pub(crate) fn sources(
     typed: &[String],
     fetch_ca: Option<&Path>,
     context: &Context,
 ) -> Result<Sources, anyhow::Error> {
+    let of_lab = || Ok::<_, anyhow::Error>(Sources::new(vec![remote::store::source(&lab(context)?)]));
     if typed.is_empty() {
-        return Ok(Sources::new(vec![Source::dir(state_dir("packages")?)]));
+        return if context.server.is_some() { of_lab() } else { own_sources() };
     }
+    let is_only = typed.iter().all(|text| text == Needed::LAB);
     let reach = reach(fetch_ca, context)?;
-    Sources::at(typed.iter().map(String::as_str), &context.dir, &reach).map_err(complain)
+    let mut all = Sources::default();
+    for text in typed {
+        let one = if text != Needed::LAB {
+            Sources::at([text.as_str()], &context.dir, &reach).map_err(complain)?
+        } else if context.server.is_some() || is_only {
+            of_lab()?
+        } else {
+            continue;
+        };
+        all = all.and(one);
+    }
+    Ok(all)
+}
+
+/// The user's own repository.
+fn own_sources() -> Result<Sources, anyhow::Error> {
+    Ok(Sources::new(vec![Source::dir(state_dir("packages")?)]))
 }
 
 /// How repositories elsewhere are asked.
@@ -195,13 +252,17 @@ struct OnDeviceArgs {
 
 /// Finds a package that fits this host.
 pub(crate) fn find(sources: &Sources, wanted: &Reference) -> Result<Published, anyhow::Error> {
+    Ok(find_in(sources, wanted)?.package)
+}
+
+/// The same, with where it is.
+pub(crate) fn find_in(sources: &Sources, wanted: &Reference) -> Result<Found, anyhow::Error> {
     let facts = facts();
     let fits = |platform: &str| {
         let expr = Expr::parse(platform).map_err(|e| e.to_string())?;
         expr.eval_bool(&facts).map_err(|e| e.to_string())
     };
-    let found = sources.find(wanted, &fits).map_err(complain)?;
-    Ok(found.package)
+    sources.find(wanted, &fits).map_err(complain)
 }
 
 /// An error of packages, as the program tells it.
@@ -220,6 +281,7 @@ pub(crate) fn complain(error: PackageError) -> anyhow::Error {
         }
         PackageError::Device { .. }
         | PackageError::Unreachable { .. }
+        | PackageError::Lacking { .. }
         | PackageError::Io { .. }
         | PackageError::Hook { .. }
         | PackageError::Asked(_) => None,

@@ -1,16 +1,20 @@
 //! What is published and installed: listed, shown, compared, verified, copied, taken away.
 
 use super::installed::said;
-use super::{FromArgs, IntoArgs, JsonArgs, OnDeviceArgs, complain, find, size, tell_troubles};
+use super::{FromArgs, IntoArgs, JsonArgs, OnDeviceArgs, Shelf, complain, find, size, tell_troubles};
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::far;
+use crate::remote;
 use crate::settings::state_dir;
 use crate::terminal::text::{pad, plural};
 use clap::Args;
+use muster_api::{PackagesCollected, PrunePackages};
+use muster_core::inputs::Needed;
 use muster_core::outcome::ExitCode;
 use muster_package::own::{
-    Change, DevicePlace, Manifest, Published, Reference, Repository, Sources, What, changes,
+    Address, Change, Collected, DevicePlace, Manifest, Published, Pushed, Reference, Repository, Sources,
+    What, changes,
 };
 use serde::Serialize;
 use std::path::PathBuf;
@@ -21,9 +25,10 @@ pub(super) struct CopyArgs {
     /// What to publish there; everything if nothing is named
     #[arg(value_name = "PACKAGE")]
     packages: Vec<Reference>,
-    /// The directory of the repository to publish it in, which is made
-    #[arg(long, value_name = "DIR")]
-    to: PathBuf,
+    /// The directory of the repository to publish it in, which is made, or the URL of a Muster server, whose store is
+    /// meant; by default the store of the server that --server names
+    #[arg(long, value_name = "DIR|URL")]
+    to: Option<String>,
     #[command(flatten)]
     from: FromArgs,
 }
@@ -139,19 +144,59 @@ pub(super) struct GcArgs {
 }
 
 pub(super) fn upload(args: &CopyArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let sources = args.from.sources(context)?;
-    let packages = if args.packages.is_empty() {
+    // What a person has made is in their own repository, also where a lab is named.
+    let from_own = args.from.repo.is_empty();
+    let sources = if from_own { super::own_sources()? } else { args.from.sources(context)? };
+    let packages: Vec<Published> = if args.packages.is_empty() {
         sources.list().map_err(complain)?.into_iter().map(|found| found.package).collect()
     } else {
         args.packages.iter().map(|wanted| find(&sources, wanted)).collect::<Result<_, _>>()?
     };
-    copy(&sources, packages, &context.dir.join(&args.to), args.from.json, context)
+    let client = match args.to.as_deref() {
+        None if context.server.is_some() => super::lab(context)?,
+        None => {
+            return Err(Complaint::usage("nothing says where to publish")
+                .hint("name a directory or a server with `--to`, or a lab with `--server URL`")
+                .into());
+        }
+        Some(Needed::LAB) => super::lab(context)?,
+        Some(url) if url.contains("://") => remote::client(url, context)?,
+        Some(dir) => return copy(&sources, packages, &context.dir.join(dir), args.from.json, context),
+    };
+    let mut told = Vec::new();
+    for package in &packages {
+        told.push(Sent::of(remote::store::publish(&client, &sources, package)?));
+    }
+    tell_troubles(&sources, context);
+    args.from.json.print(&told, context, |out| told.iter().try_for_each(|sent| sent.tell(out)))?;
+    Ok(ExitCode::Passed)
+}
+
+/// A package that was published in the store of a lab.
+#[derive(Serialize)]
+pub(super) struct Sent {
+    #[serde(flatten)]
+    pushed: Pushed,
+    is_known: bool,
+}
+
+impl Sent {
+    pub(super) fn of((pushed, is_known): (Pushed, bool)) -> Self {
+        Self { pushed, is_known }
+    }
+
+    pub(super) fn tell(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        let Pushed { package, chunks, chunks_sent, bytes_sent } = &self.pushed;
+        let known = if self.is_known { ", which was published before" } else { "" };
+        let sent = size(*bytes_sent);
+        writeln!(out, "{}  {chunks_sent} of {chunks} chunks were new, {sent} sent{known}", package.title())
+    }
 }
 
 pub(super) fn fetch(args: &FetchArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    if args.from.repo.is_empty() {
+    if args.from.repo.is_empty() && context.server.is_none() {
         return Err(Complaint::usage("nothing says where to fetch from")
-            .hint("name a repository with `--repo`, or in MUSTER_REPO")
+            .hint("name a repository with `--repo`, or in MUSTER_REPO, or a lab with `--server URL`")
             .into());
     }
     let sources = args.from.sources(context)?;
@@ -349,12 +394,40 @@ pub(super) fn verify(args: &VerifyArgs, context: &Context) -> Result<ExitCode, a
             wrong.extend(damage.iter().map(|d| format!("{}: {}", entry.package.title(), said(d))));
         }
         wrong
+    } else if args.drop || !is_elsewhere(&args.from, context) {
+        match args.from.shelf(context)? {
+            Shelf::Here(repository) if args.drop => repository.drop_damaged().map_err(complain)?,
+            Shelf::Here(repository) => repository.verify().map_err(complain)?,
+            Shelf::There(_) => {
+                return Err(Complaint::usage("what is damaged is taken away where it is")
+                    .hint("on the server's host: `muster package verify --drop --repo DATA/packages`")
+                    .into());
+            }
+        }
     } else {
-        let repository = args.from.repository(context)?;
-        if args.drop { repository.drop_damaged() } else { repository.verify() }.map_err(complain)?
+        // All of it is fetched, as those would who install it.
+        let sources = args.from.sources(context)?;
+        let packages = sources.list().map_err(complain)?;
+        let wrong = packages.iter().filter_map(|found| {
+            let error = sources.verify(&found.package).err()?;
+            let why = std::error::Error::source(&error).map(|e| format!(": {e}")).unwrap_or_default();
+            Some(format!("{}: {error}{why}", found.package.title()))
+        });
+        wrong.collect()
     };
     args.from.json.print(&wrong, context, |out| wrong.iter().try_for_each(|line| writeln!(out, "{line}")))?;
     Ok(if wrong.is_empty() { ExitCode::Passed } else { ExitCode::Failed })
+}
+
+/// Whether a repository is anywhere but in a directory of this host.
+fn is_elsewhere(from: &FromArgs, context: &Context) -> bool {
+    match &from.repo[..] {
+        [] => context.server.is_some(),
+        some => some.iter().any(|text| {
+            let mirrors = Address::mirrors(text, &context.dir);
+            text == Needed::LAB || mirrors.is_ok_and(|all| all.iter().any(Address::is_elsewhere))
+        }),
+    }
 }
 
 pub(super) fn remove(args: &RemoveArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
@@ -362,14 +435,40 @@ pub(super) fn remove(args: &RemoveArgs, context: &Context) -> Result<ExitCode, a
         let gone = args.into.place(context)?.remove(&args.package).map_err(complain)?;
         gone.into_iter().map(|entry| entry.package).collect()
     } else {
-        args.from.repository(context)?.remove(&args.package).map_err(complain)?.removed
+        match args.from.shelf(context)? {
+            Shelf::Here(repository) => repository.remove(&args.package).map_err(complain)?.removed,
+            Shelf::There(client) => {
+                let sources = Sources::new(vec![remote::store::source(&client)]);
+                let all = sources.list().map_err(complain)?.into_iter().map(|found| found.package);
+                let gone: Vec<Published> = all.filter(|package| package.is(&args.package)).collect();
+                if gone.is_empty() {
+                    // Says what there is in its place.
+                    find(&sources, &args.package)?;
+                }
+                for package in &gone {
+                    client.remove_package(package.digest).map_err(remote::complain)?;
+                }
+                gone
+            }
+        }
     };
     tell_gone(&gone, args.from.json, context)
 }
 
 pub(super) fn prune(args: &PruneArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let pruned = args.from.repository(context)?.prune(args.keep.max(1)).map_err(complain)?;
-    tell_gone(&pruned.removed, args.from.json, context)
+    let gone = match args.from.shelf(context)? {
+        Shelf::Here(repository) => repository.prune(args.keep.max(1)).map_err(complain)?.removed,
+        Shelf::There(client) => {
+            let sources = Sources::new(vec![remote::store::source(&client)]);
+            let before = sources.list().map_err(complain)?;
+            let keep = u32::try_from(args.keep.max(1)).unwrap_or(u32::MAX);
+            let pruned = client.prune_packages(PrunePackages { keep }).map_err(remote::complain)?;
+            let is_gone =
+                |p: &Published| pruned.removed.iter().any(|gone| gone.digest == p.digest.to_string());
+            before.into_iter().map(|found| found.package).filter(is_gone).collect()
+        }
+    };
+    tell_gone(&gone, args.from.json, context)
 }
 
 fn tell_gone(gone: &[Published], json: JsonArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
@@ -390,7 +489,15 @@ pub(super) fn gc(args: &GcArgs, context: &Context) -> Result<ExitCode, anyhow::E
     let gone = if args.installed {
         args.into.place(context)?.collect(args.keep_bytes).map_err(complain)?
     } else {
-        args.from.repository(context)?.collect().map_err(complain)?
+        match args.from.shelf(context)? {
+            Shelf::Here(repository) => repository.collect().map_err(complain)?,
+            Shelf::There(client) => {
+                let gone = client.collect_packages().map_err(remote::complain)?;
+                let PackagesCollected { files, bytes, repacked, bytes_repacked } = gone;
+                let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+                Collected { files: count(files), bytes, repacked: count(repacked), bytes_repacked }
+            }
+        }
     };
     args.from.json.print(&gone, context, |out| {
         writeln!(out, "{} taken away, {}", plural(gone.files as u64, "file", "files"), size(gone.bytes))?;

@@ -168,6 +168,7 @@ fn complain(error: ServerError, data_dir: &Path, context: &Context) -> anyhow::E
         | ServerError::Lab(_)
         | ServerError::Store(_)
         | ServerError::Blobs(_)
+        | ServerError::Packages(_)
         | ServerError::Start(_) => {
             Complaint::lab("the server cannot be started").because(error).into()
         }
