@@ -116,6 +116,8 @@ pub(crate) enum Command {
     SutAgent(commands::sut_agent::SutAgentArgs),
     /// Run a job of an Autotest client on a device, as its server
     Autoserv(Box<commands::autoserv::AutoservArgs>),
+    /// Judge a log by rule files, as logpro does it
+    Logpro(commands::logpro::LogproArgs),
     /// Check and show the configuration
     Config(commands::config::ConfigArgs),
     /// Look for what on this machine would make tests fail, and say how to mend it
@@ -167,6 +169,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Err
         Command::Driver(args) => commands::driver::run(&args, context),
         Command::SutAgent(args) => commands::sut_agent::run(args, context),
         Command::Autoserv(args) => commands::autoserv::run(&args, context),
+        Command::Logpro(args) => commands::logpro::run(&args, context),
         Command::Config(args) => commands::config::run(&args, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),
         Command::Completions(args) => commands::completions::run(&args, context),

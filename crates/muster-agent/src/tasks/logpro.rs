@@ -4,7 +4,7 @@
 //! all is well. Where the test says that the exit code does not count, the rules alone decide.
 //!
 //! Of what did not plainly pass, a page of the log is written to the attempt's working directory and kept with what the
-//! attempt left there.
+//! attempt left there. Of the rest it can be had from the log at any time (`muster logpro`).
 
 use muster_core::attempt::{Cause, Measured};
 use muster_core::definition::LogproRules;

@@ -15,6 +15,7 @@ pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod log;
+pub(crate) mod logpro;
 pub(crate) mod man;
 pub(crate) mod package;
 pub(crate) mod plan;

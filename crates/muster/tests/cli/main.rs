@@ -23,6 +23,7 @@ mod lab_again;
 mod lab_events;
 mod lab_packages;
 mod live;
+mod logpro;
 mod on_device;
 mod package;
 mod reference;
