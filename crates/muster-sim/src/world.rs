@@ -19,7 +19,7 @@ mod people;
 mod shell;
 
 use crate::area::{Home, Truth, random_area};
-use crate::book::Book;
+use crate::book::{Book, RunBook};
 use crate::host::{Due, Host};
 use crate::mistake::Mistake;
 use crate::rng::Rng;
@@ -28,14 +28,15 @@ use faults::Weather;
 use muster_core::change::RunPhase;
 use muster_core::definition::AreaDef;
 use muster_core::exchange::{Exchange, Gauges, Orders};
-use muster_core::id::{AgentId, RunId, SessionId};
-use muster_core::lab::{DeviceSelector, Gone, Input, Policy, Pool, Pools};
+use muster_core::id::{AgentId, ItemIx, RunId, SessionId};
+use muster_core::lab::{DeviceSelector, Explanation, Gone, Input, Policy, Pool, Pools};
 use muster_core::time::Time;
 use muster_server::Shell;
 use muster_store::{LabKey, Mem, Store as _};
 use people::Wish;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 const KEY: LabKey = LabKey(1);
@@ -108,11 +109,14 @@ impl World {
     pub fn new(seed: u64, mistake: Mistake, record: bool) -> Self {
         let mut rng = Rng::new(seed);
         let lease = Duration::from_secs(*rng.pick(&[20, 30, 60]).unwrap_or(&60));
-        // Its agents are lost for no fault of the tests.
-        let policy = Policy { lease, mistake: mistake.of_lab(), losses_max: None, ..Policy::default() };
+        // Its agents are lost for no fault of the tests, and speak three times before they are suspected, as real ones.
+        let suspect = lease / 2;
+        let policy =
+            Policy { lease, suspect, mistake: mistake.of_lab(), losses_max: None, ..Policy::default() };
         let weather = if rng.permille(100) { Weather::FINE } else { Weather::random(&mut rng) };
         let millis = [20, 1_000, 8_000, 120_000];
         let longest = Duration::from_millis(*rng.pick(&millis).unwrap_or(&1_000));
+        let longest = if weather.far_off { lease * 2 } else { longest };
         let mut homes = Vec::new();
         let hosts = (0..rng.between(1, 3)).map(|n| {
             let skew = if rng.permille(300) { Duration::from_secs(3600) } else { Duration::ZERO };
@@ -192,7 +196,9 @@ impl World {
         if self.rng.permille(800) {
             self.at(Duration::from_millis(200), Event::Fault);
         }
-        let lasts = self.rng.duration(self.policy.lease / 20, self.policy.lease * 3);
+        let (least, most) =
+            if self.weather.far_off { (self.policy.lease * 2, 4) } else { (self.policy.lease / 20, 3) };
+        let lasts = self.rng.duration(least, self.policy.lease * most);
         self.at(lasts, Event::Quiet);
         for step in 0.. {
             assert!(step < STEPS_MAX, "it ends in {STEPS_MAX} steps");
@@ -212,9 +218,10 @@ impl World {
                 let idle = self.now.since(self.progress);
                 assert!(
                     idle < self.policy.lease * 5,
-                    "a quiet lab finishes everything, but for {idle:?} nothing happens, with {:?} and {} leases left",
+                    "a quiet lab finishes everything, but for {idle:?} nothing happens, with {:?} and {} leases left{}",
                     self.unfinished(),
                     self.book.leases(),
+                    self.what_holds_it_up(),
                 );
             }
         }
@@ -328,6 +335,23 @@ impl World {
     fn unfinished(&self) -> Vec<(RunId, usize)> {
         let active = self.book.runs().filter(|(_, r)| r.phase == RunPhase::Active);
         active.map(|(id, run)| (id, run.open())).collect()
+    }
+
+    /// What the lab itself says of what is open.
+    fn what_holds_it_up(&self) -> String {
+        let Some(shell) = &self.shell else { return "; the shell is down".to_owned() };
+        let mut text = String::new();
+        for (run, _) in self.unfinished() {
+            for item in
+                (0..self.book.run(run).map_or(0, RunBook::len)).map(|n| ItemIx(u32::try_from(n).unwrap_or(0)))
+            {
+                let why = shell.explain(run, item);
+                if !matches!(why, Explanation::Ended { .. }) {
+                    let _infallible = write!(text, "\n{run} {item}: {why:?}");
+                }
+            }
+        }
+        text
     }
 
     fn is_finished(&self) -> bool {

@@ -15,6 +15,9 @@ pub(super) struct Weather {
     pub(super) commit_refused: u32,
     pub(super) commit_unanswered: u32,
     pub(super) crash_before_acting: u32,
+    /// Hosts are mostly cut off, or stand still, for longer than a lease, while tests take as long: what ought to
+    /// end then is seen.
+    pub(super) far_off: bool,
 }
 
 impl Weather {
@@ -25,6 +28,7 @@ impl Weather {
         commit_refused: 0,
         commit_unanswered: 0,
         crash_before_acting: 0,
+        far_off: false,
     };
 
     /// Each kind of fault is absent from some worlds: what one hides, another shows.
@@ -39,6 +43,7 @@ impl Weather {
             commit_refused: some(20),
             commit_unanswered: some(20),
             crash_before_acting: some(30),
+            far_off: rng.permille(100),
         }
     }
 }
@@ -56,8 +61,12 @@ impl World {
             }
             1 | 2 => self.crash_agent(n),
             3 | 4 => {
-                let most = if self.rng.permille(300) { self.policy.lease * 3 } else { self.policy.lease };
-                let lasts = self.rng.duration(Duration::from_millis(10), most);
+                let lease = self.policy.lease;
+                let lasts = if self.rng.permille(if self.weather.far_off { 900 } else { 200 }) {
+                    self.rng.duration(lease, lease * 3)
+                } else {
+                    self.rng.duration(Duration::from_millis(10), lease)
+                };
                 say!(self, "h{n} is cut off for {lasts:?}");
                 self.hosts[n].parted_until = self.now + lasts;
             }
@@ -86,7 +95,8 @@ impl World {
         if self.hosts[n].ledger.is_none() || self.hosts[n].frozen_until.is_some() {
             return;
         }
-        let lasts = self.rng.duration(Duration::from_millis(10), self.policy.lease * 3);
+        let least = if self.weather.far_off { self.policy.lease } else { Duration::from_millis(10) };
+        let lasts = self.rng.duration(least, self.policy.lease * 3);
         say!(self, "h{n} stands still for {lasts:?}");
         let mut facts = Vec::new();
         self.hosts[n].freeze(self.now + lasts, &mut facts);
