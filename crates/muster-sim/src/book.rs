@@ -313,7 +313,7 @@ impl Book {
                 self.begin(unit, places);
             }
             Fact::Ended { unit, attempt, result } => {
-                let before = self.results.insert((unit, attempt), result);
+                let before = self.results.insert((unit, attempt), *result);
                 assert!(before.is_none(), "{attempt:?} of {unit} runs once");
             }
             Fact::Gone { unit } => {
