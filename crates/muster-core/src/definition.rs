@@ -122,7 +122,7 @@ impl TestDef {
     pub fn uses_device(&self) -> bool {
         match &self.kind {
             Kind::Steps { steps, .. } => steps.iter().any(|s| s.place == Place::Device),
-            Kind::Suite(_) => false,
+            Kind::Suite(suite) => suite.place == Place::Device,
         }
     }
 }
@@ -561,6 +561,16 @@ pub struct SuiteDef {
     pub framework: Framework,
     /// How many items share a process.
     pub batch: Batch,
+    /// Where they are asked for and run.
+    #[serde(default)]
+    pub place: Place,
+}
+
+impl SuiteDef {
+    /// A suite of this framework on the host, with as many items to a process as suits it.
+    pub fn new(framework: Framework) -> Self {
+        Self { framework, batch: Batch::Auto, place: Place::Host }
+    }
 }
 
 /// How many items share a process.

@@ -187,7 +187,10 @@ fn random_test(rng: &mut Rng, n: usize) -> TestDef {
         _ => {
             let line = |s: &str| Line::Shell(s.to_owned());
             let batch = *rng.pick(&[Batch::Auto, Batch::Single, Batch::Most(2)]).unwrap_or(&Batch::Auto);
-            Kind::Suite(SuiteDef { framework: Framework::List { list: line("l"), run: line("r") }, batch })
+            Kind::Suite(SuiteDef {
+                batch,
+                ..SuiteDef::new(Framework::List { list: line("l"), run: line("r") })
+            })
         }
     };
     let mut def = TestDef { kind, ..build::test(&name(n)) };

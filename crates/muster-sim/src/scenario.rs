@@ -23,8 +23,8 @@
 use crate::build;
 use muster_core::attempt::AttemptResult;
 use muster_core::definition::{
-    After, AfterMode, AreaDef, Batch, Expectation, FlakyPolicy, Framework, ItemMap, ItemMatch, Items, Kind,
-    Line, Role, SuiteDef, TestDef, UnexpectedPass,
+    After, AfterMode, AreaDef, Expectation, FlakyPolicy, Framework, ItemMap, ItemMatch, Items, Kind, Line,
+    Role, SuiteDef, TestDef, UnexpectedPass,
 };
 use muster_core::exchange::{Found, FoundItem, Group, Labels};
 use muster_core::outcome::Outcome;
@@ -286,7 +286,7 @@ fn kind(name: &str) -> (&str, Kind, Vec<String>) {
         _ => {
             let line = |s: &str| Line::Shell(s.to_owned());
             let framework = Framework::List { list: line("list"), run: line("run {item}") };
-            (name, Kind::Suite(SuiteDef { framework, batch: Batch::Auto }), list(rest))
+            (name, Kind::Suite(SuiteDef::new(framework)), list(rest))
         }
     }
 }

@@ -3,11 +3,14 @@
 //! Says on the report pipe (descriptor 3) how it ended. What the device's program prints is passed on as it
 //! comes; what Muster itself has to say goes to standard error.
 
+use crate::device_list;
 use crate::far::Reached;
 use crate::local::signals::Signals;
 use crate::terminal::text::plural;
 use anyhow::Context as _;
-use muster_agent::tasks::{DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep, HeldOpen, MEASURES, Packages};
+use muster_agent::tasks::{
+    BEFORE_END, DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep, HeldOpen, MEASURES, Packages,
+};
 use muster_core::definition::Push;
 use muster_core::inputs::Needed;
 use muster_core::outcome::ExitCode;
@@ -18,6 +21,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 /// Where the report goes.
@@ -45,11 +49,13 @@ pub(crate) fn run() -> Result<ExitCode, anyhow::Error> {
     }
     let step: DeviceStep =
         serde_json::from_str(&text).with_context(|| format!("{DEVICE_STEP} is no step"))?;
-    let end = perform(&step).unwrap_or_else(|error| DeviceEnd::Failed(format!("{error:#}")));
+    let end = perform(&step, &mut report).unwrap_or_else(|error| DeviceEnd::Failed(format!("{error:#}")));
     if let DeviceEnd::Failed(why) = &end {
         drop(writeln!(io::stderr(), "{why}"));
     }
-    serde_json::to_writer(&mut report, &end).context("the agent does not listen any more")?;
+    let mut told = vec![BEFORE_END];
+    serde_json::to_writer(&mut told, &end)?;
+    report.write_all(&told).context("the agent does not listen any more")?;
     Ok(ExitCode::Passed)
 }
 
@@ -71,16 +77,22 @@ fn borrowed() -> std::os::fd::BorrowedFd<'static> {
     }
 }
 
-fn perform(step: &DeviceStep) -> Result<DeviceEnd, anyhow::Error> {
-    let DeviceStep { address, held, dir, part } = step;
+/// The device that a step is done on.
+fn open_device(step: &DeviceStep) -> Result<Box<dyn Device>, anyhow::Error> {
+    let DeviceStep { address, held, dir: _, part } = step;
     let address: DeviceAddress = address.parse()?;
-    let device = match held {
+    Ok(match held {
         Some(HeldOpen { socket, job }) => {
             let goes_on = !matches!(part, DevicePart::Open { .. });
             address.open_at(Path::new(socket), &Job { id: job.clone(), goes_on })
         }
         None => address.open().with_context(|| format!("cannot use `{address}`"))?,
-    };
+    })
+}
+
+fn perform(step: &DeviceStep, report: &mut File) -> Result<DeviceEnd, anyhow::Error> {
+    let DeviceStep { dir, part, .. } = step;
+    let device = open_device(step)?;
     let cancel = Cancel::new()?;
     let ended = cancel.clone();
     let mut signals = Signals::any()?;
@@ -108,9 +120,24 @@ fn perform(step: &DeviceStep) -> Result<DeviceEnd, anyhow::Error> {
             open(files, &dir, push, &until)?;
             install(&far, &dir, packages)?;
         }
-        DevicePart::Run { argv, env, dir: within, packages } => {
+        DevicePart::Run { argv, env, dir: within, packages, report: reports } => {
             let env = [&env[..], &variables(&far, &dir, &packages.needed)?].concat();
-            return run_there(&*device, &dir, argv, &env, within, &until);
+            if !reports {
+                return run_there(&*device, &dir, argv, &env, within, &until);
+            }
+            let place = there(&dir, REPORT);
+            let argv = reporting(&place, argv);
+            // Another conversation: this one runs the program.
+            let reader = open_device(step)?;
+            return follow(&*reader, &place, report, &until, || {
+                run_there(&*device, &dir, &argv, &env, within, &until)
+            });
+        }
+        DevicePart::List { patterns, dir: within, executable } => {
+            let list = device_list::files(files, &there(&dir, within), patterns, *executable, &until)?;
+            let mut out = io::stdout().lock();
+            list.iter().try_for_each(|path| writeln!(out, "{path}"))?;
+            out.flush()?;
         }
         DevicePart::Close { pull, into, packages } => {
             close(files, &dir, pull, Path::new(into), &until)?;
@@ -252,6 +279,50 @@ fn run_there(
         Exit::Signal(signal) => DeviceEnd::Signal(signal),
         Exit::TimeLimit => DeviceEnd::Failed("the device ended it for a time that nobody had set".to_owned()),
     })
+}
+
+/// What a framework on the device reports, in the attempt's directory there.
+const REPORT: &str = ".muster-report";
+
+/// How often is looked for more of it.
+const FOLLOW_EVERY: Duration = Duration::from_millis(300);
+
+/// The same program with descriptor 3 on a file: a device passes no descriptors on.
+fn reporting(place: &str, argv: &[String]) -> Vec<String> {
+    let script = "exec 3>\"$0\" && exec \"$@\"";
+    let mut all: Vec<String> = ["sh", "-c", script, place].map(str::to_owned).to_vec();
+    all.extend(argv.iter().cloned());
+    all
+}
+
+/// Passes on what a file on the device grows by, while something is done and once more after it: what a program had
+/// reported when it was ended is worth as much as what it reports at its end.
+fn follow<T>(
+    device: &dyn Device,
+    place: &str,
+    report: &mut File,
+    until: &Until,
+    run: impl FnOnce() -> Result<T, anyhow::Error>,
+) -> Result<T, anyhow::Error> {
+    let (ends, ended) = mpsc::channel::<()>();
+    let growing = &mut *report;
+    let (done, at) = std::thread::scope(|scope| {
+        let follower = scope.spawn(move || {
+            let mut at = 0;
+            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(FOLLOW_EVERY) {
+                // It need not be there yet; what is wrong with the device is seen by who runs the program.
+                at += device.files().and_then(|f| f.pull(place, at, growing, until)).unwrap_or(0);
+            }
+            at
+        });
+        let done = run();
+        drop(ends);
+        (done, follower.join().expect("it does not panic"))
+    });
+    if done.is_ok() {
+        device.files()?.pull(place, at, report, until)?;
+    }
+    done
 }
 
 /// Brings back what is pulled and there, and the measured values; removes the directory.

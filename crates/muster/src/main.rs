@@ -7,6 +7,7 @@ mod bridge;
 mod cli;
 mod commands;
 mod context;
+mod device_list;
 mod device_step;
 mod device_worker;
 mod doctor;

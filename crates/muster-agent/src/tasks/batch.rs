@@ -1,9 +1,10 @@
 //! Items of a suite in one process, told apart by the framework's report while it runs.
 
+use super::device::Said;
 use super::job::{Job, Manner};
-use super::prepared::{StepPlan, within};
+use super::prepared::{self, StepPlan, within};
 use super::{ended, shell, steps};
-use crate::exec::{Next, ProcessEnd, Task};
+use crate::exec::{Limits, Next, ProcessEnd, Task};
 use muster_core::attempt::{AttemptResult, Cause, Output, Usage};
 use muster_core::definition::{Kind, PassRule, Proceed};
 use muster_core::exchange::AttemptEnd;
@@ -26,13 +27,16 @@ pub(super) fn task(job: Job) -> Box<dyn Task> {
         return Box::new(Refused(job, "its items are of a group that the suite does not have"));
     };
     let items: Vec<LaunchItem<'_>> = job.unit.attempts.iter().map(LaunchItem::from).collect();
-    let Launch { line, dir, env, unset, report, judge } = suite::launch(&job.test.def, suite, group, &items);
+    let launch = suite::launch(&job.test.def, suite, group, &items);
+    let Launch { line, dir, env, unset, report, judge } = launch;
+    let around = prepared::around(&job.test.def, &job.prepared.area_dir);
     // What a launch says about the contract's variables (an item's name in its framework) wins.
     let (own, contract): (Vec<_>, Vec<_>) = env.into_iter().partition(|(n, _)| !n.starts_with("MUSTER_"));
-    let plan = StepPlan {
+    let here = if dir.is_empty() { job.prepared.dir.clone() } else { within(&job.prepared.area_dir, &dir) };
+    let mut plan = StepPlan {
         name: String::new(),
         argv: shell::argv(&line),
-        dir: if dir.is_empty() { job.prepared.dir.clone() } else { within(&job.prepared.area_dir, &dir) },
+        dir: here,
         env: own,
         unset,
         last_env: contract,
@@ -41,15 +45,32 @@ pub(super) fn task(job: Job) -> Box<dyn Task> {
         device: None,
         logpro: None,
     };
+    if around.is_some() {
+        let there = if dir.is_empty() { job.test.def.dir.clone() } else { dir };
+        plan = plan.on_device(there, report);
+    }
     match judge {
         Judge::Process(pass) => {
             let rule = compiled(&job, &pass);
-            steps::of_process(job, plan, rule)
+            steps::of_process(job, plan, around, rule)
         }
         Judge::Reader(reader) => {
             let open = vec![true; job.unit.attempts.len()];
             let rule = job.prepared.rule.clone();
-            Box::new(BatchTask { job, plan, report, reader, rule, open, running: Vec::new(), started: None })
+            let report = report || around.is_some();
+            Box::new(BatchTask {
+                job,
+                plan,
+                around,
+                report,
+                reader,
+                rule,
+                open,
+                running: Vec::new(),
+                started: None,
+                said: Said::default(),
+                stage: Stage::Running,
+            })
         }
     }
 }
@@ -97,6 +118,21 @@ struct BatchTask {
     running: Vec<(usize, Option<Time>)>,
     /// When the process was started, as far as is known while it runs.
     started: Option<Time>,
+    /// What comes before and after the process on the device.
+    around: Option<[StepPlan; 2]>,
+    /// What the running step's process reports of its end, where it is one on the device.
+    said: Said,
+    stage: Stage,
+}
+
+/// What runs.
+enum Stage {
+    /// What brings files to the device.
+    Opening,
+    /// The framework.
+    Running,
+    /// What brings files back, after the framework's process. The item that ended last is told with them.
+    Closing { process: Box<ProcessEnd>, last: Option<Box<(usize, ItemEnd)>> },
 }
 
 impl BatchTask {
@@ -105,6 +141,50 @@ impl BatchTask {
     }
 
     fn begin(&mut self) -> Next {
+        match self.around.clone() {
+            None => self.start(),
+            Some([open, _]) => self.move_files(&open, Stage::Opening),
+        }
+    }
+
+    /// Brings files to the device or back, which is none of the test's time.
+    fn move_files(&mut self, plan: &StepPlan, stage: Stage) -> Next {
+        self.stage = stage;
+        let limits = Limits { silence: None, ..self.job.limits(plan.timeout, false) };
+        let spec = self.job.process(plan, Manner { limits, spill: None, report: true, deadline: None });
+        match spec {
+            Ok(spec) => Next::Run(spec),
+            Err(why) => self.refuse(&why),
+        }
+    }
+
+    /// The first item is told that the lab failed; those behind it were not reached, and are given out again.
+    fn refuse(&mut self, why: &str) -> Next {
+        let error = AttemptEnd::Ran(self.job.error(why.to_owned()));
+        if let Some(first) = self.job.first() {
+            self.job.ears().finished(self.job.unit.id, first.attempt, error);
+        }
+        self.job.end(None);
+        Next::Done
+    }
+
+    /// Files were brought to the device, or could not be.
+    fn opened(&mut self, process: &ProcessEnd) -> Next {
+        match self.said.end(&process.status).unwrap_or_else(|| ended(process.status.clone())) {
+            End::Exit(0) => self.start(),
+            End::Stopped(_) => {
+                self.job.end(None);
+                Next::Done
+            }
+            End::NotStarted(why) => self.refuse(&why),
+            end @ (End::Exit(_) | End::Signal(_) | End::HardLimit(_) | End::SilenceLimit(_)) => {
+                self.refuse(&format!("what brings files to the device {end}"))
+            }
+        }
+    }
+
+    fn start(&mut self) -> Next {
+        self.stage = Stage::Running;
         let limits: Vec<Option<Duration>> =
             self.job.unit.attempts.iter().map(|a| self.job.hard_limit(a)).collect();
         // Each item has its own limit, watched while it runs; the process has all of them together.
@@ -242,8 +322,9 @@ impl BatchTask {
         }
     }
 
-    fn process_ended(&mut self, process: ProcessEnd) -> Next {
+    fn process_ended(&mut self, mut process: ProcessEnd) -> Next {
         let end = self.end_of(&process);
+        process.log = self.job.place.own(process.log);
         let mut reported = Vec::new();
         self.reader.ended(&end, process.duration, &mut reported);
         let mut ends = self.take_in(reported);
@@ -256,6 +337,28 @@ impl BatchTask {
         for (index, end) in ends {
             self.tell_item(index, end);
         }
+        match self.around.clone() {
+            // Files are brought back whatever came of the tests, but not when everything is to end.
+            Some([_, close]) if !matches!(end, End::Stopped(_)) => {
+                let last = last.map(Box::new);
+                self.move_files(&close, Stage::Closing { process: Box::new(process), last })
+            }
+            Some(_) | None => self.finish(&process, last, None),
+        }
+    }
+
+    /// Files were brought back, or could not be.
+    fn closed(&mut self, closing: &ProcessEnd, process: &ProcessEnd, last: Option<(usize, ItemEnd)>) -> Next {
+        let lost = match self.said.end(&closing.status).unwrap_or_else(|| ended(closing.status.clone())) {
+            End::Exit(0) | End::Stopped(_) => None,
+            End::NotStarted(why) => Some(why),
+            end => Some(format!("what brings files back from the device {end}")),
+        };
+        self.finish(process, last, lost)
+    }
+
+    /// Tells the end of the last item, and the unit's. `lost`: why files could not be brought back.
+    fn finish(&mut self, process: &ProcessEnd, last: Option<(usize, ItemEnd)>, lost: Option<String>) -> Next {
         let Some((index, end)) = last else {
             let (left, _) = self.job.look();
             self.job.clear(&left);
@@ -265,7 +368,11 @@ impl BatchTask {
         let alone = self.is_alone();
         let (left, _) = self.job.look();
         let measures = if alone { left.measures.as_str() } else { "" };
-        let mut result = self.result(index, end, measures, Some(&process));
+        let mut result = self.result(index, end, measures, Some(process));
+        if let Some(why) = lost.filter(|_| result.outcome.is_good()) {
+            // That is the lab's fault, and no reason to call an item that failed something else.
+            (result.outcome, result.cause, result.message) = (Outcome::Error, Cause::Lab(why.clone()), why);
+        }
         self.job.leave(&left, index, &mut result);
         let last = self.job.unit.attempts.get(index).map(|a| (a.attempt, AttemptEnd::Ran(result)));
         self.job.end(last);
@@ -273,8 +380,9 @@ impl BatchTask {
     }
 
     /// How the process ended. A stop that was asked for because an item reached its limit is that limit.
-    fn end_of(&self, process: &ProcessEnd) -> End {
-        let end = ended(process.status.clone());
+    fn end_of(&mut self, process: &ProcessEnd) -> End {
+        let told = if self.around.is_some() { self.said.end(&process.status) } else { None };
+        let end = told.unwrap_or_else(|| ended(process.status.clone()));
         if self.is_alone() || !matches!(end, End::Stopped(_) | End::HardLimit(_)) {
             return end;
         }
@@ -314,17 +422,28 @@ impl Task for BatchTask {
     fn next(&mut self, ended: Option<ProcessEnd>) -> Next {
         match ended {
             None => self.begin(),
-            Some(end) => self.process_ended(end),
+            Some(end) => match std::mem::replace(&mut self.stage, Stage::Running) {
+                Stage::Opening => self.opened(&end),
+                Stage::Running => self.process_ended(end),
+                Stage::Closing { process, last } => self.closed(&end, &process, last.map(|last| *last)),
+            },
         }
     }
 
     fn output(&mut self, stream: Stream, at: Duration, bytes: &[u8]) {
+        if !matches!(self.stage, Stage::Running) {
+            return;
+        }
         let mut reported = Vec::new();
         self.reader.output(stream, at, bytes, &mut reported);
         self.receive(reported);
     }
 
     fn report(&mut self, at: Duration, bytes: &[u8]) {
+        let bytes = if self.around.is_some() { self.said.take_in(bytes) } else { bytes };
+        if !matches!(self.stage, Stage::Running) || bytes.is_empty() {
+            return;
+        }
         let mut reported = Vec::new();
         self.reader.report(at, bytes, &mut reported);
         self.receive(reported);

@@ -11,6 +11,8 @@
 //!    └ makes the attempt's directory anew, brings what is pushed
 //! ```
 //!
+//! Suites are asked for their items and run in the same way, with as many steps in between as that takes.
+//!
 //! A device that is not the host itself is held open from one step to the next by a [worker](super::workers).
 
 use super::environment::ADDRESS;
@@ -76,6 +78,17 @@ pub enum DevicePart {
         dir: String,
         /// What it finds installed.
         packages: Packages,
+        /// What it writes to descriptor 3 is passed on as it comes.
+        report: bool,
+    },
+    /// Print the files that match any of these, one a line: relative paths, sorted, each once.
+    List {
+        /// Globs, relative to `dir`.
+        patterns: Vec<String>,
+        /// Where, relative to the attempt's directory or absolute.
+        dir: String,
+        /// Only those that may be executed, where the device tells.
+        executable: bool,
     },
     /// Bring these back, and the measured values, into a directory of this host; remove the attempt's
     /// directory.
@@ -98,7 +111,8 @@ pub struct Packages {
     pub needed: Vec<Needed>,
 }
 
-/// How a step on a device ended, as its process reports it.
+/// How a step on a device ended, as its process reports it: in JSON, behind [`BEFORE_END`], which comes after what
+/// a framework on the device has reported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeviceEnd {
@@ -109,6 +123,9 @@ pub enum DeviceEnd {
     /// The device, or the way to it, failed: nothing is known about the test.
     Failed(String),
 }
+
+/// The byte on a step's report pipe that its end comes behind. Frameworks report in text.
+pub const BEFORE_END: u8 = 0;
 
 /// The hidden command of this very program that carries a step out; started as whatever file it was started
 /// from, also where that has been replaced since.
@@ -141,7 +158,8 @@ pub(super) fn is_elsewhere(device: &DeviceOffer) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum DevicePlan {
     Open { push: Vec<Push> },
-    Run { dir: String, env: Vec<(String, String)> },
+    Run { dir: String, env: Vec<(String, String)>, report: bool },
+    List { patterns: Vec<String>, dir: String, executable: bool },
     Close { pull: Vec<String> },
 }
 
@@ -162,7 +180,7 @@ impl DevicePlan {
     pub(super) fn own_limit(&self) -> Option<Duration> {
         match self {
             Self::Open { .. } | Self::Close { .. } => Some(MOVE_MAX),
-            Self::Run { .. } => None,
+            Self::Run { .. } | Self::List { .. } => None,
         }
     }
 
@@ -170,25 +188,35 @@ impl DevicePlan {
     pub(super) fn proceed(&self, written: Proceed) -> Proceed {
         match self {
             Self::Open { .. } => Proceed::Passed,
-            Self::Run { .. } => written,
+            Self::Run { .. } | Self::List { .. } => written,
             Self::Close { .. } => Proceed::Always,
         }
     }
 }
 
-/// What a step's process says on its report pipe.
+/// What a step's process says on its report pipe of its end.
 #[derive(Debug, Default)]
-pub(super) struct Said(Vec<u8>);
+pub(super) struct Said(Option<Vec<u8>>);
 
 impl Said {
-    pub(super) fn take_in(&mut self, bytes: &[u8]) {
-        let room = REPORT_BYTES_MAX.saturating_sub(self.0.len());
-        self.0.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    /// Takes in what was said; what of it a framework has reported.
+    pub(super) fn take_in<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let (reported, said) = match &self.0 {
+            Some(_) => (&[][..], bytes),
+            None => match bytes.iter().position(|b| *b == BEFORE_END) {
+                None => return bytes,
+                Some(at) => (&bytes[..at], &bytes[at + 1..]),
+            },
+        };
+        let all = self.0.get_or_insert_default();
+        let room = REPORT_BYTES_MAX.saturating_sub(all.len());
+        all.extend_from_slice(&said[..said.len().min(room)]);
+        reported
     }
 
     /// How the step ended, given how its process did. What was said is forgotten.
     pub(super) fn end(&mut self, status: &Status) -> Option<Ended> {
-        let said = std::mem::take(&mut self.0);
+        let said = self.0.take().unwrap_or_default();
         // A process that was ended by a limit or a stop was ended by it, whatever it still said.
         let code = match status {
             Status::Exit(code) => *code,
@@ -215,7 +243,10 @@ mod tests {
 
     fn end(said: &str, status: Status) -> Option<Ended> {
         let mut all = Said::default();
-        said.as_bytes().chunks(3).for_each(|part| all.take_in(part));
+        let said = format!("{{\"event\":1}}\n\0{said}");
+        let reported: Vec<u8> =
+            said.as_bytes().chunks(3).flat_map(|part| all.take_in(part).to_vec()).collect();
+        assert_eq!(reported, b"{\"event\":1}\n");
         all.end(&status)
     }
 

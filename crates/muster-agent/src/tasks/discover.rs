@@ -3,15 +3,16 @@
 //! Its commands are held to a limit of their own, not to that of the test's attempts: they may build the
 //! whole program before they can say what tests there are.
 
+use super::device::{DevicePlan, Said};
 use super::glob;
 use super::item_lines;
 use super::job::{Job, Manner, add_usage};
 use super::logs::Joined;
-use super::prepared::{StepPlan, within};
+use super::prepared::{self, StepPlan, within};
 use super::{STOPPED, ended, shell};
 use crate::exec::{Next, ProcessEnd, Status, Task};
 use muster_core::attempt::{AttemptResult, Cause, Output, Usage};
-use muster_core::definition::{Command, Items, Kind, Line, Proceed};
+use muster_core::definition::{Command, DeviceFiles, Items, Kind, Line, Proceed};
 use muster_core::exchange::{AttemptEnd, Found};
 use muster_core::judge::first_useful_line;
 use muster_core::outcome::Outcome;
@@ -39,7 +40,16 @@ pub(super) fn task(job: Job) -> Box<dyn Task> {
         // Known items need no question; the answer is that there is nothing further to find.
         Kind::Steps { items: Items::None | Items::Listed(_), .. } => Box::new(Nothing),
     };
+    // An item command of a test runs on the host, wherever the test's steps do.
+    let on_device = matches!(job.test.def.kind, Kind::Suite(_));
+    let around = prepared::around(&job.test.def, &job.prepared.area_dir).filter(|_| on_device);
+    // A question leaves nothing that is worth having.
+    let nothing = || StepPlan::of_device(DevicePlan::close(&DeviceFiles::default()));
+    let around = around.map(|[open, _]| [open, nothing()]);
     Box::new(DiscoverTask {
+        stage: if around.is_some() { Stage::Closed } else { Stage::Asking(Question::Command) },
+        around,
+        said: Said::default(),
         job,
         conversation,
         started: None,
@@ -55,6 +65,11 @@ pub(super) fn task(job: Job) -> Box<dyn Task> {
 struct DiscoverTask {
     job: Job,
     conversation: Box<dyn Discovery>,
+    /// What comes before and after the conversation, where that is with a device.
+    around: Option<[StepPlan; 2]>,
+    stage: Stage,
+    /// What the running step's process reports of its end, where it is one on the device.
+    said: Said,
     started: Option<Time>,
     /// Commands started so far.
     commands: usize,
@@ -65,6 +80,26 @@ struct DiscoverTask {
     joined: Joined,
     usage: Usage,
     leaked: u32,
+}
+
+/// Where a question stands.
+enum Stage {
+    /// The device has no directory for it.
+    Closed,
+    /// One is made, and what is to be there is brought.
+    Opening,
+    /// It is asked.
+    Asking(Question),
+    /// The directory is removed, and this is told then.
+    Closing(Box<AttemptEnd>),
+}
+
+/// What is being run to answer.
+enum Question {
+    /// A command of the framework's.
+    Command,
+    /// The device is looked at for files.
+    Files,
 }
 
 #[derive(Default)]
@@ -81,6 +116,12 @@ impl DiscoverTask {
         loop {
             answer = match self.conversation.next(answer.take()) {
                 Ask::Run(command) => return self.run(&command),
+                Ask::Glob { patterns, dir, executable } if self.around.is_some() => {
+                    let shown = format!("looks for {}", patterns.join(" "));
+                    let plan = DevicePlan::List { patterns, dir: self.dir_there(&dir), executable };
+                    self.stage = Stage::Asking(Question::Files);
+                    return self.start(&StepPlan::of_device(("", plan)), false, &shown);
+                }
                 Ask::Glob { patterns, dir, executable } => {
                     match glob::files(&self.dir(&dir), &patterns, executable) {
                         Ok(files) => Some(Answer::Files(files)),
@@ -94,13 +135,17 @@ impl DiscoverTask {
         }
     }
 
+    fn dir_there(&self, dir: &str) -> String {
+        if dir.is_empty() { self.job.test.def.dir.clone() } else { dir.to_owned() }
+    }
+
     fn dir(&self, dir: &str) -> PathBuf {
         let prepared = &self.job.prepared;
         if dir.is_empty() { prepared.dir.clone() } else { within(&prepared.area_dir, dir) }
     }
 
     fn run(&mut self, command: &SuiteCommand) -> Next {
-        let plan = StepPlan {
+        let mut plan = StepPlan {
             name: String::new(),
             argv: shell::argv(&command.line),
             dir: self.dir(&command.dir),
@@ -112,21 +157,30 @@ impl DiscoverTask {
             device: None,
             logpro: None,
         };
+        if self.around.is_some() {
+            plan = plan.on_device(self.dir_there(&command.dir), command.report);
+        }
+        self.stage = Stage::Asking(Question::Command);
+        self.start(&plan, command.report, &format!("runs {}", shown(&command.line)))
+    }
+
+    /// Starts a process. `report`: the framework reports on a pipe; `shown`: what it does.
+    fn start(&mut self, plan: &StepPlan, report: bool, shown: &str) -> Next {
         let own = self.job.first().and_then(|a| a.timeout.or(self.job.test.def.limits.timeout));
         let mut limits = self.job.limits(Some(own.unwrap_or(LIMIT_MIN).max(LIMIT_MIN)), false);
         limits.silence = None;
         let manner = Manner {
             limits,
             spill: Some(self.job.place.file(self.commands)),
-            report: command.report,
+            report: report || plan.device.is_some(),
             deadline: None,
         };
         let at = self.started.map_or(Duration::ZERO, |started| self.job.now().since(started));
         self.last_log = Some(self.joined.len());
-        self.joined.remark(at, &format!("runs {}", shown(&command.line)));
+        self.joined.remark(at, shown);
         self.commands += 1;
         self.heard = Heard::default();
-        match self.job.process(&plan, manner) {
+        match self.job.process(plan, manner) {
             Ok(spec) => Next::Run(spec),
             Err(why) => self.fail(Outcome::Error, Cause::Lab(why.clone()), why),
         }
@@ -140,6 +194,11 @@ impl DiscoverTask {
         let log = self.job.place.own(log);
         self.joined.add(&self.job.place, &log, started.since(began));
         let Heard { stdout, stderr, report, too_much } = std::mem::take(&mut self.heard);
+        let stage = std::mem::replace(&mut self.stage, Stage::Closed);
+        if let Stage::Closing(end) = stage {
+            // What it was to remove is removed before the device is used the next time.
+            return self.finish(*end);
+        }
         if status == Status::Stopped {
             return self.fail(Outcome::Cancelled, Cause::Stopped(STOPPED.to_owned()), STOPPED.to_owned());
         }
@@ -147,7 +206,34 @@ impl DiscoverTask {
             let why = format!("it printed more than {} MiB", ANSWER_BYTES_MAX >> 20);
             return self.fail(Outcome::Fail, Cause::Lab(why.clone()), why);
         }
-        self.go_on(Some(Answer::Ran { end: ended(status), stdout, stderr, report }))
+        let told = if self.around.is_some() { self.said.end(&status) } else { None };
+        let end = told.unwrap_or_else(|| ended(status));
+        match (stage, end) {
+            (Stage::Opening, End::Exit(0)) => self.go_on(None),
+            (Stage::Opening, end) => self.lab_failed("what brings files to the device", end),
+            (Stage::Asking(Question::Files), End::Exit(0)) => {
+                let text = String::from_utf8_lossy(&stdout);
+                self.stage = Stage::Asking(Question::Files);
+                self.go_on(Some(Answer::Files(text.lines().map(str::to_owned).collect())))
+            }
+            (Stage::Asking(Question::Files), end) => {
+                self.lab_failed("what looks for files on the device", end)
+            }
+            (stage @ Stage::Asking(Question::Command), end) => {
+                self.stage = stage;
+                self.go_on(Some(Answer::Ran { end, stdout, stderr, report }))
+            }
+            // Nothing else runs for it.
+            (Stage::Closed | Stage::Closing(_), _) => self.go_on(None),
+        }
+    }
+
+    fn lab_failed(&mut self, what: &str, end: End) -> Next {
+        let why = match end {
+            End::NotStarted(why) => why,
+            end => format!("{what} {end}"),
+        };
+        self.fail(Outcome::Error, Cause::Lab(why.clone()), why)
     }
 
     fn found(&mut self, found: Found) -> Next {
@@ -191,6 +277,9 @@ impl DiscoverTask {
     fn result(&mut self, outcome: Outcome, cause: Cause, message: String) -> AttemptResult {
         let started = self.started.unwrap_or_else(|| self.job.now());
         let frames = std::mem::take(&mut self.joined).into_frames();
+        let part = self.commands;
+        // What still runs has a file of its own.
+        self.commands += 1;
         AttemptResult {
             outcome,
             cause,
@@ -200,13 +289,25 @@ impl DiscoverTask {
             usage: self.usage,
             steps: Vec::new(),
             measures: Vec::new(),
-            output: self.job.place.keep(frames, self.commands).unwrap_or(Output::None),
+            output: self.job.place.keep(frames, part).unwrap_or(Output::None),
             leaked: self.leaked,
             artifacts: None,
         }
     }
 
+    /// Tells the end, after what it used of the device was given back.
     fn tell(&mut self, end: AttemptEnd) -> Next {
+        let stopped = matches!(&end, AttemptEnd::Ran(result) if result.outcome == Outcome::Cancelled);
+        match (self.around.clone(), &self.stage) {
+            (Some([_, close]), Stage::Asking(_)) if !stopped => {
+                self.stage = Stage::Closing(Box::new(end));
+                self.start(&close, false, "tidies up on the device")
+            }
+            _ => self.finish(end),
+        }
+    }
+
+    fn finish(&mut self, end: AttemptEnd) -> Next {
         let (left, _) = self.job.look();
         // What a listing leaves behind is of no use to anyone.
         self.job.clear(&left);
@@ -223,7 +324,13 @@ impl Task for DiscoverTask {
 
     fn next(&mut self, ended: Option<ProcessEnd>) -> Next {
         match ended {
-            None => self.go_on(None),
+            None => match self.around.clone() {
+                None => self.go_on(None),
+                Some([open, _]) => {
+                    self.stage = Stage::Opening;
+                    self.start(&open, false, "brings files to the device")
+                }
+            },
             Some(end) => self.command_ended(end),
         }
     }
@@ -244,6 +351,7 @@ impl Task for DiscoverTask {
     }
 
     fn report(&mut self, _: Duration, bytes: &[u8]) {
+        let bytes = if self.around.is_some() { self.said.take_in(bytes) } else { bytes };
         add(&mut self.heard.report, bytes, &mut self.heard.too_much);
     }
 }

@@ -110,17 +110,14 @@ impl Job {
                     workers.let_go(self.slot);
                 }
                 contract.apply(&mut env);
+                plan.overrule(&mut env);
             }
             // The contract is with the program on the device; this one is told by the step.
             Some(on_device) => {
-                let step = self.device_step(on_device, argv, &contract)?;
+                let step = self.device_step(on_device, plan, &contract)?;
                 env.set(DEVICE_STEP, serde_json::to_string(&step).map_err(|e| e.to_string())?);
                 argv = device::argv();
             }
-        }
-        env.set_all(&plan.last_env);
-        for name in &plan.unset {
-            env.unset(name);
         }
         Ok(ProcessSpec {
             argv,
@@ -136,8 +133,8 @@ impl Job {
     /// What a step does on the device, whole.
     fn device_step(
         &self,
-        plan: &DevicePlan,
-        argv: Vec<String>,
+        on_device: &DevicePlan,
+        plan: &StepPlan,
         contract: &Contract<'_>,
     ) -> Result<DeviceStep, String> {
         let address =
@@ -148,9 +145,9 @@ impl Job {
             device::LOCAL => Packages::default(),
             _ => Packages { run_dir: self.run.run_dir.clone(), needed: self.run.inputs.packages.clone() },
         };
-        let part = match plan {
+        let part = match on_device {
             DevicePlan::Open { push } => DevicePart::Open { push: push.clone(), packages },
-            DevicePlan::Run { dir, env } => {
+            DevicePlan::Run { dir, env, report } => {
                 let mut all: Env = self.prepared.device_env.clone();
                 all.set_all(env);
                 contract.apply(&mut all);
@@ -162,7 +159,13 @@ impl Job {
                     all.unset(&needed.variable());
                     all.unset("MUSTER_PACKAGES");
                 }
-                DevicePart::Run { argv, env: all.into_vec(), dir: dir.clone(), packages }
+                plan.overrule(&mut all);
+                let (argv, env) = (plan.argv.clone(), all.into_vec());
+                DevicePart::Run { argv, env, dir: dir.clone(), packages, report: *report }
+            }
+            DevicePlan::List { patterns, dir, executable } => {
+                let (patterns, dir) = (patterns.clone(), dir.clone());
+                DevicePart::List { patterns, dir, executable: *executable }
             }
             DevicePlan::Close { pull } => {
                 DevicePart::Close { pull: pull.clone(), into: contract.work_dir.to_owned(), packages }

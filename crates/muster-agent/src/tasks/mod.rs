@@ -27,7 +27,9 @@ mod steps;
 mod unusable;
 mod workers;
 
-pub use device::{DEVICE_COMMAND, DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep, HeldOpen, Packages};
+pub use device::{
+    BEFORE_END, DEVICE_COMMAND, DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep, HeldOpen, Packages,
+};
 pub use environment::{Env, inherited};
 pub use scratch::MEASURES;
 pub use workers::WORKER_COMMAND;

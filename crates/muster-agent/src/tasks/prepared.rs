@@ -72,9 +72,9 @@ impl Prepared {
             Kind::Steps { steps, .. } => {
                 let mut plans: Vec<StepPlan> =
                     steps.iter().map(|step| StepPlan::of_step(step, def, &area_dir, &dir, now)).collect();
-                if def.uses_device() {
-                    plans.insert(0, StepPlan::of_device(DevicePlan::open(&def.device_files, &area_dir)));
-                    plans.push(StepPlan::of_device(DevicePlan::close(&def.device_files)));
+                if let Some([open, close]) = around(def, &area_dir) {
+                    plans.insert(0, open);
+                    plans.push(close);
                 } else if let [only] = plans.as_mut_slice()
                     && only.name == "run"
                 {
@@ -97,6 +97,13 @@ impl Prepared {
     }
 }
 
+/// What comes before and after what a test does on the device, where it does something there.
+pub(super) fn around(def: &TestDef, area_dir: &Path) -> Option<[StepPlan; 2]> {
+    let files = &def.device_files;
+    def.uses_device()
+        .then(|| [DevicePlan::open(files, area_dir), DevicePlan::close(files)].map(StepPlan::of_device))
+}
+
 impl StepPlan {
     /// A step of a test.
     fn of_step(step: &Step, def: &TestDef, area_dir: &Path, test_dir: &Path, now: Time) -> Self {
@@ -109,14 +116,15 @@ impl StepPlan {
         };
         if step.place == Place::Device {
             let dir = step.command.dir.clone().unwrap_or_else(|| def.dir.clone());
-            plan.device = Some(DevicePlan::Run { dir, env: std::mem::take(&mut plan.env) });
+            let env = std::mem::take(&mut plan.env);
+            plan.device = Some(DevicePlan::Run { dir, env, report: false });
             plan.dir = area_dir.to_owned();
         }
         plan
     }
 
     /// A step of Muster's own on the device.
-    fn of_device((name, device): (&str, DevicePlan)) -> Self {
+    pub(super) fn of_device((name, device): (&str, DevicePlan)) -> Self {
         Self {
             name: name.to_owned(),
             argv: Vec::new(),
@@ -128,6 +136,20 @@ impl StepPlan {
             proceed: device.proceed(Proceed::Passed),
             device: Some(device),
             logpro: None,
+        }
+    }
+
+    /// The same on the device, in this directory: relative to the attempt's there, or absolute.
+    pub(super) fn on_device(mut self, dir: String, report: bool) -> Self {
+        let env = std::mem::take(&mut self.env);
+        Self { device: Some(DevicePlan::Run { dir, env, report }), dir: PathBuf::from("/"), ..self }
+    }
+
+    /// What wins over the contract, in an environment that has that.
+    pub(super) fn overrule(&self, env: &mut Env) {
+        env.set_all(&self.last_env);
+        for name in &self.unset {
+            env.unset(name);
         }
     }
 

@@ -32,9 +32,18 @@ pub(super) fn of_test(job: Job) -> Box<dyn Task> {
     Box::new(StepsTask::new(job, steps, rule))
 }
 
-/// An item with a process of its own, judged by this rule.
-pub(super) fn of_process(job: Job, plan: StepPlan, rule: Result<Arc<CompiledRule>, String>) -> Box<dyn Task> {
-    Box::new(StepsTask::new(job, Arc::new([plan]), rule))
+/// An item with a process of its own, judged by this rule. `around`: what comes before and after it on the device.
+pub(super) fn of_process(
+    job: Job,
+    plan: StepPlan,
+    around: Option<[StepPlan; 2]>,
+    rule: Result<Arc<CompiledRule>, String>,
+) -> Box<dyn Task> {
+    let steps: Arc<[StepPlan]> = match around {
+        None => Arc::new([plan]),
+        Some([open, close]) => Arc::new([open, StepPlan { name: "run".to_owned(), ..plan }, close]),
+    };
+    Box::new(StepsTask::new(job, steps, rule))
 }
 
 struct StepsTask {
@@ -353,7 +362,8 @@ impl Task for StepsTask {
     fn output(&mut self, _: Stream, _: Duration, _: &[u8]) {}
 
     fn report(&mut self, _: Duration, bytes: &[u8]) {
-        self.said.take_in(bytes);
+        // Of a step of the test's own nothing but its end is listened to.
+        let _reported = self.said.take_in(bytes);
     }
 }
 

@@ -41,7 +41,7 @@ fn add_all(lab: &mut Lab, def: &TestDef, found: &Found) {
 
 fn list(list: &str, run: &str) -> TestDef {
     let framework = Framework::List { list: Line::Shell(list.into()), run: Line::Shell(run.into()) };
-    suite(SuiteDef { framework, batch: Batch::Auto })
+    suite(SuiteDef::new(framework))
 }
 
 fn items_of(line: &str) -> TestDef {
@@ -105,7 +105,7 @@ fn files_are_found_and_compared_with_their_expected_output() {
         expected: Some("{dir}/{stem}.out".into()),
         pattern: false,
     };
-    let def = TestDef { dir: "tests".into(), ..suite(SuiteDef { framework, batch: Batch::Auto }) };
+    let def = TestDef { dir: "tests".into(), ..suite(SuiteDef::new(framework)) };
     let found = found(&mut lab, def.clone());
     assert_eq!(found.items.iter().map(|i| i.path.as_str()).collect::<Vec<_>>(), ["a", "b", "sub/c"]);
     let asked = lab.ends.len();
@@ -186,7 +186,7 @@ fn items_that_share_a_process_have_their_own_ends_and_limits() {
     lab.write("tests/prog", GTEST);
     fs::set_permissions(lab.dir.path().join("tests/prog"), fs::Permissions::from_mode(0o755)).unwrap();
     let framework = Framework::Gtest { programs: vec![vec!["tests/prog".into()]] };
-    let mut def = suite(SuiteDef { framework, batch: Batch::Most(5) });
+    let mut def = suite(SuiteDef { batch: Batch::Most(5), ..SuiteDef::new(framework) });
     let found = found(&mut lab, def.clone());
     assert_eq!(found.items.len(), 5);
     let group = found.groups.clone();
@@ -237,7 +237,7 @@ fn a_cargo_package_is_built_asked_and_run() {
         "#[test]\nfn good() { println!(\"fine\"); }\n#[test]\nfn bad() { assert_eq!(1 + 1, 3, \"sums\"); }\n#[test]\n#[ignore]\nfn later() {}\n",
     );
     let framework = Framework::Cargo { args: vec![], binary_args: vec![], ignored: Ignored::Skip };
-    let mut def = suite(SuiteDef { framework, batch: Batch::Auto });
+    let mut def = suite(SuiteDef::new(framework));
     // This test may itself be run by cargo, with a target directory of its own.
     def.env = vec![("CARGO_TARGET_DIR".into(), lab.dir.path().join("target").to_str().unwrap().into())];
     let found = found(&mut lab, def.clone());

@@ -4,7 +4,7 @@ use super::file::{ProgramValue, SuiteKeys};
 use super::resolve::{Resolver, TestPlaces};
 use super::source::{At, Pos};
 use super::words::FrameworkName;
-use muster_core::definition::{Framework, Kind, Line, SuiteDef, TestDef};
+use muster_core::definition::{Framework, Kind, Line, Place, SuiteDef, TestDef};
 
 /// The keys of a framework beyond those of every suite.
 fn keys_of(framework: FrameworkName) -> &'static [&'static str] {
@@ -17,6 +17,20 @@ fn keys_of(framework: FrameworkName) -> &'static [&'static str] {
         FrameworkName::Autotest => &["files", "command", "args"],
         FrameworkName::Files => &["files", "run", "cmd", "expected", "pattern"],
         FrameworkName::List => &["list", "run", "cmd"],
+    }
+}
+
+/// Why items of a framework cannot be run on a device; `None` where they can.
+fn bound_to_host(framework: FrameworkName) -> Option<&'static str> {
+    match framework {
+        FrameworkName::Cargo => Some("cargo builds its tests where it runs them"),
+        FrameworkName::Ctest => Some("a build directory of CMake names paths of the host it was made on"),
+        FrameworkName::Autotest => Some("`muster autoserv` brings the client to the device itself"),
+        FrameworkName::Pytest
+        | FrameworkName::Gtest
+        | FrameworkName::Tap
+        | FrameworkName::Files
+        | FrameworkName::List => None,
     }
 }
 
@@ -41,10 +55,28 @@ impl<'a> Resolver<'a, '_> {
         // After a complaint any framework will do: nothing is made of it.
         let framework = framework.unwrap_or(Framework::Gtest { programs: Vec::new() });
         let batch = keys.batch.as_ref().map_or_else(Default::default, |b| b.value.0);
-        let (test, mut places) = self.common(name, &keys.common, Kind::Suite(SuiteDef { framework, batch }));
+        let place = self.suite_place(name, keys);
+        let kind = Kind::Suite(SuiteDef { framework, batch, place });
+        let (test, mut places) = self.common(name, &keys.common, kind);
         places.extend(keys.framework.as_ref().map(|f| ("framework", f.pos)));
         places.extend(keys.batch.as_ref().map(|b| ("batch", b.pos)));
         (test, places)
+    }
+
+    /// Where a suite's items are asked for and run.
+    fn suite_place(&mut self, name: &At<String>, keys: &SuiteKeys) -> Place {
+        let Some(said) = self.placed(&keys.common).filter(|said| said.value.0 == Place::Device) else {
+            return Place::Host;
+        };
+        let framework = keys.framework.as_ref().map(|f| f.value.0);
+        if let Some((framework, why)) = framework.and_then(|f| Some((f, bound_to_host(f)?))) {
+            let what =
+                format!("the {} suite `{}` cannot run on a device: {why}", framework.word(), name.value);
+            self.complaints.error(said.pos, what).hint(
+                "`runs-on = \"host\"` in the suite; there it finds the device by MUSTER_DEVICE_ADDRESS",
+            );
+        }
+        Place::Device
     }
 
     /// Complains about keys of other frameworks.

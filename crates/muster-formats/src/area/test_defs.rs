@@ -208,9 +208,14 @@ impl<'a> Resolver<'a, '_> {
 
     /// Where a test's steps run that do not say so themselves.
     fn place(&self, keys: &CommonKeys) -> Place {
+        self.placed(keys).map_or(Place::Host, |p| p.value.0)
+    }
+
+    /// What is said of where a test or suite runs, by the layer that wins.
+    pub(super) fn placed<'k>(&'k self, keys: &'k CommonKeys) -> Option<&'k At<super::words::PlaceWord>> {
         let layers =
             self.overrides.iter().copied().chain([&keys.settings]).chain(self.defaults.iter().copied());
-        layers.into_iter().find_map(|l| l.runs_on.as_ref()).map_or(Place::Host, |p| p.value.0)
+        layers.into_iter().find_map(|l| l.runs_on.as_ref())
     }
 
     /// What is brought to the device.
@@ -264,25 +269,18 @@ impl<'a> Resolver<'a, '_> {
 
     /// Complains about what a test itself says for devices where nothing of it runs on one.
     fn check_device(&mut self, kind: &Kind, own: &Settings) {
-        let steps = match kind {
-            Kind::Steps { steps, .. } => steps.as_slice(),
-            Kind::Suite(_) => &[],
+        let on_device = match kind {
+            Kind::Steps { steps, .. } => steps.iter().any(|s| s.place == Place::Device),
+            Kind::Suite(suite) => suite.place == Place::Device,
         };
-        if let (Kind::Suite(_), Some(place)) = (kind, &own.runs_on)
-            && place.value.0 == Place::Device
-        {
-            let complaint = self.complaints.error(place.pos, "a suite runs on the host");
-            complaint.hint("it reaches the device by MUSTER_DEVICE_ADDRESS; tests and steps can run on it");
-            return;
-        }
-        if steps.iter().any(|s| s.place == Place::Device) {
+        if on_device {
             return;
         }
         let said = [("push", own.push.as_ref().map(|p| p.pos)), ("pull", own.pull.as_ref().map(|p| p.pos))];
         for (key, pos) in said.into_iter().filter_map(|(key, pos)| Some((key, pos?))) {
             self.complaints
                 .error(pos, format!("`{key}` is for commands that run on the device"))
-                .hint("`runs-on = \"device\"` runs a test, or one of its steps, there");
+                .hint("`runs-on = \"device\"` runs a test, one of its steps, or a suite there");
         }
     }
 

@@ -8,7 +8,7 @@ fn def(framework: Framework, dir: &str) -> TestDef {
     TestDef {
         pass: PassRule { exit: vec![(3, Outcome::Skip)], ..PassRule::default() },
         dir: dir.into(),
-        ..TestDef::new("suite", Kind::Suite(SuiteDef { framework, batch: Batch::Auto }))
+        ..TestDef::new("suite", Kind::Suite(SuiteDef::new(framework)))
     }
 }
 

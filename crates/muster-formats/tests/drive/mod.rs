@@ -42,7 +42,7 @@ impl Driver {
     pub(crate) fn new(area: &Path, framework: Framework) -> Self {
         let def = TestDef {
             limits: Limits { output_bytes_max: 1 << 20, ..Limits::default() },
-            ..TestDef::new("suite", Kind::Suite(SuiteDef { framework, batch: Batch::Auto }))
+            ..TestDef::new("suite", Kind::Suite(SuiteDef::new(framework)))
         };
         Self { def, area: area.to_owned(), timeout: None }
     }

@@ -30,3 +30,4 @@ mod reference;
 mod runs;
 mod seeded;
 mod service;
+mod suite_on_device;
