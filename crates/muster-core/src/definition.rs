@@ -63,6 +63,9 @@ pub struct TestDef {
     pub kind: Kind,
     /// What it comes after.
     pub after: Vec<After>,
+    /// Tests that are part of each run that this one is part of, in no order.
+    #[serde(default)]
+    pub along: Vec<String>,
     /// Limits of each attempt.
     pub limits: Limits,
     /// Tries after a failure.
@@ -101,6 +104,7 @@ impl TestDef {
             name: name.into(),
             kind,
             after: Vec::new(),
+            along: Vec::new(),
             limits: Limits::default(),
             retries: Retries::default(),
             skip_when: None,

@@ -232,9 +232,14 @@ pub fn plan(
             wants.ask(i, test, &selector);
         }
     }
-    // Dependents first, so that what a test is wanted for is complete before its own prerequisites are asked.
-    for &i in order.iter().rev() {
-        wants.pull_prerequisites(i, area)?;
+    loop {
+        // Dependents first, so that what a test is wanted for is complete before its own prerequisites are asked.
+        for &i in order.iter().rev() {
+            wants.pull_prerequisites(i, area)?;
+        }
+        if !wants.pull_along(area)? {
+            break;
+        }
     }
     wants.into_plan(area, &order, history, skip_when)
 }
@@ -307,6 +312,26 @@ impl<'a> Wants<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Adds what is part of each run that a wanted test is part of. Whether there was any.
+    fn pull_along(&mut self, area: &AreaDef) -> Result<bool, PlanError> {
+        let mut grown = false;
+        for (i, test) in area.tests.iter().enumerate().filter(|(_, t)| !t.along.is_empty()) {
+            if self.tests[i].why.is_none() {
+                continue;
+            }
+            for name in &test.along {
+                let other = *self.by_name.get(name.as_str()).ok_or_else(|| {
+                    PlanError::NoSuchPrerequisite { test: test.name.clone(), missing: name.clone() }
+                })?;
+                let want = &mut self.tests[other];
+                if want.why.is_none() {
+                    (want.why, want.all, grown) = (Some(Err(i)), true, true);
+                }
+            }
+        }
+        Ok(grown)
     }
 
     /// The item paths of the prerequisite that this test's wanted items map to; `None` where the items

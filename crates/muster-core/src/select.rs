@@ -4,9 +4,12 @@
 //! and commas between several. What is selected is what any pattern names (everything, if none does so
 //! without `!`), less what any `!` pattern names. The parts of a [`Selection`] must all agree.
 
+pub mod testpatt;
+
 use crate::expr::{ExprError, TagExpr};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use testpatt::{TagPatt, TestPatt};
 
 /// What was asked for. All parts must agree (and); an empty part asks for everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +23,12 @@ pub struct Selection {
     /// Only these items: the failed ones of another run, say. `(test, item path)`, sorted. An empty path
     /// is the test itself, with whatever items it has: it had none, or could not be asked for them.
     pub only: Option<Vec<(String, String)>>,
+    /// A test pattern as Megatest has them: see [`testpatt`].
+    #[serde(default)]
+    pub testpatt: Option<String>,
+    /// Patterns of tags as Megatest has them, with commas between; any may match.
+    #[serde(default)]
+    pub tagpatt: Option<String>,
 }
 
 /// One part of several, by a stable hash of test and item: the union of all parts is the whole, and no
@@ -83,6 +92,8 @@ pub struct Selector {
     tags: Option<TagExpr>,
     shard: Option<Shard>,
     only: Option<Vec<(String, String)>>,
+    testpatt: Option<TestPatt>,
+    tagpatt: Option<TagPatt>,
 }
 
 #[derive(Debug)]
@@ -121,7 +132,15 @@ impl Selector {
                 Some(TagExpr::parse(text).map_err(|error| SelectError::Tags { text: text.clone(), error })?)
             }
         };
-        Ok(Self { wanted, taken_away, tags, shard: selection.shard, only: selection.only.clone() })
+        Ok(Self {
+            wanted,
+            taken_away,
+            tags,
+            shard: selection.shard,
+            only: selection.only.clone(),
+            testpatt: selection.testpatt.as_deref().map(TestPatt::new),
+            tagpatt: selection.tagpatt.as_deref().map(TagPatt::new),
+        })
     }
 
     /// Whether some item of the test may be selected.
@@ -132,7 +151,12 @@ impl Selector {
             let from = only.partition_point(|(t, _)| t.as_str() < name);
             only.get(from).is_some_and(|(t, _)| t == name)
         });
-        named && !gone && listed && self.tags.as_ref().is_none_or(|expr| expr.matches(tags))
+        named
+            && !gone
+            && listed
+            && self.tags.as_ref().is_none_or(|expr| expr.matches(tags))
+            && self.testpatt.as_ref().is_none_or(|p| p.matches_test(name))
+            && self.tagpatt.as_ref().is_none_or(|p| p.matches(tags))
     }
 
     /// Whether an item is selected, given that [`test`](Self::test) holds for its test.
@@ -140,6 +164,7 @@ impl Selector {
         let hit = |t: &Term| wildcard(&t.test, test) && t.item.as_ref().is_none_or(|p| wildcard(p, item));
         (self.wanted.is_empty() || self.wanted.iter().any(hit))
             && !self.taken_away.iter().any(hit)
+            && self.testpatt.as_ref().is_none_or(|p| p.matches(test, item))
             && self.shard.is_none_or(|s| s.holds(test, item))
             && self.only.as_ref().is_none_or(|only| {
                 let has = |item| only.binary_search_by(|(t, i)| (t.as_str(), i.as_str()).cmp(&(test, item)));
@@ -154,6 +179,8 @@ impl Selector {
             && self.tags.is_none()
             && self.shard.is_none()
             && self.only.is_none()
+            && self.testpatt.is_none()
+            && self.tagpatt.is_none()
     }
 
     /// Patterns whose test part matches none of the names: most likely misspelt.

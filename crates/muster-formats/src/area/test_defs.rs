@@ -121,6 +121,7 @@ impl<'a> Resolver<'a, '_> {
             name: name.value.clone(),
             kind,
             after: Vec::new(),
+            along: Vec::new(),
             limits,
             retries,
             skip_when: keys.skip_when.as_ref().map(|s| s.value.clone()),

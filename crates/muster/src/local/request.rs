@@ -79,7 +79,7 @@ pub(crate) fn selection(
             }
         }
     }
-    Ok(Selection { patterns, tags: args.tags.clone(), shard: args.shard, only })
+    Ok(Selection { patterns, tags: args.tags.clone(), shard: args.shard, only, ..Selection::default() })
 }
 
 /// What helps where a part of a pattern names no test.
