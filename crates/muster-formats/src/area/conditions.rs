@@ -99,7 +99,7 @@ pub(super) fn inside(sources: &Sources, text: &At<String>, from: usize, to: usiz
 
 /// The facts conditions see: the machine's, once more as `host`, the target's values as `target` and each
 /// under its own name, which wins over the machine's.
-pub(super) fn facts(
+pub(crate) fn facts(
     machine: &Facts,
     target: &[(String, String)],
     process_env: &BTreeMap<String, String>,

@@ -73,19 +73,19 @@ impl std::error::Error for ConfigError {}
 
 /// A complaint before its place has been looked up.
 #[derive(Clone, Debug)]
-pub(super) struct Complaint {
-    pub(super) severity: Severity,
-    pub(super) pos: Pos,
-    pub(super) message: String,
-    pub(super) cause: Option<String>,
-    pub(super) hint: Option<String>,
+pub(crate) struct Complaint {
+    pub(crate) severity: Severity,
+    pub(crate) pos: Pos,
+    pub(crate) message: String,
+    pub(crate) cause: Option<String>,
+    pub(crate) hint: Option<String>,
     /// The place in a text that is not one of the sources.
-    pub(super) elsewhere: Option<Elsewhere>,
+    pub(crate) elsewhere: Option<Elsewhere>,
 }
 
 /// A place in a text that is named by a configuration and is none itself.
 #[derive(Clone, Debug)]
-pub(super) struct Elsewhere {
+pub(crate) struct Elsewhere {
     file: String,
     line: usize,
     column: usize,
@@ -94,7 +94,7 @@ pub(super) struct Elsewhere {
 
 impl Elsewhere {
     /// The place with its line; both numbers count from 1.
-    pub(super) fn new(file: &str, text: &str, line: u32, column: u32) -> Self {
+    pub(crate) fn new(file: &str, text: &str, line: u32, column: u32) -> Self {
         let (line, column) = ((line as usize).max(1), (column as usize).max(1));
         let text = text.lines().nth(line - 1).unwrap_or("").to_owned();
         Self { file: file.to_owned(), line, column, text }
@@ -103,25 +103,25 @@ impl Elsewhere {
 
 impl Complaint {
     /// Says that the place is in another text.
-    pub(super) fn elsewhere(&mut self, place: Elsewhere) -> &mut Self {
+    pub(crate) fn elsewhere(&mut self, place: Elsewhere) -> &mut Self {
         self.elsewhere = Some(place);
         self
     }
 
     /// Adds what would be right.
-    pub(super) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
+    pub(crate) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// Adds what would be right, where that is known.
-    pub(super) fn maybe_hint(&mut self, hint: Option<String>) -> &mut Self {
+    pub(crate) fn maybe_hint(&mut self, hint: Option<String>) -> &mut Self {
         self.hint = hint.or(self.hint.take());
         self
     }
 
     /// Adds what is behind it.
-    pub(super) fn cause(&mut self, cause: impl Into<String>) -> &mut Self {
+    pub(crate) fn cause(&mut self, cause: impl Into<String>) -> &mut Self {
         self.cause = Some(cause.into());
         self
     }
@@ -129,18 +129,18 @@ impl Complaint {
 
 /// Everything found so far.
 #[derive(Debug, Default)]
-pub(super) struct Complaints {
+pub(crate) struct Complaints {
     list: Vec<Complaint>,
     /// Names compared so far in search of suggestions.
     compared: usize,
 }
 
 impl Complaints {
-    pub(super) fn error(&mut self, pos: Pos, message: impl Into<String>) -> &mut Complaint {
+    pub(crate) fn error(&mut self, pos: Pos, message: impl Into<String>) -> &mut Complaint {
         self.add(Severity::Error, pos, message.into())
     }
 
-    pub(super) fn warning(&mut self, pos: Pos, message: impl Into<String>) -> &mut Complaint {
+    pub(crate) fn warning(&mut self, pos: Pos, message: impl Into<String>) -> &mut Complaint {
         self.add(Severity::Warning, pos, message.into())
     }
 
@@ -151,7 +151,7 @@ impl Complaints {
     }
 
     /// The nearest of `known`, as a hint.
-    pub(super) fn nearest<'a>(
+    pub(crate) fn nearest<'a>(
         &mut self,
         wrong: &str,
         known: impl IntoIterator<Item = &'a str>,
@@ -169,19 +169,19 @@ impl Complaints {
         best.map(|(_, k)| format!("did you mean `{k}`?"))
     }
 
-    pub(super) fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         self.list.iter().any(|c| c.severity == Severity::Error)
     }
 
     /// Adds what would be right to the latest, where it has nothing.
-    pub(super) fn last_hint(&mut self, hint: &str) {
+    pub(crate) fn last_hint(&mut self, hint: &str) {
         if let Some(last) = self.list.last_mut().filter(|c| c.hint.is_none()) {
             last.hint = Some(hint.to_owned());
         }
     }
 
     /// Errors and warnings for people, in the order of the texts.
-    pub(super) fn finish(mut self, sources: &Sources) -> (Vec<ConfigError>, Vec<ConfigError>) {
+    pub(crate) fn finish(mut self, sources: &Sources) -> (Vec<ConfigError>, Vec<ConfigError>) {
         self.list.sort_by_key(|c| (c.pos.source, c.pos.start));
         let told = self.list.into_iter().map(|c| tell(c, sources));
         told.partition(|e| e.severity == Severity::Error)

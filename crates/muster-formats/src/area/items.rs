@@ -274,7 +274,7 @@ impl Builder<'_, '_> {
 }
 
 /// Why a text cannot be an item path.
-pub(super) fn wrong_path(path: &str) -> Option<&'static str> {
+pub(crate) fn wrong_path(path: &str) -> Option<&'static str> {
     if path.is_empty() {
         return Some("a value is empty");
     }

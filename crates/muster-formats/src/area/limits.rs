@@ -8,7 +8,7 @@ use muster_core::definition::AreaLimits;
 use std::collections::BTreeMap;
 
 /// Where each limit was written.
-pub(super) type LimitPlaces = Vec<(String, Pos)>;
+pub(crate) type LimitPlaces = Vec<(String, Pos)>;
 
 /// Merges limits; the first of the list wins, groups one by one.
 pub(super) fn merge(layers: &[&LimitKeys]) -> (AreaLimits, LimitPlaces) {
@@ -40,7 +40,7 @@ pub(super) fn merge(layers: &[&LimitKeys]) -> (AreaLimits, LimitPlaces) {
 }
 
 /// Why a text cannot be the name of an area, test or suite.
-pub(super) fn wrong_name(name: &str) -> Option<&'static str> {
+pub(crate) fn wrong_name(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         return Some("it is empty");
     }
@@ -63,7 +63,7 @@ pub(super) fn wrong_name(name: &str) -> Option<&'static str> {
 }
 
 /// A directory's name made fit to be an area's.
-pub(super) fn fit_name(directory: &str) -> String {
+pub(crate) fn fit_name(directory: &str) -> String {
     let bad = |c: char| c.is_control() || c.is_whitespace() || "/#,*!".contains(c);
     let name: String = directory.chars().take(50).map(|c| if bad(c) { '-' } else { c }).collect();
     let name = name.trim_start_matches('-');

@@ -11,25 +11,26 @@
 //!
 //! What each key means is in `docs/reference/muster-toml.md`, whose examples a test loads.
 
+pub(crate) mod above;
 mod after;
 pub mod agent_file;
-mod conditions;
+pub(crate) mod conditions;
 mod decode;
 mod devices;
-mod error;
+pub(crate) mod error;
 mod expectations;
 mod file;
-mod items;
+pub(crate) mod items;
 pub mod kinds;
-mod layers;
-mod limits;
+pub(crate) mod layers;
+pub(crate) mod limits;
 mod logpro;
 mod names;
-mod resolve;
-mod scalar;
+pub(crate) mod resolve;
+pub(crate) mod scalar;
 mod schema;
-mod show;
-mod source;
+pub(crate) mod show;
+pub(crate) mod source;
 mod suites;
 mod target;
 mod test_defs;
@@ -109,7 +110,7 @@ pub struct Loaded {
     pub facts: Facts,
     /// What is hardly meant as it is written.
     pub warnings: Vec<ConfigError>,
-    origins: show::Origins,
+    pub(crate) origins: show::Origins,
 }
 
 /// Loads a configuration for one target. The order of the layers within a kind counts: later ones win.

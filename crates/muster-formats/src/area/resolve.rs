@@ -14,23 +14,23 @@ use muster_core::expr::Facts;
 use std::collections::HashMap;
 
 /// Where the value of each key of a test was written.
-pub(super) type TestPlaces = Vec<(&'static str, Pos)>;
+pub(crate) type TestPlaces = Vec<(&'static str, Pos)>;
 
 /// Where everything that holds was written.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Places {
-    pub(super) name: Option<Pos>,
-    pub(super) keys: Option<Pos>,
-    pub(super) unexpected_pass: Option<Pos>,
-    pub(super) packages: Option<Pos>,
-    pub(super) repositories: Option<Pos>,
-    pub(super) limits: LimitPlaces,
+pub(crate) struct Places {
+    pub(crate) name: Option<Pos>,
+    pub(crate) keys: Option<Pos>,
+    pub(crate) unexpected_pass: Option<Pos>,
+    pub(crate) packages: Option<Pos>,
+    pub(crate) repositories: Option<Pos>,
+    pub(crate) limits: LimitPlaces,
     /// As the area's environment.
-    pub(super) env: Vec<Option<Pos>>,
+    pub(crate) env: Vec<Option<Pos>>,
     /// With their values, because the area does not have them.
-    pub(super) vars: Vec<(String, String, Option<Pos>)>,
+    pub(crate) vars: Vec<(String, String, Option<Pos>)>,
     /// As the area's tests.
-    pub(super) tests: Vec<TestPlaces>,
+    pub(crate) tests: Vec<TestPlaces>,
 }
 
 /// The area and where it comes from.

@@ -73,7 +73,7 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// Writes a duration as [`parse_duration`] reads it.
-pub(super) fn format_duration(d: Duration) -> String {
+pub(crate) fn format_duration(d: Duration) -> String {
     let micros = u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
     if micros == 0 {
         return "0s".into();

@@ -24,10 +24,10 @@ pub struct Shown {
 
 /// Where everything that holds was written.
 #[derive(Clone, Debug)]
-pub(super) struct Origins(Arc<(Sources, Places)>);
+pub(crate) struct Origins(Arc<(Sources, Places)>);
 
 impl Origins {
-    pub(super) fn new(sources: Sources, places: Places) -> Self {
+    pub(crate) fn new(sources: Sources, places: Places) -> Self {
         Self(Arc::new((sources, places)))
     }
 }

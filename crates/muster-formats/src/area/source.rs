@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 /// A place in one of the texts: eight bytes and a bit, because every value has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Pos {
+pub(crate) struct Pos {
     /// Which text.
-    pub(super) source: u16,
+    pub(crate) source: u16,
     /// First byte.
-    pub(super) start: u32,
+    pub(crate) start: u32,
     /// One past the last byte.
-    pub(super) end: u32,
+    pub(crate) end: u32,
 }
 
 impl Pos {
     /// The place `from..to` within this one, counted from its start.
-    pub(super) fn within(self, from: usize, to: usize) -> Self {
+    pub(crate) fn within(self, from: usize, to: usize) -> Self {
         let at = |n: usize| self.start.saturating_add(u32::try_from(n).unwrap_or(u32::MAX)).min(self.end);
         Self { source: self.source, start: at(from), end: at(to) }
     }
@@ -23,11 +23,11 @@ impl Pos {
 
 /// A value and where it was written.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct At<T> {
+pub(crate) struct At<T> {
     /// The value.
-    pub(super) value: T,
+    pub(crate) value: T,
     /// Where.
-    pub(super) pos: Pos,
+    pub(crate) pos: Pos,
 }
 
 impl<T> std::ops::Deref for At<T> {
@@ -53,26 +53,26 @@ impl<T: schemars::JsonSchema> schemars::JsonSchema for At<T> {
 }
 
 /// The name of the text that holds the environment's variables.
-pub(super) const ENVIRONMENT: &str = "environment";
+pub(crate) const ENVIRONMENT: &str = "environment";
 
 /// One text: a file, the environment, a flag.
 #[derive(Clone, Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     /// What people know it by.
-    pub(super) name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// All of it.
-    pub(super) text: Arc<str>,
+    pub(crate) text: Arc<str>,
     /// Where each line begins.
     lines: Vec<u32>,
 }
 
 /// Every text that was read.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sources(Vec<Source>);
+pub(crate) struct Sources(Vec<Source>);
 
 impl Sources {
     /// Adds a text; `None` where there are too many.
-    pub(super) fn add(&mut self, name: &str, text: &str) -> Option<u16> {
+    pub(crate) fn add(&mut self, name: &str, text: &str) -> Option<u16> {
         let number = u16::try_from(self.0.len()).ok()?;
         let breaks = memchr_lines(text.as_bytes());
         let lines = std::iter::once(0).chain(breaks).collect();
@@ -81,24 +81,35 @@ impl Sources {
     }
 
     /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The names of the texts from this one on, each once, in their order.
+    pub(crate) fn names(&self, first: usize) -> impl Iterator<Item = &str> {
+        let mut seen = std::collections::HashSet::new();
+        self.0[first..].iter().map(|s| &*s.name).filter(move |name| seen.insert(*name))
+    }
+
     /// The text with this number.
-    pub(super) fn get(&self, number: u16) -> &Source {
+    pub(crate) fn get(&self, number: u16) -> &Source {
         &self.0[usize::from(number)]
     }
 
     /// The text at a place.
-    pub(super) fn slice(&self, pos: Pos) -> &str {
+    pub(crate) fn slice(&self, pos: Pos) -> &str {
         self.get(pos.source).text.get(pos.start as usize..pos.end as usize).unwrap_or("")
     }
 
     /// `muster.toml:12`, a variable of the environment, or the bare name of a flag, which has no lines.
-    pub(super) fn origin(&self, pos: Pos) -> String {
+    pub(crate) fn origin(&self, pos: Pos) -> String {
         let source = self.get(pos.source);
-        if source.lines.len() <= 1 && !source.name.ends_with(".toml") && &*source.name != ENVIRONMENT {
+        if source.name.starts_with("--") {
             return source.name.to_string();
         }
         let (line, _, text) = source.place(pos.start);
@@ -116,7 +127,7 @@ impl Source {
     }
 
     /// Line and column (1-based, in characters) of a byte, and the line's text.
-    pub(super) fn place(&self, at: u32) -> (usize, usize, &str) {
+    pub(crate) fn place(&self, at: u32) -> (usize, usize, &str) {
         let line = self.line(at).max(1);
         let start = self.lines[line - 1] as usize;
         let end = self.lines.get(line).map_or(self.text.len(), |next| *next as usize);

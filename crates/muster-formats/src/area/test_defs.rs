@@ -488,7 +488,7 @@ impl<'a> Resolver<'a, '_> {
     }
 }
 
-fn retries(value: &At<RetriesValue>) -> Retries {
+pub(super) fn retries(value: &At<RetriesValue>) -> Retries {
     match &value.value {
         RetriesValue::Count(count) => Retries { count: *count, ..Retries::default() },
         RetriesValue::Table(table) => Retries {
