@@ -65,6 +65,21 @@ pub(crate) struct Global {
     pub(crate) no_config: bool,
 }
 
+impl Global {
+    /// Nothing said but, perhaps, the directory.
+    pub(crate) fn plain(dir: Option<PathBuf>) -> Self {
+        Self {
+            dir,
+            output: None,
+            server: None,
+            token_file: None,
+            ca_file: None,
+            color: None,
+            no_config: false,
+        }
+    }
+}
+
 /// The commands, in the order they are listed.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -118,6 +133,10 @@ pub(crate) enum Command {
     Autoserv(Box<commands::autoserv::AutoservArgs>),
     /// Judge a log by rule files, as logpro does it
     Logpro(commands::logpro::LogproArgs),
+    /// Write a `muster.toml` out of what another program has
+    Import(commands::import::ImportArgs),
+    /// Do what Megatest's program does with an area of its kind: `muster megatest -run -target a/b -runname w1`
+    Megatest(commands::megatest::MegatestArgs),
     /// Check and show the configuration
     Config(commands::config::ConfigArgs),
     /// Look for what on this machine would make tests fail, and say how to mend it
@@ -170,6 +189,8 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Err
         Command::SutAgent(args) => commands::sut_agent::run(args, context),
         Command::Autoserv(args) => commands::autoserv::run(&args, context),
         Command::Logpro(args) => commands::logpro::run(&args, context),
+        Command::Import(args) => commands::import::run(&args, context),
+        Command::Megatest(args) => commands::megatest::run(args, context),
         Command::Config(args) => commands::config::run(&args, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),
         Command::Completions(args) => commands::completions::run(&args, context),

@@ -6,6 +6,7 @@ use crate::settings::{ColorWhen, Settings};
 use anstream::{AutoStream, ColorChoice};
 use clap::ValueEnum;
 use muster_core::outcome::ExitCode;
+use muster_formats::megatest::MAIN_FILE;
 use std::io::{IsTerminal as _, StderrLock, StdoutLock};
 use std::path::{Path, PathBuf};
 
@@ -156,13 +157,13 @@ impl Context {
     }
 
     /// The directory of the area at hand: the closest one, going up, that has a `muster.toml`, a
-    /// `.config/muster.toml`, or records.
+    /// `.config/muster.toml`, a Megatest area's `megatest.config`, or records.
     ///
     /// # Errors
     /// There is none.
     pub(crate) fn area_dir(&self) -> Result<PathBuf, anyhow::Error> {
         let has = |dir: &Path| {
-            [FILE, OTHER_FILE].iter().any(|f| dir.join(f).is_file()) || dir.join(RECORDS).is_dir()
+            [FILE, OTHER_FILE, MAIN_FILE].iter().any(|f| dir.join(f).is_file()) || dir.join(RECORDS).is_dir()
         };
         self.dir.ancestors().find(|dir| has(dir)).map(Path::to_path_buf).ok_or_else(|| {
             Complaint::usage(format!("there is no `{FILE}` in `{}` or above it", self.dir.display()))

@@ -33,5 +33,9 @@ fn main() -> std::process::ExitCode {
     if hidden == muster_agent::tasks::WORKER_COMMAND {
         return error::catch(device_worker::run);
     }
+    // Only now: a copy of the program may have that name, and be its own agent.
+    if commands::megatest::is_called(&std::env::args_os().next().unwrap_or_default()) {
+        return commands::megatest::main();
+    }
     error::catch(cli::main)
 }

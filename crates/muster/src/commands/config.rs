@@ -2,7 +2,7 @@
 
 use super::typed::TargetArgs;
 use crate::context::{Context, OutputMode};
-use crate::local::area::load;
+use crate::local::area::{Purpose, load};
 use crate::terminal::style::{DIM, HEAD, INFO, paint};
 use crate::terminal::table::{Cell, Column, Table};
 use crate::terminal::text;
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ConfigArgs, context: &Context) -> Result<ExitCode, anyh
     let mut out = context.stdout();
     match &args.command {
         ConfigCommand::Check { target } => {
-            let area = load(context, None, target.target.as_deref(), &[])?;
+            let area = load(context, None, target.target.as_deref(), &[], Purpose::Look)?;
             let def = &area.loaded.area;
             if context.output == OutputMode::Human {
                 let tests = text::plural(def.tests.len() as u64, "test", "tests");
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &ConfigArgs, context: &Context) -> Result<ExitCode, anyh
             }
         }
         ConfigCommand::Show { target, origin, path } => {
-            let area = load(context, None, target.target.as_deref(), &[])?;
+            let area = load(context, None, target.target.as_deref(), &[], Purpose::Look)?;
             let mut shown = area.loaded.show();
             if let Some(path) = path {
                 shown.retain(|s| is_below(&s.path, path));

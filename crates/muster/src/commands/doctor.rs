@@ -3,7 +3,8 @@
 use super::typed::TargetArgs;
 use crate::context::{Context, OutputMode};
 use crate::doctor::{Finding, Level, Subject, look};
-use crate::local::area::{cores, load};
+use crate::local::area::{Purpose, cores, load};
+use crate::local::megatest;
 use crate::terminal::style::{BAD, DIM, GOOD, INFO, WARN, paint};
 use crate::terminal::text::{pad, visible};
 use clap::Args;
@@ -25,8 +26,8 @@ pub(crate) fn run(args: &DoctorArgs, context: &Context) -> Result<ExitCode, anyh
     // Without an area the machine can be looked at all the same.
     let area = context
         .area_dir()
-        .is_ok_and(|dir| crate::context::area_file(&dir).is_ok())
-        .then(|| load(context, None, args.target.target.as_deref(), &[]));
+        .is_ok_and(|dir| crate::context::area_file(&dir).is_ok() || megatest::is_area(&dir))
+        .then(|| load(context, None, args.target.target.as_deref(), &[], Purpose::Look));
     let broken = matches!(area, Some(Err(_)));
     let area = area.and_then(Result::ok);
     let def = area.as_ref().map(|a| &a.loaded.area);

@@ -2,7 +2,7 @@
 
 use super::typed::{SelectArgs, TargetArgs};
 use crate::context::{Context, OutputMode, RECORDS};
-use crate::local::area::Area;
+use crate::local::area::{Area, Purpose};
 use crate::local::{area, discovery, request, session};
 use clap::Args;
 use muster_core::change::RunRecord;
@@ -31,7 +31,9 @@ pub(crate) struct PlanArgs {
 /// Prints the plan.
 pub(crate) fn run(args: PlanArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let PlanArgs { select, target, discover } = args;
-    let area = area::load(context, None, target.target.as_deref(), &[])?;
+    // To ask suites is to run them; then a Megatest area may run its own commands too.
+    let purpose = if discover { Purpose::Run { name: None } } else { Purpose::Look };
+    let area = area::load(context, None, target.target.as_deref(), &[], purpose)?;
     let def = &area.loaded.area;
     let mut store = plan_store(context, &area)?;
     let durations = Arc::new(store.list_durations(&def.name, &def.target)?);

@@ -4,6 +4,7 @@ use super::typed::{ExecArgs, pattern, run_ref};
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::agent::Agent;
+use crate::local::area::Purpose;
 use crate::local::session::Request;
 use crate::local::{again, area, given, packages, request, session};
 use crate::remote;
@@ -61,7 +62,9 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
     given::must_be_there(&snapshot.record.spec.inputs, &run_dir, view.number)?;
     let _leases = packages::again(&snapshot.record.spec.inputs, &run_dir, context)?.into_leases();
     let fetched = snapshot.record.spec.inputs.area_dir().map(|place| run_dir.join(place));
-    let area = area::load(context, fetched, target.as_deref(), &request::flags(&exec))?;
+    let name = Some(snapshot.record.spec.name.as_str()).filter(|name| !name.is_empty());
+    let purpose = Purpose::Run { name };
+    let area = area::load(context, fetched, target.as_deref(), &request::flags(&exec), purpose)?;
     let changed = request::changed_definitions(&snapshot.record, &area);
     let choice = again::Choice {
         patterns,

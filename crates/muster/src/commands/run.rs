@@ -4,9 +4,11 @@ use super::typed::{ExecArgs, SelectArgs, TargetArgs, duration};
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::agent::Agent;
+use crate::local::area::Purpose;
 use crate::local::given::{Given, beside_records};
+use crate::local::megatest::Megatest;
 use crate::local::session::Request;
-use crate::local::{area, packages, request, session};
+use crate::local::{area, megatest, packages, request, session};
 use crate::remote;
 use clap::{Args, ValueEnum};
 use muster_core::outcome::ExitCode;
@@ -148,7 +150,8 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     }
     let here = if inputs.tests.is_some() { context.dir.clone() } else { context.area_dir()? };
     let given = Given::fetch(&inputs, &beside_records(&here), context)?;
-    let area = area::load(context, given.area(), target.target.as_deref(), &request::flags(&exec))?;
+    let purpose = Purpose::Run { name: name.as_deref() };
+    let area = area::load(context, given.area(), target.target.as_deref(), &request::flags(&exec), purpose)?;
     let def = &area.loaded.area;
     // The agent makes itself ready while the records are opened and the plan is made.
     let agent = Agent::start(&area.dir, request::jobs(def, context))?;
@@ -163,6 +166,9 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
             .hint(format!("`{} plan` lists the tests", context.program()))
             .into());
     }
+    if let Some(Megatest { before: Some(line), .. }) = &area.megatest {
+        megatest::run_hook("pre-hook", line, &area.dir, &def.env)?;
+    }
     let packages = packages::install(&inputs, &area, context)?;
     let number = store.reserve_number(&def.name)?;
     let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
@@ -175,5 +181,9 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     given.place(&run_dir)?;
     // They stay where they are until the run has ended.
     let _leases = packages.into_leases();
-    session::execute(Request::New(Arc::new(record)), store, agent, durations, &exec, context)
+    let code = session::execute(Request::New(Arc::new(record)), store, agent, durations, &exec, context)?;
+    if let Some(Megatest { after: Some(line), .. }) = &area.megatest {
+        megatest::run_hook("post-hook", line, &area.dir, &def.env)?;
+    }
+    Ok(code)
 }

@@ -30,6 +30,17 @@ pub(crate) struct SelectArgs {
     /// Only one part of several: `2/5` is the second of five
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub(crate) shard: Option<Shard>,
+    /// Tests and items as Megatest has them: `test`, `test/item`, `%` for any text, `~` for the opposite, commas join
+    ///
+    /// In a Megatest area, where neither this nor a pattern is given, the variable TESTPATT of the target says it.
+    #[arg(long, value_name = "PATT", help_heading = "Which tests, as in Megatest")]
+    pub(crate) testpatt: Option<String>,
+    /// Only tests of which a tag matches one of these, with commas between, `%` for any text
+    #[arg(long, value_name = "PATT", help_heading = "Which tests, as in Megatest")]
+    pub(crate) tagexpr: Option<String>,
+    /// The variable of the target that says which tests, in place of TESTPATT
+    #[arg(long, value_name = "VAR", help_heading = "Which tests, as in Megatest")]
+    pub(crate) modepatt: Option<String>,
 }
 
 impl SelectArgs {
@@ -41,6 +52,9 @@ impl SelectArgs {
             flag("changed-since", self.changed_since.clone()),
             flag("failed-in", self.failed_in.as_ref().map(ToString::to_string)),
             flag("shard", self.shard.map(|s| s.to_string())),
+            flag("testpatt", self.testpatt.clone()),
+            flag("tagexpr", self.tagexpr.clone()),
+            flag("modepatt", self.modepatt.clone()),
         ];
         let typed = self.patterns.iter().map(|p| format!("`{p}`")).chain(flags.into_iter().flatten());
         let typed: Vec<String> = typed.collect();

@@ -1,5 +1,6 @@
 //! Finds and loads the area at hand, for one target, with the flags of the command line as a layer.
 
+use super::megatest::{self, Megatest};
 use crate::context::{Context, area_file};
 use crate::error::Complaint;
 use crate::settings::Settings;
@@ -20,6 +21,20 @@ pub(crate) struct Area {
     pub(crate) loaded: Loaded,
     /// The files that say it, relative to its directory: its own, included ones, status files.
     pub(crate) configuration: Vec<String>,
+    /// What only a Megatest area has; `None` for Muster's own.
+    pub(crate) megatest: Option<Megatest>,
+}
+
+/// What an area is loaded for. Only a Megatest area minds: reading it may run commands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose<'a> {
+    /// It is looked at; nothing of it is run.
+    Look,
+    /// Its tests are run, in a run of this name.
+    Run {
+        /// Where it has one already.
+        name: Option<&'a str>,
+    },
 }
 
 /// A flag as a line of configuration.
@@ -41,27 +56,33 @@ pub(crate) fn load(
     fetched: Option<PathBuf>,
     target: Option<&str>,
     flags: &[Flag],
+    purpose: Purpose<'_>,
 ) -> Result<Area, anyhow::Error> {
     let (from, dir) = match fetched {
         None => (context.area_dir()?, context.area_dir()?),
         Some(from) => (from, context.dir.clone()),
     };
-    let file = area_file(&from)?;
+    let own = area_file(&from);
+    let is_megatest = own.is_err() && from == dir && megatest::is_area(&from);
     let read = |path: &Path| {
         read_text(path).map_err(|e| Complaint::usage(format!("cannot read `{}`", path.display())).because(e))
     };
-    let text = read(&file)?;
     let user = match (&context.settings.origin, Settings::path()) {
         (Some(path), Some(_)) => Some((path.display().to_string(), read(path)?)),
         _ => None,
     };
-    let name = file.strip_prefix(&from).unwrap_or(&file).display().to_string();
     let mut layers = Vec::new();
     if let Some((name, text)) = &user {
         layers.push(Layer { name, text, kind: LayerKind::User });
     }
-    layers.push(Layer { name: &name, text: &text, kind: LayerKind::Project });
     layers.extend(flags.iter().map(|f| Layer { name: f.name, text: &f.toml, kind: LayerKind::Flag }));
+    if is_megatest {
+        return megatest::load(context, dir, target, &layers, purpose);
+    }
+    let file = own?;
+    let text = read(&file)?;
+    let name = file.strip_prefix(&from).unwrap_or(&file).display().to_string();
+    layers.push(Layer { name: &name, text: &text, kind: LayerKind::Project });
     let target: Vec<String> = target.map(|t| t.split('/').map(str::to_owned).collect()).unwrap_or_default();
     let process_env: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
@@ -84,7 +105,7 @@ pub(crate) fn load(
             tell(context, &loaded.warnings);
             let mut configuration = included.take();
             configuration.push(name);
-            Ok(Area { dir, loaded, configuration })
+            Ok(Area { dir, loaded, configuration, megatest: None })
         }
         Err(errors) => {
             tell(context, &errors);

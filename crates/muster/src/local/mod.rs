@@ -19,6 +19,7 @@ mod changed;
 pub(crate) mod discovery;
 pub(crate) mod fetch;
 pub(crate) mod given;
+pub(crate) mod megatest;
 pub(crate) mod packages;
 pub(crate) mod propose;
 pub(crate) mod reports;

@@ -79,7 +79,44 @@ pub(crate) fn selection(
             }
         }
     }
-    Ok(Selection { patterns, tags: args.tags.clone(), shard: args.shard, only, ..Selection::default() })
+    let testpatt = testpatt(args, area)?;
+    Ok(Selection {
+        patterns,
+        tags: args.tags.clone(),
+        shard: args.shard,
+        only,
+        testpatt,
+        tagpatt: args.tagexpr.clone(),
+    })
+}
+
+/// The test pattern as Megatest finds it: the flag; without one, or with `%`, what the variable of the target
+/// says. A native pattern is a choice too.
+fn testpatt(args: &SelectArgs, area: &Area) -> Result<Option<String>, anyhow::Error> {
+    if area.megatest.is_none() {
+        return match &args.modepatt {
+            None => Ok(args.testpatt.clone()),
+            Some(_) => {
+                Err(Complaint::usage("`--modepatt` is for Megatest areas, which have variables by target")
+                    .into())
+            }
+        };
+    }
+    let given = args.testpatt.as_deref().filter(|p| *p != "%");
+    if given.is_some() || (args.modepatt.is_none() && !args.patterns.is_empty()) {
+        return Ok(args.testpatt.clone());
+    }
+    let variable = args.modepatt.as_deref().unwrap_or("TESTPATT");
+    let found =
+        area.loaded.area.env.iter().find(|(name, _)| name == variable).map(|(_, value)| value.clone());
+    if found.is_none() && args.modepatt.is_some() {
+        return Err(Complaint::usage(format!("the target has no variable `{variable}`"))
+            .hint(
+                "`[default]` or the target's section of runconfigs.config says it: `NAME test1,test2/item%`",
+            )
+            .into());
+    }
+    Ok(found.or_else(|| args.testpatt.clone()))
 }
 
 /// What helps where a part of a pattern names no test.

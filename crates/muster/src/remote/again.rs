@@ -13,6 +13,7 @@ use crate::commands::resume::{ResumeArgs, nothing_to_resume};
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::local::area::Purpose;
 use crate::local::session::{ended_before, verdicts_of};
 use crate::local::{again, area, request};
 use muster_api::{Client, Reopen, Submit};
@@ -68,7 +69,7 @@ pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<
     let area = if is_at_hand {
         let target: Vec<&str> = spec.target.iter().map(|(_, v)| v.as_str()).collect();
         let target = (!target.is_empty()).then(|| target.join("/"));
-        Some(area::load(context, None, target.as_deref(), &request::flags(&exec))?)
+        Some(area::load(context, None, target.as_deref(), &request::flags(&exec), Purpose::Look)?)
     } else if stale {
         let said = format!("`--stale` compares with the definitions of `{}` as they are now", spec.area);
         return Err(Complaint::usage(said).hint("go to the directory of the area, or use `-C DIR`").into());

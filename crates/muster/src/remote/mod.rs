@@ -11,6 +11,7 @@ pub(crate) mod trust;
 use crate::commands::run::{LabArgs, RunArgs, SupersedeWhich};
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::local::area::Purpose;
 use crate::local::given::Given;
 use crate::local::{area, packages, request};
 use muster_api::trust::Trust;
@@ -64,7 +65,13 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     let LabArgs { on, detach, wait: _, id, priority, start_within, supersede, retry_elsewhere } = lab;
     let client = client(server, context)?;
     let given = Given::fetch(&inputs, &std::env::temp_dir(), context)?;
-    let area = area::load(context, given.area(), target.target.as_deref(), &request::flags(&exec))?;
+    let area =
+        area::load(context, given.area(), target.target.as_deref(), &request::flags(&exec), Purpose::Look)?;
+    if area.megatest.is_some() {
+        return Err(Complaint::usage("a Megatest area cannot be run on a lab yet")
+            .hint("its tests expect their run directories on the disks of the area; run it without --server")
+            .into());
+    }
     let selection = request::selection(&select, &area, &mut ServerRecords::new(client.clone()))?;
     let plan =
         request::make_plan(&area.loaded.area, &area.loaded.facts, &selection, &(), &context.program())?;

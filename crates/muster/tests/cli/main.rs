@@ -24,6 +24,7 @@ mod lab_events;
 mod lab_packages;
 mod live;
 mod logpro;
+mod megatest;
 mod on_device;
 mod package;
 mod reference;

@@ -1,0 +1,149 @@
+//! `megatest -run` for a run that is there already: what has not ended goes on, what is asked for by status
+//! is run again.
+
+use super::args::Args;
+use super::list_runs::{Line, lines, ticket_of};
+use crate::commands;
+use crate::commands::rerun::RerunArgs;
+use crate::commands::resume::ResumeArgs;
+use crate::commands::typed::ExecArgs;
+use crate::context::Context;
+use crate::error::Complaint;
+use muster_core::address::RunRef;
+use muster_core::change::RunPhase;
+use muster_core::outcome::ExitCode;
+use muster_core::select::testpatt::TestPatt;
+use muster_core::view::RunView;
+use muster_store::{ItemFilter, RunFilter, Store};
+use std::fs;
+use std::path::Path;
+
+/// States and statuses that `-rerun-clean` runs again.
+const UNCLEAN_STATES: [&str; 6] = ["KILLREQ", "KILLED", "UNKNOWN", "INCOMPLETE", "STUCK", "NOT_STARTED"];
+const UNCLEAN_STATUSES: [&str; 7] =
+    ["FAIL", "INCOMPLETE", "ABORT", "CHECK", "DEAD", "PREQ_FAIL", "PREQ_DISCARDED"];
+
+/// Which records get another attempt.
+enum Which<'a> {
+    /// Those with one of these statuses.
+    Statuses(Vec<&'a str>),
+    /// Those that did not end well.
+    Unclean,
+    All,
+}
+
+/// The run of this name for this target, if there is one.
+pub(super) fn find(name: &str, target: &str, context: &Context) -> Result<Option<RunView>, anyhow::Error> {
+    let dir = context.area_dir()?;
+    // Without records there is no run either.
+    let Ok(mut store) = crate::wiring::open_for_reading(&dir) else { return Ok(None) };
+    let filter = RunFilter { limit: u32::MAX, ..RunFilter::default() };
+    Ok(store.list_runs(&filter)?.into_iter().find(|view| {
+        let values: Vec<&str> = view.target.iter().map(|(_, v)| v.as_str()).collect();
+        view.name == name && values.join("/") == target
+    }))
+}
+
+/// Goes on with the run.
+pub(super) fn go_on(
+    view: &RunView,
+    args: &Args,
+    patt: Option<&str>,
+    context: &Context,
+) -> Result<ExitCode, anyhow::Error> {
+    let which = if args.has("rerun-all") {
+        Which::All
+    } else if args.has("rerun-clean") {
+        Which::Unclean
+    } else if let Some(statuses) = args.get("rerun") {
+        Which::Statuses(statuses.split(',').map(str::trim).collect())
+    } else {
+        return go_on_with_the_rest(view, context);
+    };
+    let dir = context.area_dir()?;
+    let mut store = crate::wiring::open_for_reading(&dir)?;
+    let chosen = chosen(store.as_mut(), view, &which, patt)?;
+    drop(store);
+    if chosen.is_empty() {
+        let said = format!("nothing of run `{}` is to be run again", view.number);
+        return Err(Complaint::new(ExitCode::NothingRan, said)
+            .hint("`megatest -list-runs` shows what it came to")
+            .into());
+    }
+    if args.has("preclean") || !matches!(which, Which::Statuses(_)) {
+        for line in &chosen {
+            clean(&line.run_dir)?;
+        }
+    }
+    // A comma would join two patterns.
+    let pattern = |line: &Line| format!("{}/{}", line.test, line.item).replace(',', "*");
+    commands::rerun::run(
+        RerunArgs {
+            run: RunRef::Number(view.number),
+            patterns: chosen.iter().map(pattern).collect(),
+            failed: false,
+            flaky: false,
+            stale: false,
+            exec: ExecArgs::default(),
+        },
+        context,
+    )
+}
+
+fn go_on_with_the_rest(view: &RunView, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let mut store = crate::wiring::open_for_reading(&context.area_dir()?)?;
+    let phase = store.load_run_snapshot(view.id)?.phase;
+    drop(store);
+    let run = RunRef::Number(view.number);
+    match phase {
+        RunPhase::Active | RunPhase::Stopped { .. } => {
+            commands::resume::run(ResumeArgs { run, exec: ExecArgs::default() }, context)
+        }
+        RunPhase::Ended { .. } => {
+            let said = format!("this run is there already, as number {}, and has ended", view.number);
+            Err(Complaint::usage(said)
+                .hint("`-rerun FAIL` or `-rerun-clean` runs again what failed; another `-runname` begins another run")
+                .into())
+        }
+    }
+}
+
+/// The records of the run that are to be run again; toplevel records are not.
+fn chosen(
+    store: &mut dyn Store,
+    view: &RunView,
+    which: &Which<'_>,
+    patt: Option<&str>,
+) -> Result<Vec<Line>, anyhow::Error> {
+    let whole = store.load_run(view.id, ItemFilter::All)?;
+    let snapshot = store.load_run_snapshot(view.id)?;
+    let ticket = snapshot.record.plan.tests.first().and_then(|t| ticket_of(&t.def.env));
+    let patt = TestPatt::new(patt.unwrap_or("%"));
+    let all = lines(&whole, &snapshot.record.spec, ticket.as_ref(), &view.name);
+    Ok(all
+        .into_iter()
+        .filter(|line| !line.is_top && patt.matches(&line.test, &line.item))
+        .filter(|line| match which {
+            Which::All => true,
+            Which::Unclean => {
+                UNCLEAN_STATES.contains(&line.state.word()) || UNCLEAN_STATUSES.contains(&line.status.word())
+            }
+            Which::Statuses(statuses) => statuses.contains(&line.status.word()),
+        })
+        .collect())
+}
+
+/// Empties a run directory, which stays where it is.
+fn clean(link: &Path) -> Result<(), anyhow::Error> {
+    let Ok(dir) = fs::canonicalize(link) else { return Ok(()) };
+    // Only what was set up as a run directory: nothing else is ever removed.
+    if !dir.join(".muster").is_dir() || !dir.join("megatest.sh").is_file() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(&dir)? {
+        let path = entry?.path();
+        let is_dir = fs::symlink_metadata(&path)?.is_dir();
+        if is_dir { fs::remove_dir_all(&path)? } else { fs::remove_file(&path)? }
+    }
+    Ok(())
+}

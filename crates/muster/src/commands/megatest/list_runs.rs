@@ -1,0 +1,297 @@
+//! `megatest -list-runs`: runs with their tests, in the very text that scripts and rules for logs expect.
+
+use super::args::Args;
+use super::record::{OwnStatus, Record};
+use crate::context::Context;
+use crate::error::Complaint;
+use muster_core::change::RunSpec;
+use muster_core::outcome::{ExitCode, Verdict};
+use muster_core::select::testpatt::{TestPatt, part_matches};
+use muster_core::view::{ItemView, RunState, RunView};
+use muster_formats::megatest::rollup::RollUp;
+use muster_formats::megatest::status::{State, Status, of_verdict};
+use muster_formats::megatest::ticket::{TICKET_VARIABLE, Ticket};
+use muster_store::{ItemFilter, RunFilter};
+use serde_json::{Map, Value, json};
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// A record as it is listed.
+pub(super) struct Line {
+    id: u64,
+    pub(super) test: String,
+    pub(super) item: String,
+    /// The record of a test above its items.
+    pub(super) is_top: bool,
+    pub(super) state: State,
+    pub(super) status: Status,
+    seconds: u64,
+    time: String,
+    host: String,
+    /// In the tree of links.
+    pub(super) run_dir: PathBuf,
+    comment: String,
+    log: String,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let dir = context.area_dir()?;
+    let mut store = crate::wiring::open_for_reading(&dir)?;
+    let names = args.get("list-runs").or(args.get("runname")).unwrap_or("%").to_owned();
+    let targets = args.get("target").or(args.get("reqtarg")).unwrap_or("%").to_owned();
+    let tests = TestPatt::new(args.get("testpatt").unwrap_or("%"));
+    let matches = |patterns: &str, text: &str| patterns.split(',').any(|p| part_matches(p.trim(), text));
+    let as_json = match args.get("dumpmode") {
+        None => false,
+        Some("json") => true,
+        Some(mode) => {
+            return Err(Complaint::usage(format!("`-dumpmode {mode}` is not done by Muster yet"))
+                .hint("`-dumpmode json`, or none for text")
+                .into());
+        }
+    };
+    let filter = RunFilter { limit: u32::MAX, ..RunFilter::default() };
+    let mut runs = store.list_runs(&filter)?;
+    // The oldest first, as Megatest has them.
+    runs.reverse();
+    let files = args.get("test-files");
+    let only_paths = files.is_some() || args.has("test-paths");
+    let mut paths = Vec::new();
+    let mut out = context.stdout();
+    let mut all = Map::new();
+    for head in runs {
+        let target = head.target.iter().map(|(_, v)| v.as_str()).collect::<Vec<_>>().join("/");
+        let name = if head.name.is_empty() { format!("run-{}", head.number) } else { head.name.clone() };
+        if !matches(&names, &name) || !matches(&targets, &target) {
+            continue;
+        }
+        let view = store.load_run(head.id, ItemFilter::All)?;
+        let snapshot = store.load_run_snapshot(head.id)?;
+        let ticket = snapshot.record.plan.tests.first().and_then(|t| ticket_of(&t.def.env));
+        let lines = lines(&view, &snapshot.record.spec, ticket.as_ref(), &name);
+        let lines: Vec<Line> = lines.into_iter().filter(|l| tests.matches(&l.test, &l.item)).collect();
+        if only_paths {
+            let below = lines.iter().filter(|l| !l.is_top).map(|l| l.run_dir.clone());
+            paths.extend(below.filter(|dir| dir.exists()));
+            continue;
+        }
+        if as_json {
+            let data: Map<String, Value> = lines.iter().map(|l| (l.id.to_string(), l.to_json())).collect();
+            let meta = json!({ "target": target, "runname": name, "id": view.number, "state": state(&view), "status": status(&view) });
+            let of_target = all.entry(target).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(of_target) = of_target {
+                of_target.insert(name, json!({ "meta": meta, "data": data }));
+            }
+            continue;
+        }
+        writeln!(
+            out,
+            "Run: {target}/{name} status: {} run-id: {}, number tests: {}",
+            state(&view),
+            view.number,
+            lines.len()
+        )?;
+        for line in lines {
+            line.print(&mut out)?;
+        }
+    }
+    for path in newest(paths, files)? {
+        writeln!(out, "{}", path.display())?;
+    }
+    if as_json && !only_paths {
+        writeln!(out, "{}", Value::Object(all))?;
+    }
+    Ok(ExitCode::Passed)
+}
+
+/// Run directories, or the files in them that match, the newest last.
+fn newest(dirs: Vec<PathBuf>, files: Option<&str>) -> Result<Vec<PathBuf>, anyhow::Error> {
+    let mut all = Vec::new();
+    let matches =
+        |name: &str| files.is_some_and(|glob| muster_core::select::wildcard(&glob.replace('%', "*"), name));
+    for dir in dirs {
+        if files.is_none() {
+            all.push(dir);
+            continue;
+        }
+        for entry in std::fs::read_dir(&dir)? {
+            let path = entry?.path();
+            if path.file_name().is_some_and(|n| matches(&n.to_string_lossy())) {
+                all.push(path);
+            }
+        }
+    }
+    all.sort_by_key(|path| std::fs::metadata(path).and_then(|m| m.modified()).ok());
+    Ok(all)
+}
+
+/// Megatest itself has never anything but `new` here.
+fn state(view: &RunView) -> &'static str {
+    match view.state {
+        RunState::Active => "running",
+        RunState::Ended => "completed",
+        RunState::Stopped => "stopped",
+    }
+}
+
+fn status(view: &RunView) -> &'static str {
+    match view.state {
+        RunState::Ended if view.has_passed() => "PASS",
+        RunState::Ended => "FAIL",
+        RunState::Active | RunState::Stopped => "n/a",
+    }
+}
+
+pub(super) fn ticket_of(env: &[(String, String)]) -> Option<Ticket> {
+    let (_, text) = env.iter().find(|(name, _)| name == TICKET_VARIABLE)?;
+    Ticket::parse(text).ok()
+}
+
+/// The records of a run, the one of a test before those of its items.
+pub(super) fn lines(view: &RunView, spec: &RunSpec, ticket: Option<&Ticket>, run: &str) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut id = 0;
+    for test in &view.tests {
+        let top = ticket.map_or_else(PathBuf::new, |t| {
+            PathBuf::from(format!("{}/{}/{run}/{}", t.link_tree, t.target, test.name))
+        });
+        let is_itemised = test.items.iter().any(|i| !i.path.is_empty() || i.discovery);
+        let items: Vec<&ItemView> = test.items.iter().filter(|i| !i.discovery).collect();
+        let mut made = Vec::new();
+        for item in items {
+            let run_dir = top.join(&item.path);
+            let own = Record::of(&run_dir).status();
+            made.push(Line { id: 0, test: test.name.clone(), ..line(item, own, run_dir, &spec.host) });
+        }
+        if is_itemised {
+            let mut counts = RollUp::default();
+            made.iter().for_each(|line| counts.add(&line.state, &line.status));
+            // Without any item it is what became of the question for them.
+            let asked = test.items.iter().find(|i| i.discovery).map(of_item);
+            let (state, status) = counts.test().or(asked).unwrap_or_default();
+            let log = Record::of(&top).status().map_or_else(String::new, |own| own.log);
+            let seconds = made.iter().map(|l| l.seconds).sum();
+            let time = made.iter().map(|l| l.time.clone()).min().unwrap_or_default();
+            made.insert(
+                0,
+                Line {
+                    id: 0,
+                    test: test.name.clone(),
+                    item: String::new(),
+                    is_top: true,
+                    state,
+                    status,
+                    seconds,
+                    time,
+                    host: spec.host.clone(),
+                    run_dir: top,
+                    comment: String::new(),
+                    log,
+                },
+            );
+        }
+        for mut line in made {
+            id += 1;
+            line.id = id;
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+fn line(item: &ItemView, own: Option<OwnStatus>, run_dir: PathBuf, host: &str) -> Line {
+    let last = item.last().map(|a| &a.result);
+    let (state, status) = of_item(item);
+    // What the test called itself is kept, any text may be; what Muster found beside it counts more.
+    let (state, status) = match &own {
+        Some(own) if state == State::Completed && !matches!(own.status.as_str(), "AUTO" | "") => {
+            match State::from(own.state.as_str()) {
+                own_state if own_state.is_running() => (state, status),
+                own_state => (own_state, Status::from(own.status.as_str())),
+            }
+        }
+        _ => (state, status),
+    };
+    Line {
+        id: 0,
+        test: String::new(),
+        item: item.path.clone(),
+        is_top: false,
+        state,
+        status,
+        seconds: last.map_or(0, |r| r.duration.as_secs()),
+        time: last.map_or_else(String::new, |r| clock(r.started.0 / 1_000_000)),
+        host: if last.is_some() { host.to_owned() } else { String::new() },
+        run_dir,
+        comment: own.as_ref().map_or_else(String::new, |o| o.comment.clone()),
+        log: own.map_or_else(String::new, |o| o.log),
+    }
+}
+
+/// What an item is in Megatest's words.
+fn of_item(item: &ItemView) -> (State, Status) {
+    match item.verdict {
+        None => (State::NotStarted, Status::NotAvailable),
+        // Stopped before it began.
+        Some(Verdict::Cancelled) if item.attempts.is_empty() => (State::NotStarted, Status::NotAvailable),
+        Some(verdict) => of_verdict(verdict),
+    }
+}
+
+/// A time of this machine's, for people.
+fn clock(secs: u64) -> String {
+    let at = i64::try_from(secs).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+    let zoned = at.map(|t| t.to_zoned(jiff::tz::TimeZone::system()));
+    zoned.map_or_else(String::new, |z| z.strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+impl Line {
+    fn name(&self) -> String {
+        if self.item.is_empty() { self.test.clone() } else { format!("{}({})", self.test, self.item) }
+    }
+
+    fn print(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        writeln!(
+            out,
+            "  Test: {:<25} State: {:<15} Status: {:<15} Runtime: {:>5}s Time: {:<22} Host: {:<10}",
+            self.name(),
+            self.state,
+            self.status,
+            self.seconds,
+            self.time,
+            self.host
+        )?;
+        // Megatest has one line for what went as it should, or has not begun.
+        if matches!(self.status, Status::Pass | Status::Warn) || self.state == State::NotStarted {
+            return Ok(());
+        }
+        writeln!(out, "         rundir:   {}", self.run_dir.display())?;
+        for step in Record::of(&self.run_dir).steps() {
+            writeln!(
+                out,
+                "    Step: {:<20} State: {:<10} Status: {:<10} Time {:<22}",
+                step.step,
+                step.state,
+                step.status,
+                clock(step.time)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "id": self.id,
+            "testname": self.test,
+            "item_path": self.item,
+            "state": self.state.word(),
+            "status": self.status.word(),
+            "event_time": self.time,
+            "host": self.host,
+            "rundir": self.run_dir,
+            "run_duration": self.seconds,
+            "comment": self.comment,
+            "final_logf": self.log,
+        })
+    }
+}

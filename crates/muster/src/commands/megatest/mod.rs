@@ -1,0 +1,156 @@
+//! `megatest` and `mtutil` as names of Muster's: what the scripts of Megatest areas call, and what people are
+//! used to type. `muster megatest …` is the same.
+//!
+//! Nothing is decided here that Muster's own commands decide: a run is `muster run`, what it came to is read
+//! from the same records.
+
+mod again;
+mod args;
+mod ezstep;
+mod inside;
+mod items;
+mod job;
+mod list_runs;
+mod list_targets;
+mod log;
+mod record;
+mod run;
+mod show;
+mod skip;
+mod triggers;
+
+use crate::context::Context;
+use crate::error::Complaint;
+use args::Args;
+use muster_core::outcome::{ExitCode, Outcome};
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
+use std::path::Path;
+
+/// Megatest's own exit codes, where they are asked for: `-run` ends with 0 whatever the tests came to.
+const EXIT_CODES: &str = "MUSTER_MEGATEST_EXIT_CODES";
+
+/// The names that Megatest's programs have.
+const NAMES: [&str; 2] = ["megatest", "mtutil"];
+
+/// Arguments of `muster megatest`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(disable_help_flag = true)]
+pub(crate) struct MegatestArgs {
+    /// As on Megatest's command line: `-run -target a/b -runname w1 -testpatt %`
+    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// Whether the program was called by one of Megatest's names.
+pub(crate) fn is_called(program: &OsStr) -> bool {
+    Path::new(program).file_name().is_some_and(|name| NAMES.iter().any(|n| name == *n))
+}
+
+/// What the program does that was called by one of Megatest's names.
+pub(crate) fn main() -> std::process::ExitCode {
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_default();
+    let words: Vec<OsString> = words.collect();
+    let is_mtutil = Path::new(&program).file_name().is_some_and(|n| n == "mtutil");
+    if words.first().is_some_and(|w| w == "-ezstep" || w == "-subrun") {
+        return as_step(&words);
+    }
+    // `catch` takes no closure, so that a panic finds nothing half done; what was typed is read again there.
+    if is_mtutil { crate::error::catch(mtutil) } else { crate::error::catch(megatest) }
+}
+
+/// A step of a test, whose exit code is for Muster.
+fn as_step(words: &[OsString]) -> std::process::ExitCode {
+    let words: Vec<String> = words.iter().map(|w| w.to_string_lossy().into_owned()).collect();
+    let (without_mt, words) = match words.split_first() {
+        Some((first, rest)) if first == "-subrun" => (true, rest),
+        _ => (false, words.as_slice()),
+    };
+    let done = match words {
+        [_, name, command] => ezstep::run(name, command, without_mt),
+        _ => Err(anyhow::anyhow!("a step has a name and a command")),
+    };
+    let code = done.unwrap_or_else(|error| {
+        drop(writeln!(std::io::stderr(), "megatest: {error:#}"));
+        ezstep::exit_of(Outcome::Error)
+    });
+    std::process::ExitCode::from(code)
+}
+
+fn megatest() -> Result<ExitCode, anyhow::Error> {
+    do_as_told(std::env::args_os().skip(1).map(|w| w.to_string_lossy().into_owned()))
+}
+
+fn mtutil() -> Result<ExitCode, anyhow::Error> {
+    Err(Complaint::usage("`mtutil` is not carried out by Muster yet")
+        .hint("`muster run` in the area's directory runs its tests; `muster server` takes runs from others")
+        .into())
+}
+
+/// `muster megatest …`
+pub(crate) fn run(args: MegatestArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    with(&parse(args.args)?, context)
+}
+
+fn parse(words: impl IntoIterator<Item = String>) -> Result<Args, anyhow::Error> {
+    Args::parse(words).map_err(|wrong| {
+        let complaint = Complaint::usage(wrong.to_string());
+        match wrong {
+            args::Wrong::NotYet(_) => {
+                complaint.hint("docs/reference/megatest.md says what is, and what does the same")
+            }
+            args::Wrong::Unknown(_) | args::Wrong::NoValue(_) => {
+                complaint.hint("`megatest -h` lists the switches")
+            }
+        }
+        .into()
+    })
+}
+
+fn do_as_told(words: impl IntoIterator<Item = String>) -> Result<ExitCode, anyhow::Error> {
+    let args = parse(words)?;
+    let global = crate::cli::Global::plain(args.get("start-dir").map(Into::into));
+    with(&args, &Context::new(&global)?)
+}
+
+fn with(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let has = |name: &str| args.has(name);
+    if has("version") {
+        writeln!(context.stdout(), "1.65 (Muster {})", env!("CARGO_PKG_VERSION"))?;
+        return Ok(ExitCode::Passed);
+    }
+    if has("h") || has("help") {
+        return show::help(context);
+    }
+    if has("expand-items") {
+        return items::expand(context);
+    }
+    if has("subrun-not-carried-out") {
+        return Err(Complaint::lab("sub-runs of other areas are not carried out by Muster yet").into());
+    }
+    if has("step") || has("runstep") || has("test-status") || has("load-test-data") || has("set-values") {
+        return inside::run(args, context);
+    }
+    if has("show-cmdinfo") || has("set-toplog") || has("setlog") {
+        return inside::run(args, context);
+    }
+    let again = has("rerun") || has("rerun-clean") || has("rerun-all");
+    if has("run") || has("runall") || has("runtests") || again {
+        return run::run(args, context);
+    }
+    if has("list-runs") || has("test-paths") || has("test-files") {
+        return list_runs::run(args, context);
+    }
+    if has("list-targets") || has("list-tests") || has("list-disks") || has("show-keys") {
+        return list_targets::run(args, context);
+    }
+    if has("show-config") || has("show-runconfig") {
+        return show::run(args, context);
+    }
+    if has("run-wait") {
+        // Runs belong to the command that asked for them, which waits itself.
+        return Ok(ExitCode::Passed);
+    }
+    show::help(context)
+}

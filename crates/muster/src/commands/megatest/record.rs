@@ -1,0 +1,104 @@
+//! What a running test says of itself with `megatest -step`, `-test-status` and `-load-test-data`: kept in
+//! `.muster` of its run directory, where the step that ran it takes it up when it ends.
+//!
+//! ```text
+//! .muster/steps    a line of JSON for each report of a step
+//! .muster/status   state and status that the test set
+//! .muster/data     test data, in Megatest's own form
+//! ```
+
+use serde::{Deserialize, Serialize};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// The directory in a run directory.
+const DIR: &str = ".muster";
+
+/// What a test said of itself.
+#[derive(Debug)]
+pub(crate) struct Record {
+    dir: PathBuf,
+}
+
+/// A report of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StepReport {
+    /// Its name.
+    pub(crate) step: String,
+    /// `start` or `end`.
+    pub(crate) state: String,
+    /// The exit code, or what the script calls it.
+    pub(crate) status: String,
+    /// Seconds since 1970.
+    pub(crate) time: u64,
+    #[serde(default)]
+    pub(crate) comment: String,
+    #[serde(default)]
+    pub(crate) log: String,
+}
+
+/// State and status that a test set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OwnStatus {
+    pub(crate) state: String,
+    pub(crate) status: String,
+    #[serde(default)]
+    pub(crate) comment: String,
+    #[serde(default)]
+    pub(crate) log: String,
+}
+
+impl Record {
+    /// That of a run directory.
+    pub(crate) fn of(run_dir: &Path) -> Self {
+        Self { dir: run_dir.join(DIR) }
+    }
+
+    /// Forgets what an earlier attempt said.
+    pub(super) fn clear(run_dir: &Path) -> io::Result<()> {
+        let dir = run_dir.join(DIR);
+        match fs::remove_dir_all(&dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        fs::create_dir_all(dir)
+    }
+
+    fn append(&self, file: &str, line: &str) -> io::Result<()> {
+        fs::create_dir_all(&self.dir)?;
+        let mut file = OpenOptions::new().create(true).append(true).open(self.dir.join(file))?;
+        // In one piece: steps may run side by side.
+        file.write_all(format!("{line}\n").as_bytes())
+    }
+
+    pub(super) fn add_step(&self, report: &StepReport) -> io::Result<()> {
+        self.append("steps", &serde_json::to_string(report)?)
+    }
+
+    /// The reports so far.
+    pub(crate) fn steps(&self) -> Vec<StepReport> {
+        let text = fs::read_to_string(self.dir.join("steps")).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    pub(super) fn set_status(&self, status: &OwnStatus) -> io::Result<()> {
+        fs::create_dir_all(&self.dir)?;
+        let new = self.dir.join(format!("status-{}", std::process::id()));
+        fs::write(&new, serde_json::to_string(status)?)?;
+        fs::rename(new, self.dir.join("status"))
+    }
+
+    /// What the test set, if it did.
+    pub(crate) fn status(&self) -> Option<OwnStatus> {
+        serde_json::from_str(&fs::read_to_string(self.dir.join("status")).ok()?).ok()
+    }
+
+    pub(super) fn add_data(&self, lines: &str) -> io::Result<()> {
+        self.append("data", lines.trim_end_matches('\n'))
+    }
+
+    pub(super) fn data(&self) -> String {
+        fs::read_to_string(self.dir.join("data")).unwrap_or_default()
+    }
+}
