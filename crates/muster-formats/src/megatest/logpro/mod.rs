@@ -18,6 +18,8 @@ mod program;
 mod rules;
 
 #[cfg(test)]
+mod speed;
+#[cfg(test)]
 mod tests;
 
 pub use evaluate::{Evaluation, Finding, Fired, Hit, Report, TriggerReport, Value};
