@@ -166,6 +166,28 @@ pub fn new_key() -> Result<String, String> {
     Ok(pair.serialize_pem())
 }
 
+/// A key and a certificate for an address that nobody but those who were told so know it by.
+pub struct SelfSigned {
+    /// PKCS #8, DER.
+    pub key: Vec<u8>,
+    /// DER.
+    pub certificate: Vec<u8>,
+    /// The certificate in PEM.
+    pub pem: String,
+}
+
+/// Makes one.
+///
+/// # Errors
+/// The system gives no random numbers.
+pub fn self_signed(ip: std::net::IpAddr) -> Result<SelfSigned, String> {
+    let said = |e: rcgen::Error| format!("no certificate can be made: {e}");
+    let key = KeyPair::generate().map_err(said)?;
+    let params = rcgen::CertificateParams::new(vec![ip.to_string()]).map_err(said)?;
+    let made = params.self_signed(&key).map_err(said)?;
+    Ok(SelfSigned { key: key.serialize_der(), certificate: made.der().to_vec(), pem: made.pem() })
+}
+
 /// The public half of a key, as it is sent.
 ///
 /// # Errors

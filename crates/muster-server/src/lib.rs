@@ -21,6 +21,7 @@ mod listen;
 mod live;
 mod packages;
 mod past;
+mod peers;
 mod reopening;
 mod serve;
 mod shell;

@@ -178,6 +178,7 @@ impl Server {
             live,
             blobs,
             packages,
+            peers: Arc::default(),
             reader,
             records,
             access,

@@ -15,6 +15,7 @@
 mod added;
 mod bring;
 mod follow;
+mod lend;
 mod pulse;
 mod relay;
 mod self_check;
@@ -27,6 +28,7 @@ use crate::exec::kill_abandoned;
 use crate::process::{ChildError, Found, Keeper, Life, Setup};
 use bring::{Load, What};
 use follow::Followed;
+use lend::Lending;
 use muster_api::{Client, ClientError};
 use muster_core::digest::Digest;
 use muster_core::exchange::{DeviceOffer, Labels};
@@ -43,6 +45,7 @@ use source::Packages;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,6 +74,8 @@ pub struct RemoteConfig {
     pub state_dir: PathBuf,
     /// Labels of devices that the server adds to these.
     pub labels: Labels,
+    /// Where it gives others what it has installed, if it does.
+    pub share: Option<SocketAddr>,
     /// What it minds of its host.
     pub self_check: SelfCheck,
     /// The certificates by which web servers are known that packages are fetched from; `None`: the system's.
@@ -109,6 +114,8 @@ pub enum Notice {
     Left,
     /// A run's area was unpacked, or why it could not be.
     Fetched(RunId, Result<(), String>),
+    /// A package was installed, and so many bytes of it came from these.
+    Installed(String, Vec<(String, u64)>),
     /// Its devices are others from now on, as many as this.
     Devices(usize),
     /// What is wrong with this host; nothing new is taken until that is nothing.
@@ -148,6 +155,7 @@ enum Done {
     /// What is at this place in a run's directory is with the server, or will never be.
     Brought(RunId, String, What),
     Fetched(RunId, Digest, Result<Vec<Lease>, String>),
+    Installed(String, Vec<(String, u64)>),
     /// The host was looked at, and this is wrong with it.
     Looked(Vec<String>),
     /// The devices that were added to this host at the server.
@@ -210,11 +218,13 @@ pub fn run(
     let follow = follow::start(client.clone())?;
     ask_who_is_there(client, &mail)?;
     self_check::watch(&config, client.clone(), mail.clone())?;
+    let packages = config.state_dir.join("packages");
+    let lending = Lending::start(client.clone(), config.agent, config.share, &packages)?;
     let mut agent = Agent {
         client,
         stops,
         relay: Relay::new(runs),
-        packages: Packages { dir: config.state_dir.join("packages"), fetch_ca: config.fetch_ca.clone() },
+        packages: Packages { dir: packages, fetch_ca: config.fetch_ca.clone(), lending },
         leases: Vec::new(),
         bring,
         follow,
@@ -322,6 +332,7 @@ fn start(config: &RemoteConfig) -> Result<(Keeper, SessionId), RemoteError> {
         state_dir,
         self_check: _,
         fetch_ca: _,
+        share: _,
         pulse: _,
         keeper: (program, args),
     } = config;
@@ -489,6 +500,7 @@ impl Agent<'_> {
                         self.relay.fetched(run, area, result);
                         ask = true;
                     }
+                    Done::Installed(package, from) => (self.tell)(Notice::Installed(package, from)),
                     Done::Added(added) => {
                         let devices = config.with_added(&self.own, added);
                         if devices != config.devices {

@@ -1,6 +1,7 @@
 //! Fetches a packed area and unpacks it, and the build that goes with it. Hostile until proven otherwise:
 //! nothing of it gets outside its directory, and it is what its name says or it is not used.
 
+use super::lend::{self, Lending};
 use super::store::lab_store;
 use super::{Done, Mail};
 use crate::unpack::{self, Tree, UnpackError};
@@ -40,6 +41,8 @@ enum SourceError {
 pub(super) struct Packages {
     pub(super) dir: PathBuf,
     pub(super) fetch_ca: Option<PathBuf>,
+    /// Other agents, which may have them.
+    pub(super) lending: Lending,
 }
 
 /// Fetches on a thread of its own, and tells when it is done.
@@ -52,7 +55,7 @@ pub(super) fn fetch(
 ) {
     let (failed, area) = (mail.clone(), wanted.area);
     let work = move || {
-        let mut result = fetch_all(&client, &wanted, &dir, &packages);
+        let mut result = fetch_all(&client, &wanted, &dir, &packages, &mail);
         for _ in 1..TRIES {
             let passes = match &result {
                 Ok(_) => false,
@@ -66,7 +69,7 @@ pub(super) fn fetch(
                 break;
             }
             std::thread::sleep(Duration::from_secs(1));
-            result = fetch_all(&client, &wanted, &dir, &packages);
+            result = fetch_all(&client, &wanted, &dir, &packages, &mail);
         }
         mail.send(Done::Fetched(run, wanted.area, result.map_err(|e| e.to_string())));
     };
@@ -122,12 +125,13 @@ fn fetch_all(
     wanted: &Wanted,
     run_dir: &Path,
     packages: &Packages,
+    mail: &Mail,
 ) -> Result<Vec<Lease>, SourceError> {
     if let Some(build) = &wanted.build {
         fetch_build(client, build, run_dir)?;
     }
     // The area is last: a run whose area is there has all that it needs.
-    let leases = install(client, &wanted.packages, run_dir, packages)?;
+    let leases = install(client, &wanted.packages, run_dir, packages, mail)?;
     let body = client.get_blob(wanted.area)?;
     unpack(
         Hashing { inner: body, hash: blake3::Hasher::new() },
@@ -144,17 +148,28 @@ fn install(
     needed: &[Needed],
     run_dir: &Path,
     packages: &Packages,
+    mail: &Mail,
 ) -> Result<Vec<Lease>, SourceError> {
     let mut leases = Vec::new();
+    if needed.is_empty() {
+        return Ok(leases);
+    }
+    let place = Place::open(&packages.dir)?;
+    let there = place.list()?;
+    let is_there = |one: &&Needed| there.iter().any(|entry| entry.package.digest == one.digest);
+    let lacking = needed.iter().filter(|one| !is_there(one)).map(|one| one.digest).collect();
+    let lenders = packages.lending.lenders(lacking);
     for one in needed {
         let exactly = Needed { version: one.digest.to_string(), ..one.clone() };
         // Whatever it was called: what comes of it are paths.
         let wanted: Reference = exactly.title().parse()?;
-        let place = Place::open(&packages.dir)?;
-        let sources = sources(client, &one.from, run_dir, packages)?;
-        let there = place.list()?.into_iter().find(|entry| entry.package.is(&wanted));
-        let package = match there {
-            Some(entry) => entry.package,
+        // Who is near is asked first. It is believed as little as any repository.
+        let near = lenders.iter().filter(|lender| lender.packages.contains(&one.digest));
+        let near = Sources::new(near.filter_map(|lender| lend::source(&lender.address)).collect());
+        let sources = near.and(sources(client, &one.from, run_dir, packages)?);
+        let known = there.iter().find(|entry| entry.package.is(&wanted));
+        let package = match known {
+            Some(entry) => entry.package.clone(),
             // What was asked for is known by its digest; whether it is published is nothing to this run.
             None => match sources.known(one.digest) {
                 Ok(package) => package,
@@ -167,6 +182,11 @@ fn install(
             return Err(SourceError::OtherPackage { wanted, got });
         }
         let installed = place.install(&package, &sources, InstallOptions::default())?;
+        if installed.moved.files_written > 0 {
+            let from = sources.traffic_of_each().into_iter().map(|(place, moved)| (place, moved.bytes));
+            mail.send(Done::Installed(package.title(), from.filter(|(_, bytes)| *bytes > 0).collect()));
+            packages.lending.changed();
+        }
         installed.show_at(&run_dir.join(one.dir()))?;
         leases.push(installed.lease);
     }

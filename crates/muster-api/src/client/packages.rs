@@ -2,8 +2,11 @@
 //! what is published.
 
 use super::{ANSWER_MAX, Client, ClientError};
-use crate::{PackagePublished, PackagesCollected, PackagesRemoved, PrunePackages};
+use crate::{
+    CBOR, Lender, Lends, Needs, PackagePublished, PackagesCollected, PackagesRemoved, PrunePackages, to_cbor,
+};
 use muster_core::digest::Digest;
+use muster_core::id::AgentId;
 use std::fs::File;
 use std::io::{self, Read, Seek as _};
 use std::ops::Range;
@@ -149,5 +152,31 @@ impl Client {
         let sent =
             self.call(|http| http.post(&url).config().timeout_global(Some(COLLECT_MAX)).build().send_empty());
         self.read_json(self.heard(sent)?)
+    }
+
+    /// An agent says what others can have from it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn lends(&self, agent: AgentId, lends: &Lends) -> Result<(), ClientError> {
+        let url = self.url(&format!("/agents/{}/lends", agent.0));
+        let sent = self.call(|http| {
+            let request = http.put(&url).header("content-type", CBOR).config();
+            request.timeout_global(Some(ANSWER_MAX)).build().send(&to_cbor(lends)[..])
+        });
+        self.heard(sent).map(drop)
+    }
+
+    /// Other agents that have what an agent needs.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn lenders(&self, agent: AgentId, needs: &Needs) -> Result<Vec<Lender>, ClientError> {
+        let url = self.url(&format!("/agents/{}/lenders", agent.0));
+        let sent = self.call(|http| {
+            let request = http.post(&url).header("content-type", CBOR).config();
+            request.timeout_global(Some(ANSWER_MAX)).build().send(&to_cbor(needs)[..])
+        });
+        self.read(self.heard(sent)?)
     }
 }

@@ -394,6 +394,15 @@ impl Sources {
         Traffic { bytes: sum(|s| &s.bytes), requests: sum(|s| &s.requests) }
     }
 
+    /// The same of each of them, as it is shown.
+    pub fn traffic_of_each(&self) -> Vec<(String, Traffic)> {
+        let of = |source: &Source| {
+            let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+            (source.shown(), Traffic { bytes: count(&source.bytes), requests: count(&source.requests) })
+        };
+        self.all.iter().map(of).collect()
+    }
+
     /// All that is published in any of them, with where.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod drive;
 mod elsewhere;
 mod far;
 mod kill;
+mod lending;
 mod pushing;
 #[path = "../shared/sshd.rs"]
 mod sshd;

@@ -216,6 +216,7 @@ pub(super) async fn revoke(
 ) -> Result<StatusCode, Refusal> {
     let access = access(&state)?;
     if book(|| access.book.revoke_agent(AgentId(agent), now()))? {
+        state.peers.forget(AgentId(agent));
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Problem::new(404, "no-such-agent", "no agent with this number has joined")

@@ -84,6 +84,8 @@ const RULES: &[Rule] = &[
     rule(Method::GET, "", Need::Known, SMALL, ""),
     rule(Method::POST, "/agents/{agent}/exchange", Need::Itself, LARGE, ""),
     rule(Method::DELETE, "/agents/{agent}/sessions/{session}", Need::Itself, SMALL, ""),
+    rule(Method::PUT, "/agents/{agent}/lends", Need::Itself, SMALL, ""),
+    rule(Method::POST, "/agents/{agent}/lenders", Need::Itself, SMALL, ""),
     rule(Method::PUT, "/agents/{agent}/identity", Need::Joiner, SMALL, "agent.join"),
     rule(Method::POST, "/agents/{agent}/identity", Need::Itself, SMALL, ""),
     rule(Method::DELETE, "/agents/{agent}/identity", Need::Has(Role::Admin), SMALL, "agent.revoke"),

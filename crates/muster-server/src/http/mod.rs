@@ -16,6 +16,7 @@ mod logs;
 mod openapi;
 mod packages;
 mod page;
+mod peers;
 mod range;
 mod records;
 mod register;
@@ -31,6 +32,7 @@ use crate::desk::{Desk, down, now};
 use crate::hub::Hub;
 use crate::live::{Live, PIECE_BYTES_MAX};
 use crate::packages::Packages;
+use crate::peers::Peers;
 use answer::{Cbor, Refusal};
 use axum::extract::{self, DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, header};
@@ -65,6 +67,8 @@ pub(crate) struct State {
     pub(crate) blobs: Blobs,
     /// The lab's own store of packages.
     pub(crate) packages: Packages,
+    /// Agents that give others what they have.
+    pub(crate) peers: Arc<Peers>,
     pub(crate) reader: Arc<Mutex<Sqlite>>,
     /// Where the records are.
     pub(crate) records: PathBuf,
@@ -139,6 +143,8 @@ fn paths() -> OpenApiRouter<State> {
     let own = OpenApiRouter::new()
         .route("/agents/{agent}/exchange", post(agents::exchange))
         .route("/agents/{agent}/sessions/{session}", delete(agents::goodbye))
+        .route("/agents/{agent}/lends", put(peers::lends).layer(small()))
+        .route("/agents/{agent}/lenders", post(peers::lenders).layer(small()))
         .route("/agents/{agent}/identity", put(access::join).post(access::renew))
         .route("/runs/{run}/reopen", post(reopen::reopen))
         .route("/runs/{run}/watch", get(watching::watch))

@@ -31,7 +31,8 @@ the header `x-request-id` of every answer too.
 Lists come in pages: `next` is where the following one is. What is created has an id that whoever asks has chosen, so \
 that asking again does no harm. Between agents, command line and server there are further paths with bodies in CBOR \
 (`application/cbor`), which are Muster's own: `POST /api/v1/agents/{agent}/exchange`, \
-`DELETE /api/v1/agents/{agent}/sessions/{session}`, `PUT /api/v1/runs/{run}/outputs/{place}`, \
+`DELETE /api/v1/agents/{agent}/sessions/{session}`, `PUT /api/v1/agents/{agent}/lends`, \
+`POST /api/v1/agents/{agent}/lenders`, `PUT /api/v1/runs/{run}/outputs/{place}`, \
 `GET /api/v1/runs/{run}/watch` (`application/cbor-seq`), `GET /api/v1/lab` and `POST /api/v1/records`.";
 
 /// The description, made once.

@@ -3,6 +3,7 @@
 mod agent_file;
 mod announced;
 
+use crate::commands::package::size;
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::agent::AGENT_COMMAND;
@@ -66,12 +67,34 @@ pub(crate) struct AgentArgs {
     /// Use devices that announce themselves without asking a person
     #[arg(long, requires = "announce")]
     adopt: bool,
+    /// Where it gives other agents of the lab what packages it has installed: on loopback to those of this host, elsewhere with
+    /// TLS; each wants the secret that the server gives to agents of the lab alone. `off`: nowhere
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0", value_parser = share)]
+    share: Share,
     /// What it joins the lab with, the first time: a file made by `muster server join-token`
     #[arg(long, value_name = "FILE", env = "MUSTER_JOIN_TOKEN_FILE", hide_env_values = true)]
     join_token_file: Option<PathBuf>,
     /// End the agent of this --state with everything it runs, or what one that was killed left running
     #[arg(long, conflicts_with_all = ["slots", "devices", "labels", "join_token_file"])]
     stop: bool,
+}
+
+/// Where an agent shares what it has.
+#[derive(Clone, Copy, Debug)]
+enum Share {
+    Off,
+    At(SocketAddr),
+}
+
+fn share(text: &str) -> Result<Share, String> {
+    if text == "off" {
+        return Ok(Share::Off);
+    }
+    let address: SocketAddr = text.parse().map_err(|_| format!("`{text}` is not IP:PORT, and not `off`"))?;
+    if address.ip().is_unspecified() {
+        return Err("name the address by which others reach this host".to_owned());
+    }
+    Ok(Share::At(address))
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -89,7 +112,8 @@ fn device(text: &str) -> Result<DeviceOffer, String> {
 
 /// Runs until it is told to end.
 pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let AgentArgs { slots, devices, labels, state, config, announce, adopt, join_token_file, stop } = args;
+    let AgentArgs { slots, devices, labels, state, config, announce, adopt, share, join_token_file, stop } =
+        args;
     let file = agent_file::read(config, context)?;
     let state_dir = match state.or(file.state.map(PathBuf::from)) {
         Some(dir) => context.dir.join(dir),
@@ -143,6 +167,10 @@ pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow
         devices,
         labels,
         state_dir,
+        share: match share {
+            Share::Off => None,
+            Share::At(address) => Some(address),
+        },
         self_check,
         fetch_ca: context.fetch_ca(None),
         pulse: pulse.clone(),
@@ -179,6 +207,11 @@ pub(crate) fn run(args: AgentArgs, context: &Context) -> Result<ExitCode, anyhow
                 "this host is well again, and takes new work".to_owned()
             }
             Notice::Trouble(what) => format!("nothing new is taken: {}", what.join("; ")),
+            Notice::Installed(package, from) => {
+                let from: Vec<String> =
+                    from.iter().map(|(place, bytes)| format!("{} from {place}", size(*bytes))).collect();
+                format!("{package} is installed: {}", from.join(", "))
+            }
             Notice::Fetched(_, Ok(())) => return,
             Notice::Fetched(_, Err(why)) => format!("an area cannot be had: {why}"),
         };

@@ -231,3 +231,54 @@ fn an_upload_goes_on_where_a_killed_server_left_it() {
     let data = env.home().join("server/packages").display().to_string();
     assert_eq!(env.run(&["package", "verify", "--repo", &data]), "--- exit 0\n");
 }
+
+/// What an agent has said of a package that it installed.
+fn installed(env: &TestEnv, agent: &str, package: &str) -> String {
+    let said = std::fs::read_to_string(env.home().join(agent).join("said")).unwrap();
+    let line = said.lines().rev().find(|l| l.starts_with(&format!("{package} is installed: ")));
+    line.unwrap_or_else(|| panic!("{agent} has not installed {package}:\n{said}")).to_owned()
+}
+
+#[test]
+fn agents_have_packages_from_one_another_and_one_that_lies_or_dies_hurts_nobody() {
+    let env = &TestEnv::new();
+    tool(env, "hello");
+    let lines: String = (0..40_000).map(|n| format!("{}\n", n * 7_919 % 99_991)).collect();
+    env.write("tool/data/lines", &lines);
+    area(env, "");
+    let lab = Lab::start(env);
+    let mut lab = Asked { env, lab };
+    lab.ask(&["package", "build", "tool", "--kind", "dep", "--version", "1"]);
+    let run = |lab: &mut Asked<'_>, name: &str| {
+        let id = lab.lab.start_agent(name, &["--slots", "1", "--label", &format!("kind={name}")]);
+        let (_, log) = lab.greeting(&["--on", &format!("labels.kind == '{name}'")]);
+        assert!(log.contains("hello"), "{log}");
+        (id, installed(env, name, "dep:tool@1"))
+    };
+    let (one, from) = run(&mut lab, "one");
+    assert!(from.contains("from the lab's store") && !from.contains("the agent at"), "{from}");
+    let (two, from) = run(&mut lab, "two");
+    assert!(from.contains("from the agent at 127.0.0.1:") && !from.contains("the lab's store"), "{from}");
+
+    // One lies, one is dead: the rest comes from the lab, and it is right.
+    let trees = env.home().join("one/packages/trees");
+    let tree = std::fs::read_dir(trees).unwrap().next().unwrap().unwrap().path();
+    for name in ["greeting", "data/lines"] {
+        let path = tree.join(name);
+        let spoiled = std::fs::read(&path).unwrap().iter().map(|b| b ^ 1).collect::<Vec<u8>>();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        std::fs::write(&path, spoiled).unwrap();
+    }
+    lab.lab.kill_agent_and_keeper("two", two);
+    let (three, from) = run(&mut lab, "three");
+    assert!(from.contains("from the lab's store"), "{from}");
+    let there = env.home().join("three/packages/dep/tool/data/lines");
+    assert_eq!(std::fs::read_to_string(there).unwrap(), lines);
+
+    // One stands still, another does not lend at all.
+    lab.lab.kill_agent_and_keeper("three", three);
+    crate::lab::signal("-STOP", one);
+    let (_, from) = run(&mut lab, "four");
+    assert!(from.contains("from the lab's store"), "{from}");
+    crate::lab::signal("-CONT", one);
+}

@@ -1,0 +1,313 @@
+//! Gives other agents what this one has installed, and asks others before repositories are asked.
+//!
+//! A listener answers `GET` for the files that a [`Lender`](own::Lender) has, to those who have the secret that
+//! the server gives them: on loopback without TLS, elsewhere with a certificate that the server vouches for.
+//! The server is told every minute what there is, and after something was installed.
+//!
+//! Deliberately absent: anything that is not a `GET` of such a file.
+
+use muster_api::trust::self_signed;
+use muster_api::{Client, LENT_MAX, LenderAddress, Lends, Needs, Peer};
+use muster_core::digest::Digest;
+use muster_core::id::AgentId;
+use muster_package::own::{self, NotHad, PackageError, Place, Source};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+/// How often the server is told, where nothing changes.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+/// Connections that are served at once; more are closed.
+// Limit: each costs a thread, and what others fetch is not what this host is for.
+const CONNECTIONS_MAX: u32 = 16;
+/// How long a connection may be silent, and how long it may take to take bytes up.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// Longest head of a request, and most headers of one.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+const HEADERS_MAX: usize = 32;
+/// A peer that brings less than this many bytes a second, after a while, is not asked any more.
+const BYTES_PER_SEC_MIN: u64 = 512 << 10;
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What this agent lends, and to whom it says so.
+#[derive(Clone, Debug)]
+pub(super) struct Lending {
+    client: Client,
+    agent: AgentId,
+    boot: String,
+    /// Something was installed.
+    changed: Option<SyncSender<()>>,
+}
+
+impl Lending {
+    /// Starts to give out what is installed in this directory; nothing without an address.
+    pub(super) fn start(
+        client: Client,
+        agent: AgentId,
+        listen: Option<SocketAddr>,
+        packages: &Path,
+    ) -> io::Result<Self> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let mut lending = Self { client, agent, boot: boot.trim().to_owned(), changed: None };
+        let Some(listen) = listen else { return Ok(lending) };
+        let place = Place::open(packages).map_err(io::Error::other)?;
+        let lender = Arc::new(own::Lender::new(place));
+        let listener = TcpListener::bind(listen)?;
+        let listen = listener.local_addr()?;
+        let token = random()?;
+        let (tls, certificate) = if listen.ip().is_loopback() { (None, String::new()) } else { tls(listen)? };
+        let (changed, changes) = sync_channel(1);
+        lending.changed = Some(changed);
+        let address = LenderAddress { listen, token: token.clone(), certificate };
+        let (teller, of_it) = (lending.clone(), Arc::clone(&lender));
+        let thread = |name: &str| std::thread::Builder::new().name(name.into()).stack_size(256 << 10);
+        thread("lends").spawn(move || teller.tell(&address, &of_it, &changes))?;
+        thread("lend").spawn(move || serve(&listener, tls.as_ref(), &token, &lender))?;
+        Ok(lending)
+    }
+
+    /// Says what is here, until nobody is left to install anything.
+    fn tell(mut self, address: &LenderAddress, lender: &own::Lender, changes: &Receiver<()>) {
+        // This end would keep itself alive.
+        self.changed = None;
+        loop {
+            let packages = lender.packages(LENT_MAX);
+            if !packages.is_empty() {
+                let lends = Lends { address: address.clone(), boot: self.boot.clone(), packages };
+                // It is told again soon; until then others go to the repositories.
+                let _untold = self.client.lends(self.agent, &lends);
+            }
+            match changes.recv_timeout(TOLD_EVERY) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Something was installed.
+    pub(super) fn changed(&self) {
+        if let Some(changed) = &self.changed {
+            // Full: it is about to be told.
+            let _known = changed.try_send(());
+        }
+    }
+
+    /// Other agents that have some of these packages.
+    pub(super) fn lenders(&self, packages: Vec<Digest>) -> Vec<muster_api::Lender> {
+        if packages.is_empty() {
+            return Vec::new();
+        }
+        let needs = Needs { boot: self.boot.clone(), packages };
+        // Without the others there are the repositories.
+        self.client.lenders(self.agent, &needs).unwrap_or_default()
+    }
+}
+
+/// What another agent has, as a repository. It has its time: one that is slow is as one that is not there.
+pub(super) fn source(address: &LenderAddress) -> Option<Source> {
+    let peer = Peer::new(address).ok()?;
+    let (came, begun) = (Arc::new(AtomicU64::new(0)), Instant::now());
+    let open = move |name: &str, part: Option<Range<u64>>| {
+        let due = BYTES_PER_SEC_MIN * begun.elapsed().saturating_sub(GRACE).as_secs();
+        if came.load(Ordering::Relaxed) < due {
+            return Err(NotHad { why: "it is too slow".to_owned(), may_pass: false });
+        }
+        match peer.file(name, part) {
+            Ok(file) => {
+                let counted = |inner| Box::new(Counted { inner, came: Arc::clone(&came) }) as Box<dyn Read>;
+                Ok(file.map(counted))
+            }
+            Err(error) => Err(NotHad { why: error.why, may_pass: error.may_pass }),
+        }
+    };
+    Some(Source::through("a peer", format!("the agent at {}", address.listen), open))
+}
+
+struct Counted {
+    inner: Box<dyn Read>,
+    came: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.came.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+/// A secret that nobody guesses.
+fn random() -> io::Result<String> {
+    let mut bytes = [0; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(Digest(bytes).to_string())
+}
+
+/// What connections from elsewhere are made safe with, and the certificate by which this agent is known there.
+fn tls(listen: SocketAddr) -> io::Result<(Option<Arc<ServerConfig>>, String)> {
+    let own = self_signed(listen.ip()).map_err(io::Error::other)?;
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.key));
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_single_cert(vec![CertificateDer::from(own.certificate)], key)
+        .map_err(io::Error::other)?;
+    Ok((Some(Arc::new(config)), own.pem))
+}
+
+/// A connection, safe or on loopback.
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+fn serve(listener: &TcpListener, tls: Option<&Arc<ServerConfig>>, token: &str, lender: &Arc<own::Lender>) {
+    let count = Arc::new(AtomicU32::new(0));
+    for stream in listener.incoming() {
+        let Ok(stream) = stream else {
+            // No descriptors, perhaps.
+            std::thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        let place = Taken::of(&count);
+        if place.number > CONNECTIONS_MAX {
+            continue;
+        }
+        let (tls, token, lender) = (tls.cloned(), token.to_owned(), Arc::clone(lender));
+        let work = move || {
+            let _place = place;
+            // Whoever asked tells their own people.
+            let _ended = converse(stream, tls, &token, &lender);
+        };
+        let _unserved = std::thread::Builder::new().name("lend".into()).stack_size(512 << 10).spawn(work);
+    }
+}
+
+/// One of the connections at once.
+struct Taken {
+    count: Arc<AtomicU32>,
+    number: u32,
+}
+
+impl Taken {
+    fn of(count: &Arc<AtomicU32>) -> Self {
+        Self { count: Arc::clone(count), number: count.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn converse(
+    stream: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    token: &str,
+    lender: &own::Lender,
+) -> io::Result<()> {
+    stream.set_read_timeout(Some(SILENCE_MAX))?;
+    stream.set_write_timeout(Some(SILENCE_MAX))?;
+    stream.set_nodelay(true)?;
+    let mut stream: Box<dyn Stream> = match tls {
+        None => Box::new(stream),
+        Some(tls) => {
+            let connection = rustls::ServerConnection::new(tls).map_err(io::Error::other)?;
+            Box::new(rustls::StreamOwned::new(connection, stream))
+        }
+    };
+    let mut read = Vec::new();
+    while let Some(asked) = question(&mut *stream, &mut read)? {
+        answer(&mut *stream, &asked, token, lender)?;
+    }
+    Ok(())
+}
+
+/// What is asked.
+struct Asked {
+    name: String,
+    part: Option<Range<u64>>,
+    token: String,
+}
+
+/// The next question; `None` at the end of the connection. What is behind it stays.
+fn question(stream: &mut dyn Stream, read: &mut Vec<u8>) -> io::Result<Option<Asked>> {
+    let wrong = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut headers);
+        if let httparse::Status::Complete(end) = request.parse(read).map_err(|e| wrong(&e.to_string()))? {
+            let header = |name: &str| {
+                let mut named = request.headers.iter().filter(|h| h.name.eq_ignore_ascii_case(name));
+                named.next().and_then(|h| std::str::from_utf8(h.value).ok()).unwrap_or_default()
+            };
+            if request.method != Some("GET") || !matches!(header("content-length"), "" | "0") {
+                return Err(wrong("only files are given"));
+            }
+            let part = header("range").strip_prefix("bytes=").and_then(|range| {
+                let (first, last) = range.split_once('-')?;
+                Some(first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?)
+            });
+            let asked = Asked {
+                name: request.path.unwrap_or_default().trim_start_matches('/').to_owned(),
+                part,
+                token: header("authorization").strip_prefix("Bearer ").unwrap_or_default().to_owned(),
+            };
+            read.drain(..end);
+            return Ok(Some(asked));
+        }
+        if read.len() > HEAD_BYTES_MAX {
+            return Err(wrong("the head of a request is too long"));
+        }
+        let mut more = [0; 2_048];
+        match stream.read(&mut more)? {
+            0 => return Ok(None),
+            n => read.extend_from_slice(&more[..n]),
+        }
+    }
+}
+
+fn answer(stream: &mut dyn Stream, asked: &Asked, token: &str, lender: &own::Lender) -> io::Result<()> {
+    // Digests are compared in the same time whatever they are.
+    if blake3::hash(asked.token.as_bytes()) != blake3::hash(token.as_bytes()) {
+        return head(stream, "401 Unauthorized", "", 0);
+    }
+    let found = lender.open(&asked.name, asked.part.clone());
+    let mut lent = match found {
+        Ok(Some(lent)) => lent,
+        Ok(None) => return head(stream, "404 Not Found", "", 0),
+        Err(PackageError::Io { .. }) => return head(stream, "503 Service Unavailable", "", 0),
+        Err(_) => return head(stream, "500 Internal Server Error", "", 0),
+    };
+    let len = lent.part.end - lent.part.start;
+    if asked.part.is_some() && len == 0 {
+        return head(stream, "416 Range Not Satisfiable", "", 0);
+    }
+    if asked.part.is_some() {
+        let range =
+            format!("content-range: bytes {}-{}/{}\r\n", lent.part.start, lent.part.end - 1, lent.whole);
+        head(stream, "206 Partial Content", &range, len)?;
+    } else {
+        head(stream, "200 OK", "", len)?;
+    }
+    let mut bytes = vec![0; 64 << 10];
+    loop {
+        match lent.bytes.read(&mut bytes)? {
+            0 => return stream.flush(),
+            n => stream.write_all(&bytes[..n])?,
+        }
+    }
+}
+
+fn head(stream: &mut dyn Stream, status: &str, more: &str, len: u64) -> io::Result<()> {
+    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {len}\r\n{more}\r\n");
+    stream.write_all(head.as_bytes())?;
+    stream.flush()
+}
