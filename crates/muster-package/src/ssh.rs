@@ -91,7 +91,13 @@ impl SshPlace {
 impl fmt::Display for SshPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let port = self.port.map_or(String::new(), |port| format!(":{port}"));
-        write!(f, "ssh://{}{port}{}", self.host, self.path)
+        let (user, name) = match self.host.rsplit_once('@') {
+            Some((user, name)) => (format!("{user}@"), name),
+            None => (String::new(), &*self.host),
+        };
+        // The colons of an address of IPv6 are in brackets, as they are read.
+        let name = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+        write!(f, "ssh://{user}{name}{port}{}", self.path)
     }
 }
 

@@ -132,7 +132,7 @@ mod tests {
         check("http://ana:secret@h/p", "http://h/p");
         check("https://h/p/", "https://h/p");
         check("ssh://ana@h:2222/srv/p/", "ssh://ana@h:2222/srv/p");
-        check("ssh://[::1]/srv/p?config=/k", "ssh://::1/srv/p");
+        check("ssh://[::1]/srv/p?config=/k", "ssh://[::1]/srv/p");
     }
 
     /// Row 29 among them: an address without a user is complete.
