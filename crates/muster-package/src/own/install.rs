@@ -5,7 +5,7 @@ use super::chunk::Piece;
 use super::error::{At as _, PackageError};
 use super::fetch::Traffic;
 use super::fingerprint::{Record, Verify};
-use super::lock::write_file;
+use super::lock::write_soon;
 use super::manifest::{Manifest, What};
 use super::names::Published;
 use super::place::{Lease, Place, remove};
@@ -240,7 +240,7 @@ impl Place {
             match step {
                 Step::MakeRoom { bytes } => self.make_room(bytes)?,
                 Step::Stage => {
-                    write_file(&self.manifest_file(package.digest), bytes, &self.incoming())?;
+                    write_soon(&self.manifest_file(package.digest), bytes, &self.incoming())?;
                     options.step("directories");
                     writing =
                         Some((Writer::begin(incoming.clone(), manifest)?, Reuse::default(), Vec::new()));
@@ -306,7 +306,7 @@ impl Place {
         package: &Published,
     ) -> Result<(), PackageError> {
         let record = Record::of(tree, manifest, package)?;
-        write_file(&self.record_file(package.digest), &record.encode(), &self.incoming())
+        write_soon(&self.record_file(package.digest), &record.encode(), &self.incoming())
     }
 
     fn run_hooks(&self, tree: &Path, manifest: &Manifest) -> Result<(), PackageError> {

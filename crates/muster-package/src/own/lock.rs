@@ -60,12 +60,28 @@ pub(super) fn unused(dir: &Path, what: &str) -> PathBuf {
 
 /// Writes a file so that it is there whole, or as it was before; survives a power cut when this returns.
 pub(super) fn write_file(path: &Path, bytes: &[u8], incoming: &Path) -> Result<(), PackageError> {
+    write_beside(bytes, incoming, |file, temporary| {
+        file.sync_all().at(temporary)?;
+        keep(temporary, path)
+    })
+}
+
+/// The same without waiting for the disk, which may have to write all else first: after a power cut it may be
+/// gone, or torn. For what is held against a digest whenever it is read, and can be had again.
+pub(super) fn write_soon(path: &Path, bytes: &[u8], incoming: &Path) -> Result<(), PackageError> {
+    write_beside(bytes, incoming, |_, temporary| fs::rename(temporary, path).at(path))
+}
+
+fn write_beside(
+    bytes: &[u8],
+    incoming: &Path,
+    keep: impl FnOnce(&File, &Path) -> Result<(), PackageError>,
+) -> Result<(), PackageError> {
     let temporary = unused(incoming, "file");
     let written = (|| {
         let mut file = File::create_new(&temporary).at(&temporary)?;
         file.write_all(bytes).at(&temporary)?;
-        file.sync_all().at(&temporary)?;
-        keep(&temporary, path)
+        keep(&file, &temporary)
     })();
     if written.is_err() {
         // Perhaps the disk is full of it.
