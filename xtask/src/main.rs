@@ -1,9 +1,10 @@
-//! Everything a developer or CI runs: `ci`, `setup`, `test`, `tidy`, `sim`, `bench`, `generate`.
+//! Everything a developer or CI runs: `ci`, `setup`, `test`, `tidy`, `sim`, `fuzz`, `bench`, `generate`.
 //!
 //! CI calls nothing else, so what passes there passes here.
 
 mod bench;
 mod dist;
+mod fuzz;
 mod setup;
 mod tidy;
 
@@ -40,6 +41,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Feed the readers of what comes from outside with input that tries to break them
+    Fuzz(fuzz::FuzzArgs),
     /// Measure Muster beside the peers that are installed here, and print ratios
     Bench(bench::BenchArgs),
     /// Make the Debian packages, in `target/dist`
@@ -66,6 +69,7 @@ fn main() -> anyhow::Result<()> {
             all.extend(args.iter().map(String::as_str));
             cargo(&all)
         }
+        Task::Fuzz(args) => fuzz::run(&args, &root),
         Task::Bench(args) => bench::run(&args, &root),
         Task::Dist(args) => dist::run(&args, &root),
         Task::Generate => {

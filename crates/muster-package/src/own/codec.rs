@@ -27,7 +27,15 @@ pub(super) fn decode<T: Serialize + DeserializeOwned>(magic: &[u8], bytes: &[u8]
 
 /// The same with the digest of all of it behind, for what is not named by its own.
 pub(super) fn seal<T: Serialize>(magic: &[u8], object: &T) -> Vec<u8> {
-    let mut bytes = encode(magic, object);
+    with_digest(encode(magic, object))
+}
+
+/// What is written of an object, made to look as [`seal`] does.
+pub(super) fn sealed(magic: &[u8], written: &[u8]) -> Vec<u8> {
+    with_digest([magic, written].concat())
+}
+
+fn with_digest(mut bytes: Vec<u8>) -> Vec<u8> {
     let digest = *blake3::hash(&bytes).as_bytes();
     bytes.extend_from_slice(&digest);
     bytes

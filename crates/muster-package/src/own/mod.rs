@@ -28,6 +28,8 @@ mod lend;
 mod lock;
 mod manifest;
 mod names;
+#[doc(hidden)]
+pub mod outside;
 mod pack;
 mod packs;
 mod parallel;

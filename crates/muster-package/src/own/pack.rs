@@ -15,8 +15,8 @@ use muster_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-const INDEX_MAGIC: &[u8] = b"muster pack index 1\n";
-const MAP_MAGIC: &[u8] = b"muster package map 1\n";
+pub(super) const INDEX_MAGIC: &[u8] = b"muster pack index 1\n";
+pub(super) const MAP_MAGIC: &[u8] = b"muster package map 1\n";
 /// How hard is tried to make frames small.
 const LEVEL: i32 = 3;
 /// Longest frame that is unpacked.
