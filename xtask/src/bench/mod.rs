@@ -43,7 +43,7 @@ enum Work {
     Records,
     /// 10,000 no-op jobs through a server and an agent
     Lab,
-    /// A tree of 20,000 files, delivered cold, changed and unchanged, beside rsync and tarballs over HTTP
+    /// A tree of 20,000 files, delivered cold, changed and unchanged, beside rsync, casync, tar over ssh and tarballs over HTTP
     Deliver,
     /// Two crates' own tests, beside nextest and xargs over the same binaries
     Cargo,
