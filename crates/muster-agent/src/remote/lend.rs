@@ -311,3 +311,81 @@ fn head(stream: &mut dyn Stream, status: &str, more: &str, len: u64) -> io::Resu
     stream.write_all(head.as_bytes())?;
     stream.flush()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_package::exclude::Exclude;
+    use muster_package::own::{About, InstallOptions, Kind, Published, Repository, Sources, Tree};
+
+    /// A place with one package.
+    fn installed(dir: &Path) -> (Place, Published) {
+        std::fs::create_dir(dir.join("tree")).unwrap();
+        std::fs::write(dir.join("tree/file"), "some bytes\n".repeat(1_000)).unwrap();
+        let repository = Repository::create(&dir.join("repository")).unwrap();
+        let tree = Tree { dir: dir.join("tree"), exclude: Exclude::default() };
+        let package = repository.make(&tree, About::new(Kind::Dep, "thing")).unwrap();
+        let place = Place::open(&dir.join("place")).unwrap();
+        let sources = Sources::new(vec![repository.source()]);
+        place.install(&package, &sources, InstallOptions::default()).unwrap();
+        (place, package)
+    }
+
+    #[test]
+    fn what_is_lent_is_given_to_who_has_the_secret_and_by_tls_where_that_is_spoken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, package) = installed(dir.path());
+        let lender = Arc::new(own::Lender::new(place));
+        for is_safe in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let listen = listener.local_addr().unwrap();
+            let (config, certificate) = if is_safe { tls(listen).unwrap() } else { (None, String::new()) };
+            let lender = Arc::clone(&lender);
+            std::thread::spawn(move || serve(&listener, config.as_ref(), "secret", &lender));
+            let address = LenderAddress { listen, token: "secret".to_owned(), certificate };
+            let ask = |address: &LenderAddress| Sources::new(vec![source(address).unwrap()]);
+            assert_eq!(ask(&address).known(package.digest).unwrap(), package, "safe: {is_safe}");
+            ask(&address).verify(&package).unwrap();
+            let guess = LenderAddress { token: "guess".to_owned(), ..address.clone() };
+            let refused = ask(&guess).known(package.digest).unwrap_err().to_string();
+            assert!(refused.contains("401"), "{refused}");
+            // Somebody else at this address, or nobody who is known.
+            let other = if is_safe { String::new() } else { self_signed(listen.ip()).unwrap().pem };
+            let another = if is_safe { self_signed(listen.ip()).unwrap().pem } else { other.clone() };
+            for certificate in [other, another] {
+                let stranger = LenderAddress { certificate, ..address.clone() };
+                assert!(ask(&stranger).known(package.digest).is_err(), "safe: {is_safe}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_but_a_question_for_a_file_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, _) = installed(dir.path());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = listener.local_addr().unwrap();
+        std::thread::spawn(move || serve(&listener, None, "secret", &Arc::new(own::Lender::new(place))));
+        let say = |text: &str| {
+            let mut stream = TcpStream::connect(listen).unwrap();
+            stream.write_all(text.as_bytes()).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut said = String::new();
+            // A connection that is closed on what was not read is as good as one that says nothing.
+            let _ended = stream.read_to_string(&mut said);
+            said.lines().next().unwrap_or_default().to_owned()
+        };
+        let with = "authorization: Bearer secret\r\n";
+        assert_eq!(say(&format!("GET /manifests/../../x HTTP/1.1\r\n{with}\r\n")), "HTTP/1.1 404 Not Found");
+        assert_eq!(say("GET /manifests/x HTTP/1.1\r\n\r\n"), "HTTP/1.1 401 Unauthorized");
+        for nonsense in [
+            format!("PUT /x HTTP/1.1\r\n{with}\r\n"),
+            format!("GET /x HTTP/1.1\r\n{with}content-length: 5\r\n\r\nhello"),
+            "hello\r\n\r\n".to_owned(),
+            "x".repeat(HEAD_BYTES_MAX * 2),
+            format!("GET /x HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX + 1)),
+        ] {
+            assert_eq!(say(&nonsense), "", "{nonsense:.40}");
+        }
+    }
+}
