@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! a step of a job ──► socket ──► conversation ──► Holder ──► dyn Device ──► the device
-//! who started it  ──► control: "this job has ended"; its end is the worker's
+//! who started it  ──► control: "this job has ended", "are you well?"; its end is the worker's
 //! ```
 //!
 //! Who uses it says for which job. A device that is to be fresh for each job is opened anew for another, and
@@ -18,7 +18,7 @@ use crate::ext::serve;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::{self, Sender};
@@ -29,6 +29,10 @@ use std::time::Duration;
 /// How long conversations may take to end when the worker does.
 // Limit: their calls are cancelled; a driver that does not mind is not waited for.
 const END_MAX: Duration = Duration::from_secs(10);
+
+/// What a worker is asked on its control, to be answered with a byte: one that is stopped, or hangs, does not. As
+/// `muster_agent::tasks` writes it.
+const ARE_YOU_WELL: &str = "?";
 
 /// For whom a device is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +76,7 @@ impl Worker {
     }
 
     /// Lets those who connect to `listener` use the device, until `control` ends. Each line that comes there
-    /// is a job that has ended.
+    /// is a job that has ended, or `?`, which is answered with a byte.
     ///
     /// # Errors
     /// The system has no descriptors left, or does not let it wait.
@@ -93,11 +97,11 @@ impl Worker {
                 if jobs.read_line(&mut job).unwrap_or(0) == 0 {
                     break;
                 }
-                self.end(job.trim_end());
+                self.heed(job.trim_end(), jobs.get_ref());
                 while jobs.buffer().contains(&b'\n') {
                     job.clear();
                     jobs.read_line(&mut job)?;
-                    self.end(job.trim_end());
+                    self.heed(job.trim_end(), jobs.get_ref());
                 }
             }
             if came {
@@ -134,6 +138,15 @@ impl Worker {
             drop(line.shutdown(Shutdown::Both));
             drop(ended);
         })
+    }
+
+    fn heed(&self, word: &str, mut control: &UnixStream) {
+        if word == ARE_YOU_WELL {
+            // Whoever asked and is gone needs no answer: the control ends next.
+            let _answered = control.write_all(b"!");
+        } else {
+            self.end(word);
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Held>> {

@@ -11,7 +11,7 @@ use super::{Ears, Host};
 use crate::exec::{Limits, ProcessSpec};
 use crate::ledger::Taken;
 use muster_core::attempt::{AttemptResult, Cause, Usage};
-use muster_core::exchange::{AttemptEnd, RunContext, TestContext, Unit, UnitAttempt};
+use muster_core::exchange::{AttemptEnd, DeviceOffer, RunContext, TestContext, Unit, UnitAttempt};
 use muster_core::id::AttemptRef;
 use muster_core::outcome::Outcome;
 use muster_core::time::Time;
@@ -107,7 +107,7 @@ impl Job {
         match &plan.device {
             None => {
                 if let Some(workers) = &self.host.workers {
-                    workers.let_go(self.slot);
+                    self.slots_here().for_each(|slot| workers.let_go(slot));
                 }
                 contract.apply(&mut env);
                 plan.overrule(&mut env);
@@ -128,6 +128,19 @@ impl Job {
             limits: manner.limits,
             spill: manner.spill,
         })
+    }
+
+    /// The devices of this unit that are this agent's: the one it runs on, and others it has by their addresses.
+    fn slots_here(&self) -> impl Iterator<Item = u32> {
+        let seats = &self.unit.devices;
+        let is_seat = move |offer: &DeviceOffer| {
+            let address = offer.labels.get(ADDRESS);
+            seats.iter().any(|seat| seat.device == offer.name && Some(&seat.address) == address)
+        };
+        (0..)
+            .zip(&self.host.slots)
+            .filter(move |(slot, offer)| *slot == self.slot || is_seat(offer))
+            .map(|(slot, _)| slot)
     }
 
     /// What a step does on the device, whole.

@@ -4,7 +4,7 @@
 //! ```text
 //! Job ── reach ──► the thread here ── starts ──► worker (muster __device-worker ADDRESS)
 //!     ── ended ──►        │                        ▲ socket, for the steps' processes
-//!                         └── control: jobs that have ended; its end is the worker's
+//!                         └── control: jobs that have ended, whether it is well; its end is the worker's
 //! ```
 //!
 //! The socket is made here and given to the worker, so that a step that connects is never too early. All are
@@ -15,10 +15,12 @@
 
 use crate::exec::{MARK, helper_mark};
 use muster_core::id::UnitId;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -39,6 +41,13 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// How long one may take to let its device go; then it is killed.
 const END_MAX: Duration = Duration::from_secs(20);
+
+/// How long one may take to say that it is well, which it is asked before each step. One that hangs is killed.
+// Limit: it may be letting a device go that was for another job.
+const WELL_MAX: Duration = Duration::from_secs(10);
+
+/// What it is asked, on its control, and what it answers: no job is called so.
+const ARE_YOU_WELL: &str = "?";
 
 /// A moment that does not come.
 const NEVER: Duration = Duration::from_secs(365 * 86_400);
@@ -210,19 +219,45 @@ fn reach(
     address: &str,
     job: UnitId,
 ) -> io::Result<()> {
+    let mut patience = END_MAX;
     if let Some(worker) = workers.get_mut(&slot) {
         if worker.address == address && worker.child.try_wait()?.is_none() {
-            worker.used = Used::By(job);
-            return Ok(());
+            if is_well(&mut worker.control) {
+                worker.used = Used::By(job);
+                return Ok(());
+            }
+            // It hangs, and would not hear that it is to end.
+            patience = Duration::ZERO;
         }
         ending.extend(workers.remove(&slot).map(|worker| (slot, worker.child)));
     }
     // A device is open once.
     if let Some(child) = ending.remove(&slot) {
-        end(dir, slot, child, END_MAX);
+        end(dir, slot, child, patience);
     }
     workers.insert(slot, start(dir, slot, address, job)?);
     Ok(())
+}
+
+/// Whether a worker answers. One that has just ended does not, and is replaced as well.
+fn is_well(control: &mut UnixStream) -> bool {
+    let mut said = [0; 64];
+    // What it has said too late for an earlier question.
+    while control.read(&mut said).is_ok_and(|n| n > 0) {}
+    if control.write_all(format!("{ARE_YOU_WELL}\n").as_bytes()).is_err() {
+        return false;
+    }
+    let until = Instant::now() + WELL_MAX;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let wait = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&*control, PollFlags::IN)], Some(&wait)) {
+            Ok(0) => return false,
+            Ok(_) => return control.read(&mut said).is_ok_and(|n| n > 0),
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
 }
 
 fn start(dir: &Path, slot: u32, address: &str, job: UnitId) -> io::Result<Running> {

@@ -274,6 +274,25 @@ fn what_is_said_for_devices_and_means_nothing_is_refused() {
 }
 
 #[test]
+fn a_worker_that_stands_still_is_replaced_before_the_next_step() {
+    let env = TestEnv::new();
+    env.write("muster.toml", "[area]\nname = \"dev\"\n[test.there]\nruns-on = \"device\"\nrun = \"true\"\n");
+    let address = container(&env);
+    let mut lab = Lab::start(&env);
+    lab.start_agent("one", &["--device", &format!("box:address={address}")]);
+    let first = lab.command(&["run", "--progress", "quiet"]).output().unwrap();
+    assert_eq!(first.status.code(), Some(0), "{}", env.tell(&first));
+    let [stopped] = workers(&address)[..] else { panic!("{:?} have it open", workers(&address)) };
+    crate::lab::signal("-STOP", stopped);
+    let args = ["run", "--progress", "quiet", "--report", "json:r.json"];
+    let next = lab.command(&args).output().unwrap();
+    assert_eq!(next.status.code(), Some(0), "{}", env.tell(&next));
+    let (verdict, attempts, message) = items(&env, "r.json")["there/"].clone();
+    assert_eq!((verdict.as_str(), attempts), ("pass", 1), "{message}");
+    assert!(!workers(&address).contains(&stopped), "it is gone");
+}
+
+#[test]
 fn a_step_of_the_host_finds_its_device_held_open_by_nobody() {
     let env = TestEnv::new();
     env.write(
