@@ -10,6 +10,7 @@
 use super::State;
 use super::answer::{Refusal, run_id};
 use super::results::find_run;
+use super::standing::{STREAMS, while_known};
 use crate::access::{Access, BookError, Buckets, Who, unavailable};
 use crate::desk::{Ask, now};
 use crate::listen::Peer;
@@ -222,7 +223,7 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let path = matched.as_str().strip_prefix(PREFIX).unwrap_or_default().trim_end_matches('/');
+    let path = matched.as_str().strip_prefix(PREFIX).unwrap_or_default().trim_end_matches('/').to_owned();
     let method = request.method();
     let ruled = RULES.iter().find(|r| r.method == *method && r.path == path);
     let other = unruled(method);
@@ -242,7 +243,8 @@ pub(super) async fn guard(
         return Refusal::from(problem).into_response();
     };
     let from = peer.address.ip();
-    let who = match identify(&access, bearer(request.headers()).map(str::to_owned), &peer).await {
+    let token = bearer(request.headers()).map(str::to_owned);
+    let who = match identify(&access, token.clone(), &peer).await {
         Ok(who) => who,
         Err(refused) => return *refused,
     };
@@ -252,8 +254,12 @@ pub(super) async fn guard(
     if rule.action.is_empty() || (allowed.is_err() && matches!(who, Who::Stranger)) {
         return match allowed {
             Ok(()) => {
-                request.extensions_mut().insert(who);
-                next.run(request).await
+                request.extensions_mut().insert(who.clone());
+                let response = next.run(request).await;
+                match token.filter(|_| STREAMS.contains(&path.as_str())) {
+                    Some(token) => while_known(response, access, token, who),
+                    None => response,
+                }
             }
             Err(problem) => Refusal::from(problem).into_response(),
         };
@@ -298,6 +304,11 @@ fn limit_body(request: &mut Request, max: u64) -> Result<(), Problem> {
     let max = usize::try_from(max).unwrap_or(usize::MAX);
     *request.body_mut() = Body::new(http_body_util::Limited::new(body, max));
     Ok(())
+}
+
+/// Who has this token now.
+pub(super) fn who_has(access: &Access, token: &str) -> Option<Who> {
+    access.of_token(token, now()).ok()
 }
 
 /// Who asks, if that is not too much.

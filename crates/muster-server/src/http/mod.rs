@@ -23,6 +23,7 @@ mod register;
 mod reopen;
 mod results;
 mod runs;
+mod standing;
 mod unread;
 mod watching;
 

@@ -398,6 +398,28 @@ fn of_what_happens_in_the_lab_one_is_told_what_one_may_look_at() {
 }
 
 #[test]
+fn nothing_more_is_told_to_somebody_who_was_removed() {
+    let env = TestEnv::new();
+    let mut lab = Lab::start(&env);
+    let join = lab.join_token(&[]);
+    lab.start_agent("one", &["--join-token-file", &join]);
+    let vera = lab.user("vera", &["viewer"]);
+    let mut events = env.command(&["events", "--since", "0"]);
+    events.env("MUSTER_SERVER", lab.url()).env("MUSTER_TOKEN_FILE", &vera);
+    let mut events = events.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(events.stdout.take().unwrap()).lines();
+    let first = told.find(|line| line.as_ref().is_ok_and(|l| l.contains("device-appeared")));
+    assert!(first.is_some(), "it is told what happened");
+    lab.admin(&["user", "remove"], &["vera"]);
+    let said = lab.ask(&lab.admin_token(), &["device", "hold", "slot-1", "--reason", "secret"]);
+    assert!(said.ends_with("--- exit 0\n"), "{said}");
+    let rest: Vec<String> = told.map_while(Result::ok).collect();
+    assert!(!rest.iter().any(|line| line.contains("secret")), "{rest:?}");
+    let ended = events.wait().unwrap();
+    assert!(!ended.success());
+}
+
+#[test]
 fn who_adds_a_device_is_who_signed_in_and_an_agent_that_may_not_adopt_says_what_to_type() {
     let env = TestEnv::new();
     let mut lab = Lab::start(&env);
