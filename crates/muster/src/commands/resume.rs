@@ -36,6 +36,7 @@ pub(crate) fn run(args: ResumeArgs, context: &Context) -> Result<ExitCode, anyho
         return remote::again::resume(args, server, context);
     }
     let ResumeArgs { run, exec } = args;
+    again::as_recorded(&exec)?;
     let (mut store, view) = again::open(context, &run)?;
     let mut snapshot = store.load_run_snapshot(view.id)?;
     let undone = snapshot.phase == RunPhase::Active || matches!(snapshot.phase, RunPhase::Stopped { .. });

@@ -50,6 +50,23 @@ pub(crate) fn apply_flags(spec: &mut RunSpec, exec: &ExecArgs) {
     spec.limits.run_timeout = exec.timeout;
 }
 
+/// Refuses flags that say what definitions are to be, where those that are recorded are used.
+///
+/// # Errors
+/// There is one.
+pub(crate) fn as_recorded(exec: &ExecArgs) -> Result<(), anyhow::Error> {
+    let flag = match (exec.retries, exec.settings.as_slice()) {
+        (Some(_), _) => "--retries",
+        (None, [_, ..]) => "--set",
+        (None, []) => return Ok(()),
+    };
+    Err(Complaint::usage(format!(
+        "`{flag}` changes definitions, and those of the run are used as they are recorded"
+    ))
+    .hint("`rerun` in the directory of the run's area uses those that are there")
+    .into())
+}
+
 /// Which items get further attempts.
 pub(crate) struct Choice<'a> {
     /// Only these.

@@ -32,6 +32,7 @@ use std::sync::Arc;
 /// There is no such run, it has ended, or the server does not go on with it.
 pub(crate) fn resume(args: ResumeArgs, server: &str, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let ResumeArgs { run, exec } = args;
+    again::as_recorded(&exec)?;
     let client = client(server, context)?;
     let (mut store, view) = find(&client, &run, context)?;
     if view.state == RunState::Active {
@@ -42,7 +43,6 @@ pub(crate) fn resume(args: ResumeArgs, server: &str, context: &Context) -> Resul
     if !matches!(snapshot.phase, RunPhase::Stopped { .. }) {
         return Err(nothing_to_resume(&view, &context.program()));
     }
-    as_recorded(&exec)?;
     let whole = store.load_run(view.id, ItemFilter::All)?;
     again::apply_flags(Arc::make_mut(&mut Arc::make_mut(&mut snapshot.record).spec), &exec);
     let record = Arc::clone(&snapshot.record);
@@ -74,7 +74,7 @@ pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<
         let said = format!("`--stale` compares with the definitions of `{}` as they are now", spec.area);
         return Err(Complaint::usage(said).hint("go to the directory of the area, or use `-C DIR`").into());
     } else {
-        as_recorded(&exec)?;
+        again::as_recorded(&exec)?;
         None
     };
     let changed = area.as_ref().map(|area| request::changed_definitions(&snapshot.record, area));
@@ -109,20 +109,6 @@ pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<
     };
     let record = Arc::new(record);
     go_on(GoOn { client, record, snapshot, whole, items, partial: true }, &exec, context)
-}
-
-/// Flags that say what definitions are to be say nothing where those that are recorded are used.
-fn as_recorded(exec: &ExecArgs) -> Result<(), anyhow::Error> {
-    let flag = match (exec.retries, exec.settings.as_slice()) {
-        (Some(_), _) => "--retries",
-        (None, [_, ..]) => "--set",
-        (None, []) => return Ok(()),
-    };
-    Err(Complaint::usage(format!(
-        "`{flag}` changes definitions, and those of the run are used as they are recorded"
-    ))
-    .hint("`rerun` in the directory of the run's area uses those that are there")
-    .into())
 }
 
 /// The run that is meant: of the area at hand, of that which is named, or of that of the latest run.
