@@ -5,6 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod adbd;
+#[path = "../packages/mod.rs"]
+#[expect(dead_code, reason = "other drivers use more of it")]
+mod packages;
 
 use adbd::Adbd;
 use muster_device::{Device, DeviceAddress, DeviceError, Until, contract};
@@ -79,6 +82,14 @@ fn a_device_behind_an_adb_server_is_a_device() {
     let said = lab.adb(&["-s", &lab.serial(), "shell", "echo it; echo works >&2; exit 3"]);
     assert_eq!(said, "it\n");
     contract::check_all(&*lab.open());
+}
+
+#[test]
+fn packages_are_brought_to_a_device_behind_an_adb_server() {
+    let lab = Lab::new();
+    let root = tempfile::tempdir().unwrap();
+    let address = format!("adb:{}@127.0.0.1:{}?root={}", lab.serial(), lab.port, root.path().display());
+    packages::are_brought(&*address.parse::<DeviceAddress>().unwrap().open().unwrap());
 }
 
 #[test]

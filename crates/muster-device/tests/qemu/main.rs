@@ -5,6 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod guest;
+#[path = "../packages/mod.rs"]
+#[expect(dead_code, reason = "other drivers use more of it")]
+mod packages;
 
 use muster_device::{
     Captured, Command, Device, DeviceAddress, DeviceError, Exit, Job, LineEnd, Until, Worker, contract,
@@ -37,6 +40,9 @@ fn a_guest_is_a_device() {
     let accelerator = device.info().unwrap().one("accelerator", &soon()).unwrap();
     assert!(accelerator.starts_with("tcg: ") || accelerator.starts_with("kvm: "), "{accelerator}");
     assert!(device.screen().unwrap().screenshot(&soon()).unwrap().starts_with(b"\x89PNG\r\n\x1a\n"));
+
+    // A busybox is all there is in it.
+    packages::are_brought(&*device);
 
     // The disk is there, and what is written to it stays over a reboot but not over the supply.
     said(&*device, "printf marked | dd of=/dev/vda conv=notrunc 2>/dev/null; sync; echo x > /tmp/x");

@@ -4,5 +4,6 @@
 
 mod harness;
 mod keys;
+mod packages;
 mod sessions;
 mod trees;

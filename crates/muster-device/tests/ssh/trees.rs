@@ -12,7 +12,7 @@ const PROGRAMS: &[&str] = &[
 ];
 
 /// The device finds these programs, all of them those of busybox.
-fn with_busybox(host: &Host, programs: &[&str]) {
+pub(crate) fn with_busybox(host: &Host, programs: &[&str]) {
     let bin = host.path("bin");
     fs::create_dir(&bin).unwrap();
     assert!(
