@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use std::process::Command;
 
 /// Debian packages, each with a program or file that shows it is there.
-const DEBIAN: [(&str, &str); 25] = [
+const DEBIAN: [(&str, &str); 26] = [
     ("adb", "/usr/bin/adb"),
     ("binutils", "/usr/bin/strip"),
     ("bzip2", "/usr/bin/bzip2"),
@@ -28,6 +28,7 @@ const DEBIAN: [(&str, &str); 25] = [
     ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
     ("qemu-utils", "/usr/bin/qemu-img"),
     ("runc", "/usr/sbin/runc"),
+    ("strace", "/usr/bin/strace"),
     ("wget", "/usr/bin/wget"),
     ("zlib1g-dev", "/usr/include/zlib.h"),
 ];

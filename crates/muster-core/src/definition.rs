@@ -26,6 +26,8 @@ pub struct AreaDef {
     pub packages: Vec<String>,
     /// Where packages are had from: directories, relative to the area, and URLs, in this order.
     pub repositories: Vec<String>,
+    /// What watches each attempt: profilers that are built in, or packages (`profiler:NAME`).
+    pub profilers: Vec<String>,
 }
 
 /// What a pass that the expectations did not allow does to the run.

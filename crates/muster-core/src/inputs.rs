@@ -18,7 +18,13 @@ pub struct Inputs {
     /// Packages that its tests find installed, in the order in which they were asked for.
     #[serde(default)]
     pub packages: Vec<Needed>,
+    /// What watches each attempt on its host: by name what Muster has built in, as `profiler:NAME` a package.
+    #[serde(default)]
+    pub profilers: Vec<String>,
 }
+
+/// The profilers that are built in.
+pub const PROFILERS: [&str; 3] = ["perf", "proc-sampler", "strace"];
 
 /// A package that is installed before anything of a run starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

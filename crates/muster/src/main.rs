@@ -14,6 +14,7 @@ mod doctor;
 mod error;
 mod far;
 mod local;
+mod profile;
 mod records;
 mod remote;
 mod service;
@@ -32,6 +33,9 @@ fn main() -> std::process::ExitCode {
     }
     if hidden == muster_agent::tasks::WORKER_COMMAND {
         return error::catch(device_worker::run);
+    }
+    if hidden == muster_agent::tasks::PROFILE_COMMAND {
+        return error::catch(profile::run);
     }
     // Only now: a copy of the program may have that name, and be its own agent.
     if commands::megatest::is_called(&std::env::args_os().next().unwrap_or_default()) {

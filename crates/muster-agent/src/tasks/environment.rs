@@ -68,6 +68,10 @@ impl Env {
         }
     }
 
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.place(name).ok().map(|at| self.0[at].1.as_str())
+    }
+
     pub(super) fn unset(&mut self, name: &str) {
         if let Ok(at) = self.place(name) {
             self.0.remove(at);

@@ -6,6 +6,7 @@ use super::device::{self, DEVICE_STEP, DevicePart, DevicePlan, DeviceStep, HeldO
 use super::environment::{ADDRESS, Contract, Env, address, stretched};
 use super::logs::Place;
 use super::prepared::{Prepared, StepPlan};
+use super::profile;
 use super::scratch::{self, Left, WorkDir};
 use super::{Ears, Host};
 use crate::exec::{Limits, ProcessSpec};
@@ -111,6 +112,12 @@ impl Job {
                 }
                 contract.apply(&mut env);
                 plan.overrule(&mut env);
+                if let Some((words, step)) =
+                    profile::watched(self, plan, &argv, &env, work_dir, manner.deadline)
+                {
+                    argv = words;
+                    env.set(profile::PROFILE_STEP, step);
+                }
             }
             // The contract is with the program on the device; this one is told by the step.
             Some(on_device) => {
@@ -214,11 +221,20 @@ impl Job {
         }
     }
 
+    /// What those who watched it have to tell.
+    pub(super) fn told_by_profilers(&self) -> Vec<String> {
+        match &self.work_dir {
+            Some(dir) if !self.run.inputs.profilers.is_empty() => profile::told(dir.path()),
+            _ => Vec::new(),
+        }
+    }
+
     /// Ends the use of the directory. What this attempt of the unit, which came to this, is to keep of it, is told
     /// with the result and at the end of its log.
     pub(super) fn leave(&mut self, left: &Left, index: usize, result: &mut AttemptResult) {
         let has_page = result.outcome != Outcome::Pass && self.prepared.has_logpro();
-        let wanted = !result.outcome.is_good() || has_page || !self.test.def.device_files.pull.is_empty();
+        let has_more = !self.test.def.device_files.pull.is_empty() || !self.run.inputs.profilers.is_empty();
+        let wanted = !result.outcome.is_good() || has_page || has_more;
         let Some(attempt) = self.unit.attempts.get(index).filter(|_| wanted) else {
             return self.clear(left);
         };

@@ -21,6 +21,7 @@ mod job;
 mod logpro;
 mod logs;
 mod prepared;
+mod profile;
 mod scratch;
 mod shell;
 mod steps;
@@ -31,6 +32,7 @@ pub use device::{
     BEFORE_END, DEVICE_COMMAND, DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep, HeldOpen, Packages,
 };
 pub use environment::{Env, inherited};
+pub use profile::{PROFILE_COMMAND, PROFILE_DIR, PROFILE_STEP, PROFILE_TOLD, ProfileStep, Profiler};
 pub use scratch::MEASURES;
 pub use workers::WORKER_COMMAND;
 

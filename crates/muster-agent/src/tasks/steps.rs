@@ -330,6 +330,9 @@ impl StepsTask {
             result.cause = Cause::Lab(lost.clone());
             result.message = lost;
         }
+        for told in self.job.told_by_profilers() {
+            self.job.place.remark(&mut log, result.duration, &told);
+        }
         result.output = log;
         self.job.leave(&left, 0, &mut result);
         self.tell(result)

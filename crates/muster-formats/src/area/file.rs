@@ -55,6 +55,8 @@ section! {
         "packages" packages: List<String>,
         /// Where packages are had from, in this order: directories, relative to the area, URLs, or `lab`, the store of the lab that runs the tests.
         "repositories" repositories: List<String>,
+        /// What watches each attempt on its host and leaves files: "proc-sampler", "perf", "strace", or a package "profiler:NAME".
+        "profilers" profilers: List<String>,
     }
 }
 

@@ -11,6 +11,7 @@ use super::source::{At, Pos, Sources};
 use super::{Files, LoadContext, after, expectations, target};
 use muster_core::definition::{AreaDef, TestDef};
 use muster_core::expr::Facts;
+use muster_core::inputs::PROFILERS;
 use std::collections::HashMap;
 
 /// Where the value of each key of a test was written.
@@ -23,6 +24,7 @@ pub(crate) struct Places {
     pub(crate) keys: Option<Pos>,
     pub(crate) unexpected_pass: Option<Pos>,
     pub(crate) packages: Option<Pos>,
+    pub(crate) profilers: Option<Pos>,
     pub(crate) repositories: Option<Pos>,
     pub(crate) limits: LimitPlaces,
     /// As the area's environment.
@@ -107,6 +109,19 @@ pub(super) fn resolve(read: &Read, context: &LoadContext<'_>, complaints: &mut C
     }
     let repositories = area_tables.iter().rev().find_map(|a| a.repositories.as_ref());
     places.repositories = repositories.map(|r| r.pos);
+    let profilers = area_tables.iter().rev().find_map(|a| a.profilers.as_ref());
+    places.profilers = profilers.map(|p| p.pos);
+    for profiler in profilers.into_iter().flat_map(|p| &p.value) {
+        match profiler.starts_with("profiler:") {
+            true => check_package(profiler, complaints),
+            false if PROFILERS.contains(&profiler.as_str()) => {}
+            false => {
+                let message = format!("there is no profiler `{}`", profiler.value);
+                let known = format!("there are {}, and packages as `profiler:NAME`", PROFILERS.join(", "));
+                complaints.error(profiler.pos, message).hint(known);
+            }
+        }
+    }
     let texts = |list: Option<&At<Vec<At<String>>>>| -> Vec<String> {
         list.into_iter().flat_map(|l| &l.value).map(|text| text.value.clone()).collect()
     };
@@ -162,6 +177,7 @@ pub(super) fn resolve(read: &Read, context: &LoadContext<'_>, complaints: &mut C
         unexpected_pass: unexpected.map_or_else(Default::default, |u| u.value.0),
         packages: texts(packages),
         repositories: texts(repositories),
+        profilers: texts(profilers),
     };
     drop(resolver);
     Resolved { area, facts, places }

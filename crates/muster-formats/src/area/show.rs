@@ -50,6 +50,7 @@ impl Loaded {
         for (path, list_of, pos) in [
             ("area.packages", &area.packages, places.packages),
             ("area.repositories", &area.repositories, places.repositories),
+            ("area.profilers", &area.profilers, places.profilers),
         ] {
             if !list_of.is_empty() {
                 let all: Vec<String> = list_of.iter().map(|text| quoted(text)).collect();

@@ -31,6 +31,7 @@ fn inputs() -> Inputs {
         tests: Some(package("tests.tar.gz", "tests-1.2")),
         changeset: "1d2c3b".to_owned(),
         packages: Vec::new(),
+        profilers: vec!["proc-sampler".to_owned()],
     }
 }
 

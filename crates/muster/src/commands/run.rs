@@ -11,6 +11,7 @@ use crate::local::session::Request;
 use crate::local::{area, megatest, packages, request, session};
 use crate::remote;
 use clap::{Args, ValueEnum};
+use muster_core::inputs::PROFILERS;
 use muster_core::outcome::ExitCode;
 use muster_store::Store as _;
 use std::path::PathBuf;
@@ -67,6 +68,10 @@ pub(crate) struct InputArgs {
     /// Make this package of this folder as it is now, in place of one that is published
     #[arg(long, value_name = "PACKAGE=DIR")]
     pub(crate) local: Vec<String>,
+    /// Have this watch each attempt on its host and leave files, besides what the area names: `proc-sampler`, `perf`,
+    /// `strace`, or a package `profiler:NAME`
+    #[arg(long, value_name = "NAME", value_parser = profiler)]
+    pub(crate) profile: Vec<String>,
 }
 
 /// What only a lab can do.
@@ -137,6 +142,13 @@ fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+fn profiler(text: &str) -> Result<String, String> {
+    if PROFILERS.contains(&text) || text.starts_with("profiler:") {
+        return Ok(text.to_owned());
+    }
+    Err(format!("there are {}, and packages as `profiler:NAME`", PROFILERS.join(", ")))
+}
+
 /// Runs the tests.
 pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     if let Some(server) = &context.server {
@@ -170,6 +182,7 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
         megatest::run_hook("pre-hook", line, &area.dir, &def.env)?;
     }
     let packages = packages::install(&inputs, &area, context)?;
+    let profilers = packages::profilers(&inputs, &area);
     let number = store.reserve_number(&def.name)?;
     let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
     let mut record = request::run_record(&area, selection, plan, name, failures_max, number, session::now());
@@ -178,6 +191,7 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     let inputs = &mut Arc::make_mut(&mut record.spec).inputs;
     inputs.clone_from(&given.inputs);
     inputs.packages = packages.needed();
+    inputs.profilers = profilers;
     given.place(&run_dir)?;
     // They stay where they are until the run has ended.
     let _leases = packages.into_leases();

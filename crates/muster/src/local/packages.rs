@@ -34,15 +34,15 @@ pub(crate) struct Packages {
 /// # Errors
 /// A package cannot be had; nothing has been recorded then.
 pub(crate) fn install(args: &InputArgs, area: &Area, context: &Context) -> Result<Packages, anyhow::Error> {
-    let def = &area.loaded.area;
     let mut local = local_folders(&args.local, context)?;
     let mut packages = Packages::default();
-    if def.packages.is_empty() && local.is_empty() {
+    let asked_for = asked_for(args, area);
+    if asked_for.is_empty() && local.is_empty() {
         return Ok(packages);
     }
     let sources = sources_of(args, area, context)?;
     let place = Place::open(&cache_dir("packages")?).map_err(complain)?;
-    let mut waiting = references(&def.packages)?;
+    let mut waiting = references(&asked_for)?;
     waiting.reverse();
     let mut seen = HashMap::new();
     while let Some(wanted) = waiting.pop() {
@@ -77,9 +77,9 @@ pub(crate) fn resolve(
     client: &Client,
     context: &Context,
 ) -> Result<Vec<Needed>, anyhow::Error> {
-    let def = &area.loaded.area;
+    let asked_for = asked_for(args, area);
     let mut local = local_folders(&args.local, context)?;
-    if def.packages.is_empty() && local.is_empty() {
+    if asked_for.is_empty() && local.is_empty() {
         return Ok(Vec::new());
     }
     let mut named = repositories(args, area)?;
@@ -98,7 +98,7 @@ pub(crate) fn resolve(
         let mut dirs = here.iter().flat_map(|text| text.split('|'));
         dirs.any(|dir| Source::dir(context.dir.join(dir)).shown() == place)
     };
-    let mut waiting = references(&def.packages)?;
+    let mut waiting = references(&asked_for)?;
     waiting.reverse();
     let mut seen = HashMap::new();
     let mut all: Vec<Needed> = Vec::new();
@@ -149,6 +149,23 @@ fn bring(
         drop(writeln!(context.stderr(), "{line}"));
     }
     Ok(())
+}
+
+/// What watches each attempt: what the area names and what was typed, each once.
+pub(crate) fn profilers(args: &InputArgs, area: &Area) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for name in area.loaded.area.profilers.iter().chain(&args.profile) {
+        if !all.contains(name) {
+            all.push(name.clone());
+        }
+    }
+    all
+}
+
+/// The packages that an area asks for, with those that watch its attempts.
+fn asked_for(args: &InputArgs, area: &Area) -> Vec<String> {
+    let watch = profilers(args, area).into_iter().filter(|name| name.starts_with("profiler:"));
+    area.loaded.area.packages.iter().cloned().chain(watch).collect()
 }
 
 /// Installs again what a recorded run was given, for more attempts of it.

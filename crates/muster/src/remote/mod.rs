@@ -107,7 +107,8 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
         },
         retry_elsewhere,
     };
-    let inputs = Inputs { packages, ..given.inputs };
+    let profilers = packages::profilers(&inputs, &area);
+    let inputs = Inputs { packages, profilers, ..given.inputs };
     let spec = RunSpec { placement, inputs, trace_id, ..(*spec).clone() };
     let submit = Submit { spec, plan: (*plan).clone() };
     let accepted = ask_again(|| client.submit(id, &submit)).map_err(complain)?;

@@ -126,7 +126,7 @@ pub(crate) fn moment(time: Time) -> String {
 
 /// What a run was given, behind its name: ` of 1d2c3b, build app.apk`.
 pub(crate) fn inputs(inputs: &Inputs) -> String {
-    let Inputs { build, tests, changeset, packages } = inputs;
+    let Inputs { build, tests, changeset, packages, profilers } = inputs;
     let mut line = String::new();
     if !changeset.is_empty() {
         add!(line, " of {}", visible(changeset));
@@ -139,6 +139,9 @@ pub(crate) fn inputs(inputs: &Inputs) -> String {
     for needed in packages {
         let local = if needed.local.is_empty() { "" } else { " (local)" };
         add!(line, ", {}{local}", visible(&needed.title()));
+    }
+    for profiler in profilers {
+        add!(line, ", watched by {}", visible(profiler));
     }
     line
 }

@@ -85,7 +85,9 @@ fn a_container_that_is_kept_is_brought_what_it_lacks() {
     fs::create_dir_all(&root).unwrap();
     let address = format!("container:/?bind={0}&keep=packages-{1}", root.display(), std::process::id());
     deliver_to(&env, &address);
-    env.run(&["device", "power", "off", "--on", &address]);
+    // It ends, and a fresh one is started by who asks next.
+    let said = env.run(&["device", "reboot", "--no-wait", "--on", &address]);
+    assert!(said.ends_with("--- exit 0\n"), "{said}");
 }
 
 #[test]

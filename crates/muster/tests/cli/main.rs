@@ -27,6 +27,7 @@ mod logpro;
 mod megatest;
 mod on_device;
 mod package;
+mod profile;
 mod reference;
 mod runs;
 mod seeded;

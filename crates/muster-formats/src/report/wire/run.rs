@@ -133,7 +133,8 @@ pub struct Needed<'a> {
 
 impl<'a> Inputs<'a> {
     fn of(inputs: &'a core_inputs::Inputs) -> Option<Self> {
-        let core_inputs::Inputs { build, tests, changeset, packages } = inputs;
+        // What watched it is no part of what was tested; what it left is beside the results.
+        let core_inputs::Inputs { build, tests, changeset, packages, profilers: _ } = inputs;
         (*inputs != core_inputs::Inputs::default()).then(|| Self {
             build: build.as_ref().map(Package::new),
             tests: tests.as_ref().map(Package::new),
