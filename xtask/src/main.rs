@@ -107,13 +107,16 @@ fn examples(root: &Path) -> anyhow::Result<()> {
     if areas.is_empty() {
         bail!("there are no examples to run");
     }
+    // Some call it themselves.
+    let own = muster.parent().map(|dir| dir.display().to_string()).unwrap_or_default();
+    let path = format!("{own}:{}", std::env::var("PATH").unwrap_or_default());
     for area in areas {
         say(&format!("example {}", area.file_name().unwrap_or_default().to_string_lossy()));
         // An example that shows failures says so: its expected exit code is in a file beside it.
         let expected = std::fs::read_to_string(area.join("expected-exit"))
             .map_or(Ok(0), |t| t.trim().parse::<i32>())
             .context("`expected-exit` holds one number")?;
-        let status = Command::new(&muster).arg("-C").arg(&area).arg("run").status()?;
+        let status = Command::new(&muster).arg("-C").arg(&area).arg("run").env("PATH", &path).status()?;
         if status.code() != Some(expected) {
             bail!("example {} ended with {status}, expected {expected}", area.display());
         }
