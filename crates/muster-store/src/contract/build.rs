@@ -4,7 +4,7 @@ use muster_core::artifact::{Artifact, Artifacts};
 use muster_core::attempt::{AttemptResult, Cause, Measured, Output, StepResult, Usage};
 use muster_core::change::{Change, Expansion, ItemRecord, Placement, RunRecord, RunSpec, Supersede};
 use muster_core::definition::{
-    AreaLimits, Batch, Framework, Items, Kind, Line, Step, SuiteDef, TestDef, UnexpectedPass,
+    AreaLimits, Batch, Framework, Items, Kind, Line, Place, Step, SuiteDef, TestDef, UnexpectedPass,
 };
 use muster_core::digest::Digest;
 use muster_core::exchange::Group;
@@ -81,6 +81,7 @@ fn planned(name: &str, items: PlannedItems) -> PlannedTest {
                 run: Line::Argv(vec!["run".to_owned(), "{item}".to_owned()]),
             },
             batch: Batch::Most(3),
+            place: Place::Host,
         }),
         PlannedItems::Listed(_) => {
             Kind::Steps { steps: vec![Step::new("run", Line::Shell("true".to_owned()))], items: Items::None }
