@@ -1,7 +1,7 @@
 //! The two suites whose items are plain processes: `files` and `list`.
 
 use super::*;
-use muster_core::definition::{Batch, ExpectedOutput, Kind};
+use muster_core::definition::{ExpectedOutput, Kind};
 use muster_core::exchange::FoundItem;
 
 fn def(framework: Framework, dir: &str) -> TestDef {
