@@ -29,6 +29,8 @@ use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 /// How long it may take to answer what it need not wait for.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// How long it may take to write down what was sent.
+const TAKEN_MAX: Duration = Duration::from_secs(600);
 /// How long it may hold an exchange open; it answers sooner, by its own limit.
 const EXCHANGE_MAX: Duration = Duration::from_secs(45);
 /// Longest answer that is held in memory.
@@ -507,7 +509,9 @@ impl Client {
         let url = self.url(&format!("/blobs/{blob}"));
         let sent = self.call(|http| {
             file.rewind()?;
-            http.put(&url).header("content-length", bytes).send(SendBody::from_reader(&mut file))
+            let request = http.put(&url).config().timeout_recv_response(Some(TAKEN_MAX)).build();
+            let mut body = Exactly { file, left: bytes };
+            request.header("content-length", bytes).send(SendBody::from_reader(&mut body))
         });
         self.heard(sent).map(drop)
     }
@@ -563,7 +567,9 @@ impl Client {
         let url = self.run_url(run, &format!("/outputs/{place}"));
         let sent = self.call(|http| {
             file.rewind()?;
-            http.put(&url).header("content-length", bytes).send(SendBody::from_reader(&mut file))
+            let request = http.put(&url).config().timeout_recv_response(Some(TAKEN_MAX)).build();
+            let mut body = Exactly { file, left: bytes };
+            request.header("content-length", bytes).send(SendBody::from_reader(&mut body))
         });
         self.heard(sent).map(drop)
     }
@@ -681,5 +687,24 @@ impl Iterator for Watch {
             ciborium::de::Error::Io(source) => ClientError::Unreachable { server, source },
             e => ClientError::NotUnderstood { server, why: e.to_string() },
         }))
+    }
+}
+
+/// So many bytes of a file: no more where it has grown, and an error where it has become shorter, for which a request
+/// would wait without end.
+struct Exactly<'a> {
+    file: &'a File,
+    left: u64,
+}
+
+impl Read for Exactly<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(to.len());
+        let read = self.file.read(&mut to[..most])?;
+        if read == 0 && most > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= read as u64;
+        Ok(read)
     }
 }

@@ -122,12 +122,16 @@ fn bring_file(client: &Client, dir: &Path, path: &str, room: u64) -> Result<(u64
     if read != bytes {
         return Err(changed());
     }
+    // What somebody still writes to is asked about once more before each try, which would fail for ever.
+    let is_as_it_was = || file.metadata().is_ok_and(|meta| meta.len() == bytes);
     let put = || match client.has_blob(digest)? {
-        true => Ok(()),
-        false => client.put_blob(digest, &file, bytes),
+        true => Ok(true),
+        false if !is_as_it_was() => Ok(false),
+        false => client.put_blob(digest, &file, bytes).map(|()| true),
     };
     match until_heard(put) {
-        Ok(()) => Ok((bytes, digest)),
+        Ok(true) => Ok((bytes, digest)),
+        Ok(false) => Err(changed()),
         Err(e) if e.code() == Some("wrong-digest") => Err(changed()),
         Err(e) => Err(format!("the server does not take it: {e}")),
     }

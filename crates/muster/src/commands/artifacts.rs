@@ -13,8 +13,9 @@ use muster_core::digest::Digest;
 use muster_core::outcome::ExitCode;
 use muster_core::view::AttemptView;
 use muster_formats::report::{wire, words};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Read as _, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `muster artifacts`.
@@ -186,16 +187,15 @@ impl<'a> Left<'a> {
             let path = into.join(&file.path);
             let write = || -> Result<(), anyhow::Error> {
                 fs::create_dir_all(path.parent().unwrap_or(into))?;
-                let name = format!(".{}.partial", path.file_name().unwrap_or_default().to_string_lossy());
-                // Limit: file systems allow 255 bytes.
-                let partial = path.with_file_name(if name.len() > 255 { ".muster.partial" } else { &name });
-                let mut out = File::create(&partial)?;
-                let done = self.bring(file, &mut out).and_then(|()| Ok(fs::rename(&partial, &path)?));
-                if done.is_err() {
-                    // It is not there under its name, and that is said.
-                    let _left = fs::remove_file(&partial);
-                }
-                done
+                // Under a name that nobody else has: any other could be that of a file among them.
+                let partial = tempfile::Builder::new()
+                    .prefix(".muster-")
+                    .permissions(fs::Permissions::from_mode(0o666))
+                    .tempfile_in(path.parent().unwrap_or(into))?;
+                // If it does not come whole it is not there, and that is said.
+                self.bring(file, &mut partial.as_file())?;
+                partial.persist(&path)?;
+                Ok(())
             };
             write().map_err(|e| {
                 let said = format!("`{}` cannot be copied to {}", text::visible(&file.path), into.display());

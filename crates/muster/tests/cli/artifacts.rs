@@ -132,6 +132,38 @@ fn what_is_too_large_for_the_lab_is_left_out_and_that_is_said() {
 }
 
 #[test]
+fn a_file_that_somebody_still_writes_to_holds_up_nobody() {
+    let env = TestEnv::new();
+    let log = env.home().join("daemon.log");
+    fs::write(&log, vec![b'x'; 8 << 20]).unwrap();
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"art\"\n[test.live]\nrun = \"ln {0} $MUSTER_WORK_DIR/live.log && echo small > \
+             $MUSTER_WORK_DIR/trace && .muster-absent\"\n",
+            log.display()
+        ),
+    );
+    let mut lab = Lab::start(&env);
+    lab.start_agent("one", &[]);
+    let (over, is_over) = std::sync::mpsc::channel::<()>();
+    let writer = std::thread::spawn(move || {
+        let long = vec![b'y'; 12 << 20];
+        while is_over.try_recv().is_err() {
+            // Longer and shorter, in turn.
+            fs::write(&log, &long).unwrap();
+            fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(1000).unwrap();
+        }
+    });
+    let run = lab.command(&["run", "--progress", "quiet"]).output().unwrap();
+    over.send(()).unwrap();
+    writer.join().unwrap();
+    assert_eq!(run.status.code(), Some(1), "{}", env.tell(&run));
+    let trace = lab.command(&["artifacts", "live", "trace"]).output().unwrap();
+    assert_eq!(trace.stdout, b"small\n", "{}", env.tell(&trace));
+}
+
+#[test]
 fn what_was_left_survives_a_killed_agent_and_a_killed_server_once() {
     let env = TestEnv::new();
     let marks = env.home().join("marks");
