@@ -5,10 +5,12 @@ use muster_core::event::Told;
 use muster_core::outcome::ExitCode;
 use muster_core::view::RunView;
 use muster_formats::report::{Format, Logs, Place, Spec, Writer};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tempfile::NamedTempFile;
 
 /// Everything that was asked for.
 pub(crate) struct Reports {
@@ -40,7 +42,7 @@ impl Reports {
     /// A file's directory is not there or not writable, or two reports would be written into each other.
     pub(crate) fn open(
         specs: &[Spec],
-        dir: &std::path::Path,
+        dir: &Path,
         logs: &Arc<dyn Logs + Send + Sync>,
     ) -> Result<Self, anyhow::Error> {
         refuse_mixed(specs)?;
@@ -63,7 +65,8 @@ impl Reports {
                             if path.is_dir() {
                                 return Err(complain(io::ErrorKind::IsADirectory.into()).into());
                             }
-                            File::create(partial(&path)).map_err(complain)?;
+                            // Whether it can be written is told now, and not after hours of tests.
+                            drop(partial(&path).map_err(complain)?);
                             Out::Whole { path }
                         }
                     };
@@ -125,11 +128,12 @@ impl Reports {
                     let mut out = BufWriter::new(out.lock());
                     writer.write(run, logs, &mut out).and_then(|()| out.flush())
                 }
-                Out::Whole { path } => File::create(partial(path)).and_then(|file| {
-                    let mut out = BufWriter::new(file);
+                Out::Whole { path } => partial(path).and_then(|file| {
+                    let mut out = BufWriter::new(file.as_file());
                     writer.write(run, logs, &mut out)?;
                     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_data()?;
-                    std::fs::rename(partial(path), path)
+                    file.persist(path)?;
+                    Ok(())
                 }),
                 Out::Live(_) => Ok(()),
             };
@@ -179,8 +183,9 @@ fn refuse_mixed(specs: &[Spec]) -> Result<(), Complaint> {
     Ok(())
 }
 
-fn partial(path: &std::path::Path) -> PathBuf {
-    let mut name = path.file_name().map(std::ffi::OsStr::to_os_string).unwrap_or_default();
-    name.push(".partial");
-    path.with_file_name(name)
+/// Where a report is written before it has its name. Two processes that watch one run, and write its report to one
+/// place, each have their own.
+fn partial(path: &Path) -> io::Result<NamedTempFile> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::Builder::new().prefix(".muster-").permissions(Permissions::from_mode(0o666)).tempfile_in(dir)
 }

@@ -339,7 +339,11 @@ fn buildbot_runs_tests_on_a_lab_in_each_of_the_three_ways() {
     bb.results(bb.force("compile", &[]));
     wait_until("the next is reported", || reported().len() == 3);
     assert_eq!(reported(), [FAILURE, SUCCESS, SUCCESS], "each once");
-    assert_eq!(std::fs::read_to_string(&started).unwrap(), "x\n", "it ran once");
+    let runs = env.tell(&lab.command(&["runs"]).output().unwrap());
+    let mut logs = Command::new("find");
+    logs.arg(env.home()).args(["-name", "*-*.log", "-exec", "tail", "-n", "20", "{}", "+"]);
+    let said = String::from_utf8(logs.output().unwrap().stdout).unwrap();
+    assert_eq!(std::fs::read_to_string(&started).unwrap(), "x\n", "it ran once\n{runs}\n{said}");
     let (stranger, body) = (format!("http://{listen}/buildbot"), "{}");
     let refused = ureq::post(&stranger).header("authorization", "Basic eDp5").send(body);
     assert!(matches!(refused, Err(ureq::Error::StatusCode(401))), "{refused:?}");
