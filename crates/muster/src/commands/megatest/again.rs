@@ -14,7 +14,7 @@ use muster_core::change::RunPhase;
 use muster_core::outcome::ExitCode;
 use muster_core::select::testpatt::TestPatt;
 use muster_core::view::RunView;
-use muster_store::{ItemFilter, RunFilter, Store};
+use muster_store::{ItemFilter, RunFilter, RunLock, Store};
 use std::fs;
 use std::path::Path;
 
@@ -62,6 +62,12 @@ pub(super) fn go_on(
     };
     let dir = context.area_dir()?;
     let mut store = crate::wiring::open_for_reading(&dir)?;
+    // What runs there now loses none of its files to a command that is refused in the end.
+    if store.run_dir(view.number).is_some_and(|dir| RunLock::holder(&dir).is_some()) {
+        return Err(Complaint::usage(format!("run `{}` is being executed by another process", view.number))
+            .hint("wait until it has ended, or stop that process with Ctrl-C first")
+            .into());
+    }
     let chosen = chosen(store.as_mut(), view, &which, patt)?;
     drop(store);
     if chosen.is_empty() {

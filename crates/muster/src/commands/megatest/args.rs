@@ -176,6 +176,8 @@ pub(super) enum Wrong {
     NotYet(String),
     #[error("`{0}` needs a value")]
     NoValue(String),
+    #[error("`{0}` belongs to no switch; several patterns are one word, with commas")]
+    Left(String),
 }
 
 impl Args {
@@ -206,7 +208,11 @@ impl Args {
             };
             args.given.push((switch.name, value));
         }
-        Ok(args)
+        match args.rest.first() {
+            // A word that is forgotten, as the shell's own patterns make many of one, asks for less than was meant.
+            Some(word) if !args.has("runstep") && !args.has("ezstep") => Err(Wrong::Left(word.clone())),
+            _ => Ok(args),
+        }
     }
 
     /// The last value of a switch.
@@ -251,5 +257,6 @@ mod tests {
         assert_eq!(parse("-nonsense"), Err(Wrong::Unknown("-nonsense".to_owned())));
         assert_eq!(parse("-remove-runs"), Err(Wrong::NotYet("-remove-runs".to_owned())));
         assert_eq!(parse("-target"), Err(Wrong::NoValue("-target".to_owned())));
+        assert_eq!(parse("-run -testpatt quick slow"), Err(Wrong::Left("slow".to_owned())));
     }
 }

@@ -100,7 +100,7 @@ fn parse(words: impl IntoIterator<Item = String>) -> Result<Args, anyhow::Error>
             args::Wrong::NotYet(_) => {
                 complaint.hint("docs/reference/megatest.md says what is, and what does the same")
             }
-            args::Wrong::Unknown(_) | args::Wrong::NoValue(_) => {
+            args::Wrong::Unknown(_) | args::Wrong::NoValue(_) | args::Wrong::Left(_) => {
                 complaint.hint("`megatest -h` lists the switches")
             }
         }
