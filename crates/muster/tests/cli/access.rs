@@ -491,12 +491,15 @@ fn an_agent_speaks_for_itself_alone_and_not_at_all_once_it_is_revoked() {
         ("GET", "/agents"),
         ("PUT", "/users/eve"),
         ("POST", "/join-tokens"),
-        ("PUT", "/blobs/0000000000000000000000000000000000000000000000000000000000000000"),
     ] {
         let json = ["-X", method, "-H", "content-type: application/json"];
         let (status, body) = lab.curl(place, &[&as_agent[..], &json].concat());
         assert_eq!(status, 403, "{method} {place}: {body}");
     }
+    // It brings what attempts left, under the digest it has and no other.
+    let (status, body) =
+        lab.curl(&format!("/blobs/{}", "0".repeat(64)), &[&as_agent[..], &["-X", "PUT"]].concat());
+    assert_eq!(status, 422, "{body}");
     // Somebody with a token to join with cannot take its number.
     let join = lab.join_token(&[]);
     let authorization = format!("authorization: Bearer {}", secret(&join));

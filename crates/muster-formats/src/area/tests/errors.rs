@@ -44,7 +44,7 @@ fn a_misspelt_key_is_told_with_its_place_and_the_nearest() {
              --> muster.toml:2:1
             2 | zzz = 1
               | ^^^
-            hint: known keys: keys, name, packages, repositories, unexpected-pass
+            hint: known keys: keys, name, packages, profilers, repositories, unexpected-pass
         "#]],
     );
 }
