@@ -197,7 +197,7 @@ pub(super) async fn lacking(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let (chunks, rest) = body.as_chunks::<32>();
-    if !rest.is_empty() {
+    if chunks.is_empty() || !rest.is_empty() {
         let said = "the body is no list of digests of 32 bytes each";
         return Err(Problem::new(400, "bad-body", said).next("send them one behind the other").into());
     }
@@ -241,7 +241,8 @@ pub(super) async fn put_pack(
         return Err(Problem::new(400, "bad-query", "a pack has an index").next("say how long it is").into());
     }
     if index_len > TAKEN_INDEX_BYTES_MAX {
-        return Err(too_long(&format!("an index has at most {TAKEN_INDEX_BYTES_MAX} bytes")));
+        let said = format!("an index has at most {TAKEN_INDEX_BYTES_MAX} bytes");
+        return Err(Problem::new(400, "bad-query", said).next("send it in several packs").into());
     }
     let no_room = |e: io::Error| Refusal::from(Problem { code: "no-room".to_owned(), ..down(&e) });
     let mut incoming = state.packages.begin().map_err(no_room)?;
