@@ -1,6 +1,7 @@
 //! The client of a server: one call for each thing that can be asked. Blocks.
 
 mod access;
+mod exactly;
 mod packages;
 
 use crate::connect::agent;
@@ -10,6 +11,7 @@ use crate::{
     About, Accepted, Adopt, Announce, By, CBOR, HoldDevice, LabEvents, MoveRun, NEXT_PART, PREFIX, Problem,
     Reopen, Reopened, Seen, Stop, Submit, WANTED, Why, from_cbor, to_cbor,
 };
+use exactly::Exactly;
 use muster_core::digest::Digest;
 use muster_core::exchange::{DeviceOffer, Exchange, Orders};
 use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId, UnitId};
@@ -510,7 +512,7 @@ impl Client {
         let sent = self.call(|http| {
             file.rewind()?;
             let request = http.put(&url).config().timeout_recv_response(Some(TAKEN_MAX)).build();
-            let mut body = Exactly { file, left: bytes };
+            let mut body = Exactly::of(file, bytes);
             request.header("content-length", bytes).send(SendBody::from_reader(&mut body))
         });
         self.heard(sent).map(drop)
@@ -568,7 +570,7 @@ impl Client {
         let sent = self.call(|http| {
             file.rewind()?;
             let request = http.put(&url).config().timeout_recv_response(Some(TAKEN_MAX)).build();
-            let mut body = Exactly { file, left: bytes };
+            let mut body = Exactly::of(file, bytes);
             request.header("content-length", bytes).send(SendBody::from_reader(&mut body))
         });
         self.heard(sent).map(drop)
@@ -687,24 +689,5 @@ impl Iterator for Watch {
             ciborium::de::Error::Io(source) => ClientError::Unreachable { server, source },
             e => ClientError::NotUnderstood { server, why: e.to_string() },
         }))
-    }
-}
-
-/// So many bytes of a file: no more where it has grown, and an error where it has become shorter, for which a request
-/// would wait without end.
-struct Exactly<'a> {
-    file: &'a File,
-    left: u64,
-}
-
-impl Read for Exactly<'_> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(to.len());
-        let read = self.file.read(&mut to[..most])?;
-        if read == 0 && most > 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.left -= read as u64;
-        Ok(read)
     }
 }
