@@ -45,7 +45,11 @@ if [ -d "trees/$3" ]; then
 [ "$4" = there ] || exit 6
 rm -f "records/$3" && rm -rf "incoming/$2/gone" && mv "trees/$3" "incoming/$2/gone" || exit 8
 fi
-mv "incoming/$2/$3" trees/ || exit 8
+if ! said=$(mv "incoming/$2/$3" trees/ 2>&1); then
+# Another has put it there since it was looked.
+[ -d "trees/$3" ] && exit 6
+echo "$said" >&2; exit 8
+fi
 rm -rf "incoming/$2/gone"
 "#;
 
