@@ -121,9 +121,14 @@ impl Address {
         text.split('|').map(|one| Self::parse(one.trim(), beside)).collect()
     }
 
-    /// Whether other hosts can ask it as well.
+    /// Whether other hosts can ask it as well. What is told by them with files of this host is never looked at here.
     pub fn is_elsewhere(&self) -> bool {
-        !matches!(self, Self::Dir(_))
+        match self {
+            Self::Dir(_) => false,
+            Self::Ssh(place) => place.config.is_none(),
+            Self::Git(place) => !place.is_here(),
+            Self::Web(_) | Self::Named(_) => true,
+        }
     }
 }
 

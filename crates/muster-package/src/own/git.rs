@@ -79,6 +79,11 @@ impl GitPlace {
         Self { rev: rev.to_owned(), ..self.clone() }
     }
 
+    /// Whether it is on this host's disk.
+    pub(super) fn is_here(&self) -> bool {
+        self.url.starts_with("file:")
+    }
+
     /// What the folder is called.
     pub fn name(&self) -> &str {
         let whole = if self.dir.is_empty() { self.url.trim_end_matches('/') } else { &self.dir };
