@@ -29,6 +29,7 @@ use serde::Deserialize;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
 
 problems! {
     OfFile: "no-such-package", "range-not-satisfiable";
@@ -355,7 +356,7 @@ pub(super) async fn collect(
     extract::State(state): extract::State<State>,
 ) -> Result<(Extension<Said>, Json<PackagesCollected>), Refusal> {
     // Who is being admitted with a package is in the lab before this goes on, or finds that it is gone.
-    let _gate = state.packages.gate.write().await;
+    let gate = Arc::clone(&state.packages.gate).write_owned().await;
     let view = state.desk.ask(Ask::View).await.unwrap_or_else(|| Err(super::agents::gone()))?;
     let runs: Vec<_> = view.runs.iter().map(|run| run.id).collect();
     let needed = state.read(move |store| {
@@ -367,7 +368,12 @@ pub(super) async fn collect(
         Ok(all)
     });
     let needed = needed.await?;
-    let gone = work(&state, move |repository| repository.collect_but(&needed)).await?;
+    let gone = work(&state, move |repository| {
+        // It goes on when whoever asked for it hangs up, and nobody is admitted meanwhile.
+        let _gate = gate;
+        repository.collect_but(&needed)
+    });
+    let gone = gone.await?;
     let said = format!("{} files, {} bytes", gone.files, gone.bytes);
     let collected = PackagesCollected {
         files: gone.files as u64,
@@ -397,9 +403,14 @@ async fn work<T: Send + 'static>(
     state: &State,
     work: impl FnOnce(&Repository) -> Result<T, PackageError> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let _place = state.packages.verifying.acquire().await;
+    // The work goes on when whoever asked for it hangs up, so the place is its own.
+    let place = Arc::clone(&state.packages.verifying).acquire_owned().await;
     let repository = state.packages.repository.clone();
-    match tokio::task::spawn_blocking(move || work(&repository)).await {
+    let done = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        work(&repository)
+    });
+    match done.await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => Err(problem(&error).into()),
         Err(_) => Err(Problem::new(500, "bug", "the question made the server fail").into()),
