@@ -15,10 +15,10 @@ use muster_core::definition::Push;
 use muster_core::inputs::Needed;
 use muster_core::outcome::ExitCode;
 use muster_core::output::Stream;
-use muster_device::{Cancel, Command, Device, DeviceAddress, DeviceError, Exit, Files, Job, Moved, Until};
+use muster_device::{Command, Device, DeviceAddress, DeviceError, Exit, Files, Job, Moved, Until};
 use muster_package::own::{Delivered, DevicePlace, Far as _, Place};
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -93,15 +93,7 @@ fn open_device(step: &DeviceStep) -> Result<Box<dyn Device>, anyhow::Error> {
 fn perform(step: &DeviceStep, report: &mut File) -> Result<DeviceEnd, anyhow::Error> {
     let DeviceStep { dir, part, .. } = step;
     let device = open_device(step)?;
-    let cancel = Cancel::new()?;
-    let ended = cancel.clone();
-    let mut signals = Signals::any()?;
-    // It ends with the program; there is nothing to be waited for.
-    std::thread::spawn(move || {
-        if signals.read(&mut [0]).is_ok_and(|n| n > 0) {
-            ended.cancel();
-        }
-    });
+    let cancel = Signals::cancelling()?;
     // How long it may take in all is the agent's business, which ends this process.
     let until = Until::within(Duration::MAX).or(&cancel);
     // Later steps see by themselves whether it still answers.

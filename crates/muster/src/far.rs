@@ -2,7 +2,7 @@
 
 use crate::local::signals::Signals;
 use anyhow::Context as _;
-use muster_device::{Cancel, Captured, Command, Device, DeviceAddress, Exit, Until};
+use muster_device::{Captured, Command, Device, DeviceAddress, Exit, Until};
 use muster_package::own::{Far, FarError, Said};
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -56,15 +56,7 @@ pub(crate) fn with<T>(
     what: impl FnOnce(&Reached<'_>) -> Result<T, anyhow::Error>,
 ) -> Result<T, anyhow::Error> {
     let device = address.open().with_context(|| format!("cannot use `{address}`"))?;
-    let cancel = Cancel::new()?;
-    let ended = cancel.clone();
-    let mut signals = Signals::any()?;
-    // It ends with the program; there is nothing to be waited for.
-    std::thread::spawn(move || {
-        if signals.read(&mut [0]).is_ok_and(|n| n > 0) {
-            ended.cancel();
-        }
-    });
+    let cancel = Signals::cancelling()?;
     let until = Until::within(Duration::MAX).or(&cancel);
     device.probe(&until.at_most(PROBE))?;
     what(&Reached { device: &*device, until: &until })

@@ -2,6 +2,7 @@
 
 use crate::error::Complaint;
 use crate::verdict::Stopped;
+use muster_device::Cancel;
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
@@ -33,6 +34,23 @@ impl Signals {
     /// One stream for all of them, for those who end at the first.
     pub(crate) fn any() -> Result<UnixStream, anyhow::Error> {
         Self::of(&[SIGINT, SIGTERM, SIGHUP])
+    }
+
+    /// What is cancelled by the first of them, from now on.
+    ///
+    /// # Errors
+    /// The system has no descriptors left.
+    pub(crate) fn cancelling() -> Result<Cancel, anyhow::Error> {
+        let cancel = Cancel::new().map_err(|e| Complaint::lab("no descriptor is left").because(e))?;
+        let mut signals = Self::any()?;
+        let ended = cancel.clone();
+        // It ends with the program; there is nothing to be waited for.
+        std::thread::spawn(move || {
+            if signals.read(&mut [0]).is_ok_and(|n| n > 0) {
+                ended.cancel();
+            }
+        });
+        Ok(cancel)
     }
 
     /// Those that end a service, and that which has it read its files again.

@@ -20,10 +20,10 @@ use clap::Args;
 use client::Client;
 use job::{Ended, Job};
 use muster_core::outcome::ExitCode;
-use muster_device::{Cancel, DeviceAddress, Until};
+use muster_device::{DeviceAddress, Until};
 use muster_package::autotest::{Limits, Location, checksums};
 use shelf::Shelf;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -131,15 +131,7 @@ pub(crate) fn run(args: &AutoservArgs, context: &Context) -> Result<ExitCode, an
         .map_err(|e| Complaint::lab(format!("`{}` cannot be made", args.results.display())).because(e))?;
     let device =
         args.on.open().map_err(|e| Complaint::lab(format!("cannot use `{}`", args.on)).because(e))?;
-    let cancel = Cancel::new().map_err(|e| Complaint::lab("no descriptor is left").because(e))?;
-    let mut signals = Signals::any()?;
-    let ended = cancel.clone();
-    // It ends with the program; there is nothing to be waited for.
-    std::thread::spawn(move || {
-        if signals.read(&mut [0]).is_ok_and(|n| n > 0) {
-            ended.cancel();
-        }
-    });
+    let cancel = Signals::cancelling()?;
     let until = Until::within(args.timeout.unwrap_or(FOREVER)).or(&cancel);
     let client = Client {
         device: &*device,

@@ -35,9 +35,9 @@ use crate::error::Complaint;
 use crate::local::signals::Signals;
 use clap::{Args, Subcommand};
 use muster_core::outcome::ExitCode;
-use muster_device::{Cancel, DRIVERS, Device, DeviceAddress, DeviceError, Driver, Fault, Until};
+use muster_device::{DRIVERS, Device, DeviceAddress, DeviceError, Driver, Fault, Until};
 use serde::Serialize;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::time::Duration;
 
 /// Arguments of `muster device`.
@@ -199,15 +199,7 @@ impl Call {
     fn new(on: &OnArgs, context: &Context, usual: Duration) -> Result<Self, anyhow::Error> {
         let device =
             on.on.open().map_err(|e| Complaint::lab(format!("cannot use `{}`", on.on)).because(e))?;
-        let cancel = Cancel::new().map_err(|e| Complaint::lab("no descriptor is left").because(e))?;
-        let mut signals = Signals::any()?;
-        let ended = cancel.clone();
-        // It ends with the program; there is nothing to be waited for.
-        std::thread::spawn(move || {
-            if signals.read(&mut [0]).is_ok_and(|n| n > 0) {
-                ended.cancel();
-            }
-        });
+        let cancel = Signals::cancelling()?;
         let until = Until::within(on.timeout.unwrap_or(usual)).or(&cancel);
         let json = on.json || context.output == OutputMode::Json;
         Ok(Self { device, until, json })
