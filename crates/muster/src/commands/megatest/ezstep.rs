@@ -80,7 +80,10 @@ pub(super) fn run(name: &str, command: &str, without_mt: bool) -> Result<u8, any
     let concluded = own.as_ref().and_then(|own| match (of_own(own), &decided) {
         (Some(status), _) => Some((own, status)),
         // The data can fail what its exit code does not.
-        (None, Status::Fail | Status::Warn) if came_to == Status::Pass => Some((own, decided.clone())),
+        (None, Status::Fail) if matches!(came_to, Status::Pass | Status::Warn) => {
+            Some((own, decided.clone()))
+        }
+        (None, Status::Warn) if came_to == Status::Pass => Some((own, decided.clone())),
         (None, _) => None,
     });
     if let Some((own, status)) = concluded {

@@ -202,9 +202,12 @@ pub(super) fn lines(view: &RunView, spec: &RunSpec, ticket: Option<&Ticket>, run
 fn line(item: &ItemView, own: Option<OwnStatus>, run_dir: PathBuf, host: &str) -> Line {
     let last = item.last().map(|a| &a.result);
     let (state, status) = of_item(item);
-    // What the test called itself is kept, any text may be; what Muster found beside it counts more.
+    // What the test called itself is kept, any text may be; what Muster found beside it counts more: it may have been
+    // called a pass and gone on until its time was up.
+    let cut_off =
+        matches!(item.verdict, Some(Verdict::Timeout | Verdict::Crash | Verdict::Error | Verdict::Cancelled));
     let (state, status) = match &own {
-        Some(own) if state == State::Completed && !matches!(own.status.as_str(), "AUTO" | "") => {
+        Some(own) if state == State::Completed && !cut_off && !matches!(own.status.as_str(), "AUTO" | "") => {
             match State::from(own.state.as_str()) {
                 own_state if own_state.is_running() => (state, status),
                 own_state => (own_state, Status::from(own.status.as_str())),
