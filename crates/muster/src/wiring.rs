@@ -1,14 +1,15 @@
 //! Which store, opened how, and where the executor keeps what it has not recorded yet.
 
 use crate::commands::records::no_runs;
-use crate::context::RECORDS;
+use crate::context::{Context, RECORDS};
 use crate::records::{Found, Records};
 use crate::remote::complain;
+use crate::remote::records::{ServerRecords, area_at_hand};
 use muster_api::LivePiece;
 use muster_core::change::RunSnapshot;
 use muster_core::id::{ItemIx, RunId, UnitId};
 use muster_core::plan::PlannedItems;
-use muster_store::{LabKey, Sqlite, Store, StoreError};
+use muster_store::{LabKey, RunFilter, Sqlite, Store, StoreError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,7 +31,19 @@ pub(crate) fn open_for_reading(area_dir: &Path) -> Result<Box<dyn Store>, anyhow
     Ok(Box::new(open_sqlite(area_dir)?))
 }
 
-/// The same, as what it is.
+/// Opens the records of the area at hand, here or with the server that is meant, and the filter that lists its runs.
+///
+/// # Errors
+/// There are none yet, or they cannot be read.
+pub(crate) fn open_at_hand(context: &Context) -> Result<(Box<dyn Store>, RunFilter), anyhow::Error> {
+    let all = RunFilter { limit: u32::MAX, ..RunFilter::default() };
+    let dir = context.area_dir()?;
+    let Some(server) = &context.server else { return Ok((open_for_reading(&dir)?, all)) };
+    let store = ServerRecords::new(crate::remote::client(server, context)?);
+    Ok((Box::new(store), RunFilter { area: area_at_hand(context), ..all }))
+}
+
+/// Those of this machine, as what they are.
 ///
 /// # Errors
 /// As above.

@@ -33,6 +33,8 @@ pub struct AreaContext<'a> {
     pub run_name: Option<&'a str>,
     /// The program that the tests' steps are run by: `megatest`, a name of Muster's.
     pub program: &'a str,
+    /// How many tests can run at once where they run; `None`: on a lab, which knows by itself.
+    pub places: Option<u32>,
     /// The machine.
     pub world: &'a dyn World,
 }
@@ -69,6 +71,8 @@ pub(super) struct Common<'a> {
     /// The beginning of the main file, for what has no place of its own.
     pub(super) pos: Pos,
     pub(super) program: &'a str,
+    /// Whether hosts of a lab run them, which do not have the area's records.
+    pub(super) on_lab: bool,
     /// With the area's part filled in.
     pub(super) ticket: Ticket,
     /// Job groups that have a limit.
@@ -124,6 +128,29 @@ pub fn targets(dir: &str, env: &BTreeMap<String, String>, world: &dyn World) -> 
     let mut session = Session::new(&looking, dir, env.clone());
     let table = config::read(&mut session, &format!("{dir}/{RUNCONFIGS_FILE}"), What::List)?;
     Ok(table.names().map(str::to_owned).collect())
+}
+
+/// What an area is called, for whatever target. Nothing is run. `otherwise`: where it does not say itself.
+///
+/// # Errors
+/// The main file cannot be read.
+pub fn area_name(
+    dir: &str,
+    otherwise: &str,
+    env: &BTreeMap<String, String>,
+    world: &dyn World,
+) -> io::Result<String> {
+    let looking = Looking(world);
+    let mut session = Session::new(&looking, dir, env.clone());
+    let main = config::read(&mut session, &format!("{dir}/{MAIN_FILE}"), What::Main { runconfigs: None })?;
+    Ok(name(&main, env).unwrap_or_else(|| fit_name(otherwise)))
+}
+
+/// What the main file, or else the environment, calls the area.
+fn name(main: &Table, env: &BTreeMap<String, String>) -> Option<String> {
+    let set = |key: &str| main.get("setup", key).filter(|e| e.is_known()).map(|e| e.value.trim().to_owned());
+    let said = [set("area-name"), set("testsuite"), env.get("MT_TESTSUITE_NAME").cloned()];
+    said.into_iter().flatten().find(|n| !n.is_empty()).map(|n| fit_name(&n))
 }
 
 /// A world in which nothing is run and nothing made.
@@ -265,6 +292,7 @@ impl Reading<'_, '_, '_> {
             runconfigs: &runconfigs,
             pos: main.pos,
             program: self.context.program,
+            on_lab: self.context.places.is_none(),
             ticket: self.ticket(&main, link_tree),
             groups: limits.groups.keys().cloned().collect(),
             retries: self.number(&main, "setup", "reruns").unwrap_or(0),
@@ -349,11 +377,7 @@ impl Reading<'_, '_, '_> {
     }
 
     fn name(&self, main: &Table) -> String {
-        let set =
-            |key: &str| main.get("setup", key).filter(|e| e.is_known()).map(|e| e.value.trim().to_owned());
-        let env = self.context.load.process_env.get("MT_TESTSUITE_NAME").cloned();
-        let said = [set("area-name"), set("testsuite"), env].into_iter().flatten().find(|n| !n.is_empty());
-        fit_name(said.as_deref().unwrap_or(self.context.load.area_name))
+        name(main, self.context.load.process_env).unwrap_or_else(|| fit_name(self.context.load.area_name))
     }
 
     /// What the target names, by the keys of `[fields]`. `None`: they do not fit, which has been told.
@@ -430,8 +454,8 @@ impl Reading<'_, '_, '_> {
             places.push((key.to_owned(), pos));
         };
         if let Some(jobs) = self.number::<u32>(main, "setup", "max_concurrent_jobs") {
-            // Megatest hands its jobs to a batch system; here they all run on this machine.
-            limits.jobs = Some(jobs.clamp(1, self.context.world.cores().max(1)));
+            // Megatest hands its jobs to a batch system; here they may all run on one machine.
+            limits.jobs = Some(jobs.clamp(1, self.context.places.unwrap_or(u32::MAX).max(1)));
             say("jobs", main.get("setup", "max_concurrent_jobs").map_or(main.pos, |e| e.pos));
         }
         if let Some(load) = self.number::<f64>(main, "jobtools", "maxload").filter(|l| l.is_finite()) {

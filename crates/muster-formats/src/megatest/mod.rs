@@ -39,7 +39,7 @@ mod testconfig;
 pub mod ticket;
 pub mod waivers;
 
-pub use area::{AreaContext, Looking, MegatestArea, ShownSection, load, targets};
+pub use area::{AreaContext, Looking, MegatestArea, ShownSection, area_name, load, targets};
 pub use items::{Expanded, expand_items};
 pub use native::{Native, native};
 pub use testconfig::EXITS;

@@ -353,8 +353,8 @@ impl Reading<'_, '_, '_> {
 
     /// The first rule there is, in Megatest's order, is the only one.
     fn skip(&mut self) -> Option<Skip> {
-        if self.table.get("skip", "prevrunning").is_some() {
-            return Some(Skip::IfRunning);
+        if let Some(pos) = self.table.get("skip", "prevrunning").map(|entry| entry.pos) {
+            return self.looks_at_records(pos).then_some(Skip::IfRunning);
         }
         if let Some(entry) = self.known("skip", "fileexists") {
             return Some(Skip::IfFile(entry.value.trim().to_owned()));
@@ -366,7 +366,17 @@ impl Reading<'_, '_, '_> {
                 self.session.complaints.warning(pos, "this is no duration, so nothing is skipped");
             complaint.hint("sums such as `1h 30m`");
         }
+        let span = span.filter(|_| self.looks_at_records(pos));
         span.map(|s| Skip::IfRanWithin(s.as_secs()))
+    }
+
+    /// Whether a test can look at the records of its area where it runs; tells it if not.
+    fn looks_at_records(&mut self, pos: Pos) -> bool {
+        if self.common.on_lab {
+            let said = "hosts of a lab do not know other runs of the area, so nothing is skipped for that";
+            self.session.complaints.warning(pos, said);
+        }
+        !self.common.on_lab
     }
 
     /// Tells what of the file has no effect yet.

@@ -80,7 +80,8 @@ fn read(world: &dyn World, target: &str, layers: &[Layer<'_>]) -> Result<Megates
         files: &files,
     };
     let program = "/area/.muster/bin/megatest";
-    load(&AreaContext { load: &context, layers, dir: "/area", run_name: Some("w1"), program, world })
+    let run_name = Some("w1");
+    load(&AreaContext { load: &context, layers, dir: "/area", run_name, program, places: Some(4), world })
         .map_err(|errors| errors.iter().map(|e| format!("{e}\n")).collect())
 }
 

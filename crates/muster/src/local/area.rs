@@ -35,6 +35,11 @@ pub(crate) enum Purpose<'a> {
         /// Where it has one already.
         name: Option<&'a str>,
     },
+    /// The same, on a lab.
+    Lab {
+        /// Where it has one already.
+        name: Option<&'a str>,
+    },
 }
 
 /// A flag as a line of configuration.

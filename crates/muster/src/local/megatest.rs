@@ -87,8 +87,9 @@ pub(crate) fn load(
 ) -> Result<Area, anyhow::Error> {
     let MegatestArea { loaded, pre_hook, post_hook, files, main, runconfigs } =
         read(context, &dir, target, layers, purpose)?;
-    if let Purpose::Run { .. } = purpose {
-        place_programs(&dir)?;
+    match purpose {
+        Purpose::Look => {}
+        Purpose::Run { .. } | Purpose::Lab { .. } => place_programs(&dir)?,
     }
     let megatest = Megatest { before: pre_hook, after: post_hook, main, runconfigs };
     Ok(Area { dir, loaded, configuration: files, megatest: Some(megatest) })
@@ -109,7 +110,7 @@ pub(crate) fn read(
     let process_env: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect();
-    let area_name = dir.file_name().map_or_else(|| "area".to_owned(), |n| n.to_string_lossy().into_owned());
+    let area_name = name_of_dir(dir);
     let files = |_: &str| Err(io::Error::from(io::ErrorKind::Unsupported));
     let load_context = LoadContext {
         area_name: &area_name,
@@ -121,7 +122,7 @@ pub(crate) fn read(
     let (machine, looking) = (Machine, Looking(&Machine));
     let (world, run_name): (&dyn World, Option<&str>) = match purpose {
         Purpose::Look => (&looking, None),
-        Purpose::Run { name } => (&machine, name),
+        Purpose::Run { name } | Purpose::Lab { name } => (&machine, name),
     };
     // It is a part of paths.
     let is_wrong = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '/' | '#' | ',');
@@ -132,8 +133,12 @@ pub(crate) fn read(
     }
     let text = dir.to_str().ok_or_else(|| Complaint::usage("the area's path is not UTF-8"))?;
     let program = program(dir).to_string_lossy().into_owned();
+    let places = match purpose {
+        Purpose::Look | Purpose::Run { .. } => Some(cores()),
+        Purpose::Lab { .. } => None,
+    };
     let area_context =
-        AreaContext { load: &load_context, layers, dir: text, run_name, program: &program, world };
+        AreaContext { load: &load_context, layers, dir: text, run_name, program: &program, places, world };
     match megatest::load(&area_context) {
         Ok(area) => {
             super::area::tell(context, &area.loaded.warnings);
@@ -144,6 +149,17 @@ pub(crate) fn read(
             Err(Complaint::said(ExitCode::Usage).into())
         }
     }
+}
+
+/// What an area is called that does not say it.
+fn name_of_dir(dir: &Path) -> String {
+    dir.file_name().map_or_else(|| "area".to_owned(), |n| n.to_string_lossy().into_owned())
+}
+
+/// What the area in this directory is called; `None` where its main file cannot be read.
+pub(crate) fn name(dir: &Path) -> Option<String> {
+    let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    megatest::area_name(dir.to_str()?, &name_of_dir(dir), &env.collect(), &Machine).ok()
 }
 
 /// The targets that the runconfigs of an area name.

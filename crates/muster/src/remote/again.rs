@@ -5,7 +5,7 @@
 
 use super::records::{ServerRecords, area_at_hand};
 use super::session::{Ended, Session};
-use super::{ask_again, client, complain, heed, pack};
+use super::{ask_again, client, complain, heed, source};
 use crate::commands::area_name;
 use crate::commands::records::find_run;
 use crate::commands::rerun::RerunArgs;
@@ -69,7 +69,9 @@ pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<
     let area = if is_at_hand {
         let target: Vec<&str> = spec.target.iter().map(|(_, v)| v.as_str()).collect();
         let target = (!target.is_empty()).then(|| target.join("/"));
-        Some(area::load(context, None, target.as_deref(), &request::flags(&exec), Purpose::Look)?)
+        let name = Some(spec.name.as_str()).filter(|name| !name.is_empty());
+        let purpose = Purpose::Lab { name };
+        Some(area::load(context, None, target.as_deref(), &request::flags(&exec), purpose)?)
     } else if stale {
         let said = format!("`--stale` compares with the definitions of `{}` as they are now", spec.area);
         return Err(Complaint::usage(said).hint("go to the directory of the area, or use `-C DIR`").into());
@@ -96,8 +98,8 @@ pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<
         Some(area) => {
             let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
             let mut record = request::replanned(&snapshot.record, area, failures_max);
-            let source = pack::send(&client, &area.dir)?;
-            Arc::make_mut(&mut record.spec).placement.source = Some(source);
+            let source = source(&client, area, &area.dir)?;
+            Arc::make_mut(&mut record.spec).placement.source = source;
             record
         }
         None => {

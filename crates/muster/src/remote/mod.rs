@@ -11,12 +11,14 @@ pub(crate) mod trust;
 use crate::commands::run::{LabArgs, RunArgs, SupersedeWhich};
 use crate::context::Context;
 use crate::error::Complaint;
-use crate::local::area::Purpose;
+use crate::local::area::{Area, Purpose};
 use crate::local::given::Given;
+use crate::local::megatest::{self, Megatest};
 use crate::local::{area, packages, request};
 use muster_api::trust::Trust;
 use muster_api::{Client, ClientError, Outlook, Stop, Submit};
 use muster_core::change::{Placement, RunRecord, RunSpec, Supersede};
+use muster_core::digest::Digest;
 use muster_core::id::RunId;
 use muster_core::inputs::{Inputs, Package};
 use muster_core::outcome::ExitCode;
@@ -65,13 +67,8 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     let LabArgs { on, detach, wait: _, id, priority, start_within, supersede, retry_elsewhere } = lab;
     let client = client(server, context)?;
     let given = Given::fetch(&inputs, &std::env::temp_dir(), context)?;
-    let area =
-        area::load(context, given.area(), target.target.as_deref(), &request::flags(&exec), Purpose::Look)?;
-    if area.megatest.is_some() {
-        return Err(Complaint::usage("a Megatest area cannot be run on a lab yet")
-            .hint("its tests expect their run directories on the disks of the area; run it without --server")
-            .into());
-    }
+    let purpose = Purpose::Lab { name: name.as_deref() };
+    let area = area::load(context, given.area(), target.target.as_deref(), &request::flags(&exec), purpose)?;
     let selection = request::selection(&select, &area, &mut ServerRecords::new(client.clone()))?;
     let plan =
         request::make_plan(&area.loaded.area, &area.loaded.facts, &selection, &(), &context.program())?;
@@ -80,7 +77,7 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
         return Err(said.hint(format!("`{} plan` lists the tests", context.program())).into());
     }
     let packages = packages::resolve(&inputs, &area, &client, context)?;
-    let source = pack::send(&client, &given.area().unwrap_or_else(|| area.dir.clone()))?;
+    let source = source(&client, &area, given.area().as_deref().unwrap_or(&area.dir))?;
     if let (Some(file), Some(build)) = (given.build(), &given.inputs.build) {
         send_build(&client, file, build)?;
     }
@@ -96,7 +93,7 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     let placement = Placement {
         user: os_user(),
         selector: on.unwrap_or_default(),
-        source: Some(source),
+        source,
         pools: None,
         priority: priority.unwrap_or(0),
         start_within,
@@ -108,6 +105,9 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
         retry_elsewhere,
     };
     let profilers = packages::profilers(&inputs, &area);
+    if let Some(Megatest { before: Some(line), .. }) = &area.megatest {
+        megatest::run_hook("pre-hook", line, &area.dir, &spec.env)?;
+    }
     let inputs = Inputs { packages, profilers, ..given.inputs };
     let spec = RunSpec { placement, inputs, trace_id, ..(*spec).clone() };
     let submit = Submit { spec, plan: (*plan).clone() };
@@ -116,9 +116,29 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     heed(&client, id, &address, &accepted.outlook, detach, context)?;
     let Some(session) = session else {
         writeln!(context.stdout(), "{address}")?;
+        if let Some(Megatest { after: Some(line), .. }) = &area.megatest {
+            let said = "is run by whoever waits for the end, which nobody does here";
+            writeln!(context.stderr(), "the post-hook `{line}` {said}")?;
+        }
         return Ok(ExitCode::Passed);
     };
-    session.run(|_| Ok(None))
+    let code = session.run(|_| Ok(None))?;
+    if let Some(Megatest { after: Some(line), .. }) = &area.megatest {
+        megatest::run_hook("post-hook", line, &area.dir, &submit.spec.env)?;
+    }
+    Ok(code)
+}
+
+/// The files of the area, brought to the server. Those of a Megatest area are on disks that all its hosts share,
+/// with its run directories, and stay there.
+///
+/// # Errors
+/// They cannot be read, or the server does not take them.
+fn source(client: &Client, area: &Area, dir: &Path) -> Result<Option<Digest>, anyhow::Error> {
+    match &area.megatest {
+        None => pack::send(client, dir).map(Some),
+        Some(_) => Ok(None),
+    }
 }
 
 /// Says when a run may start. One that cannot is withdrawn, unless it was asked for to wait (`detach`).

@@ -1,6 +1,7 @@
 //! The records of a server, as a store that can be read.
 
 use crate::context::{Context, FILE, OTHER_FILE};
+use crate::local::megatest;
 use muster_api::Why;
 use muster_api::records::{Items, Late, Name, PastAttempt, Question};
 use muster_api::{Client, ClientError, LivePiece};
@@ -85,6 +86,9 @@ fn elsewhere(question: &Question, error: ClientError) -> StoreError {
 /// The area whose runs are meant: that of the directory at hand, if it is one.
 pub(crate) fn area_at_hand(context: &Context) -> Option<String> {
     let dir = context.area_dir().ok()?;
+    if megatest::is_area(&dir) {
+        return megatest::name(&dir);
+    }
     let text = [FILE, OTHER_FILE].iter().find_map(|f| std::fs::read_to_string(dir.join(f)).ok())?;
     // The rest of it may be broken; looking at records does not need it.
     let table: toml::Table = text.parse().ok()?;

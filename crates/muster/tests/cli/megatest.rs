@@ -1,6 +1,7 @@
 //! Megatest areas: looked at, run with real scripts that call `megatest`, and listed.
 
 use crate::env::TestEnv;
+use crate::lab::Lab;
 use std::path::{Path, PathBuf};
 
 /// The example of the repository, in a place of its own.
@@ -74,6 +75,41 @@ fn an_area_runs_as_it_is_with_its_scripts_and_is_listed_as_megatest_does() {
     // Measured values came in through `-load-test-data`.
     let json = env.run(&["results", "--output", "json"]);
     assert!(json.contains("latency") && json.contains("rate"), "{json}");
+}
+
+/// The hosts of a lab have the area, its disks and its tree of links in the same places, as with Megatest itself.
+#[test]
+fn an_area_runs_on_a_lab_whose_hosts_share_its_disks() {
+    let env = example();
+    let mut lab = Lab::start(&env);
+    lab.start_agent("one", &[]);
+    lab.start_agent("two", &[]);
+    let asked = |args: &[&str]| {
+        let output = lab.command(args).output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), format!("{out}{err}"))
+    };
+    let run = ["megatest", "-run", "-target", "linux/debug", "-runname", "w1", "-testpatt", "%"];
+    let (code, said) = asked(&run);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(read(&env, "links/linux/debug/w1/build/core/built.txt"), "core\n");
+    // What an earlier test left decides the items of a later one, wherever either ran.
+    assert!(env.area().join("links/linux/debug/w1/unit/net/unit.sh").exists());
+    assert!(!env.area().join(".muster/muster.db").exists(), "the records are the server's");
+    let (_, listed) = asked(&["megatest", "-list-runs", "%"]);
+    assert!(
+        listed.starts_with("Run: linux/debug/w1 status: completed run-id: 1, number tests: 8\n"),
+        "{listed}"
+    );
+    assert!(listed.contains("Test: unit(net)"), "{listed}");
+    // The same name and target is the same run.
+    let (code, said) = asked(&run);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("this run is there already, as number 1, and has ended"), "{said}");
+    let (code, said) = asked(&[&run[..], &["-rerun-all"]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    let (_, paths) = asked(&["megatest", "-test-paths", "-runname", "w1", "-testpatt", "build/%"]);
+    assert_eq!(paths.lines().count(), 2, "{paths}");
 }
 
 #[test]

@@ -13,8 +13,8 @@ use muster_core::address::RunRef;
 use muster_core::change::RunPhase;
 use muster_core::outcome::ExitCode;
 use muster_core::select::testpatt::TestPatt;
-use muster_core::view::RunView;
-use muster_store::{ItemFilter, RunFilter, RunLock, Store};
+use muster_core::view::{RunState, RunView};
+use muster_store::{ItemFilter, RunLock, Store};
 use std::fs;
 use std::path::Path;
 
@@ -34,10 +34,12 @@ enum Which<'a> {
 
 /// The run of this name for this target, if there is one.
 pub(super) fn find(name: &str, target: &str, context: &Context) -> Result<Option<RunView>, anyhow::Error> {
-    let dir = context.area_dir()?;
-    // Without records there is no run either.
-    let Ok(mut store) = crate::wiring::open_for_reading(&dir) else { return Ok(None) };
-    let filter = RunFilter { limit: u32::MAX, ..RunFilter::default() };
+    let (mut store, filter) = match crate::wiring::open_at_hand(context) {
+        Ok(opened) => opened,
+        // Without records there is no run either.
+        Err(_) if context.server.is_none() => return Ok(None),
+        Err(error) => return Err(error),
+    };
     Ok(store.list_runs(&filter)?.into_iter().find(|view| {
         let values: Vec<&str> = view.target.iter().map(|(_, v)| v.as_str()).collect();
         view.name == name && values.join("/") == target
@@ -60,12 +62,16 @@ pub(super) fn go_on(
     } else {
         return go_on_with_the_rest(view, context);
     };
-    let dir = context.area_dir()?;
-    let mut store = crate::wiring::open_for_reading(&dir)?;
+    let (mut store, _) = crate::wiring::open_at_hand(context)?;
     // What runs there now loses none of its files to a command that is refused in the end.
     if store.run_dir(view.number).is_some_and(|dir| RunLock::holder(&dir).is_some()) {
         return Err(Complaint::usage(format!("run `{}` is being executed by another process", view.number))
             .hint("wait until it has ended, or stop that process with Ctrl-C first")
+            .into());
+    }
+    if context.server.is_some() && view.state == RunState::Active {
+        return Err(Complaint::usage(format!("run `{}` is under way", view.number))
+            .hint("wait until it has ended; `-run` without `-rerun…` watches it")
             .into());
     }
     let chosen = chosen(store.as_mut(), view, &which, patt)?;
@@ -97,7 +103,7 @@ pub(super) fn go_on(
 }
 
 fn go_on_with_the_rest(view: &RunView, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let mut store = crate::wiring::open_for_reading(&context.area_dir()?)?;
+    let (mut store, _) = crate::wiring::open_at_hand(context)?;
     let phase = store.load_run_snapshot(view.id)?.phase;
     drop(store);
     let run = RunRef::Number(view.number);

@@ -11,7 +11,7 @@ use muster_core::view::{ItemView, RunState, RunView};
 use muster_formats::megatest::rollup::RollUp;
 use muster_formats::megatest::status::{State, Status, of_verdict};
 use muster_formats::megatest::ticket::{TICKET_VARIABLE, Ticket};
-use muster_store::{ItemFilter, RunFilter};
+use muster_store::ItemFilter;
 use serde_json::{Map, Value, json};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -35,8 +35,6 @@ pub(super) struct Line {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let dir = context.area_dir()?;
-    let mut store = crate::wiring::open_for_reading(&dir)?;
     let names = args.get("list-runs").or(args.get("runname")).unwrap_or("%").to_owned();
     let targets = args.get("target").or(args.get("reqtarg")).unwrap_or("%").to_owned();
     let tests = TestPatt::new(args.get("testpatt").unwrap_or("%"));
@@ -50,12 +48,20 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
                 .into());
         }
     };
-    let filter = RunFilter { limit: u32::MAX, ..RunFilter::default() };
+    let files = args.get("test-files");
+    let only_paths = files.is_some() || args.has("test-paths");
+    let (mut store, filter) = match (crate::wiring::open_at_hand(context), own_ticket()) {
+        (Ok(opened), _) => opened,
+        // A test on a host of a lab, which has the directories and no records.
+        (Err(_), Some(ticket)) if only_paths => {
+            let dirs = in_the_tree(&ticket, &targets, &names, &tests);
+            return print_paths(&mut context.stdout(), dirs, files);
+        }
+        (Err(error), _) => return Err(error),
+    };
     let mut runs = store.list_runs(&filter)?;
     // The oldest first, as Megatest has them.
     runs.reverse();
-    let files = args.get("test-files");
-    let only_paths = files.is_some() || args.has("test-paths");
     let mut paths = Vec::new();
     let mut out = context.stdout();
     let mut all = Map::new();
@@ -95,11 +101,54 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
             line.print(&mut out)?;
         }
     }
-    for path in newest(paths, files)? {
-        writeln!(out, "{}", path.display())?;
+    if only_paths {
+        return print_paths(&mut out, paths, files);
     }
-    if as_json && !only_paths {
+    if as_json {
         writeln!(out, "{}", Value::Object(all))?;
+    }
+    Ok(ExitCode::Passed)
+}
+
+/// The ticket of the test that this process is a part of.
+fn own_ticket() -> Option<Ticket> {
+    Ticket::parse(&std::env::var(TICKET_VARIABLE).ok()?).ok()
+}
+
+/// The run directories in the tree of links that match.
+fn in_the_tree(ticket: &Ticket, targets: &str, names: &str, tests: &TestPatt) -> Vec<PathBuf> {
+    let matches = |patterns: &str, text: &str| patterns.split(',').any(|p| part_matches(p.trim(), text));
+    let keys = ticket.target.split('/').count();
+    let mut dirs = Vec::new();
+    let mut below: Vec<(PathBuf, Vec<String>)> = vec![(PathBuf::from(&ticket.link_tree), Vec::new())];
+    while let Some((dir, words)) = below.pop() {
+        if words.len() > keys + 1 && Record::is_in(&dir) {
+            if tests.matches(&words[keys + 1], &words[keys + 2..].join("/")) {
+                dirs.push(dir);
+            }
+            continue;
+        }
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().filter_map(Result::ok) {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let words: Vec<String> = words.iter().cloned().chain([name]).collect();
+            let fits = (words.len() < keys || matches(targets, &words[..keys].join("/")))
+                && words.get(keys).is_none_or(|run| matches(names, run));
+            // Limit: an item's path has as many parts as it has variables; what lies deeper is the test's own.
+            if fits && words.len() <= keys + 2 + ticket.item_vars.len().max(8) && entry.path().is_dir() {
+                below.push((entry.path(), words));
+            }
+        }
+    }
+    dirs
+}
+
+fn print_paths(
+    out: &mut impl std::io::Write,
+    dirs: Vec<PathBuf>,
+    files: Option<&str>,
+) -> Result<ExitCode, anyhow::Error> {
+    for path in newest(dirs, files)? {
+        writeln!(out, "{}", path.display())?;
     }
     Ok(ExitCode::Passed)
 }

@@ -55,6 +55,11 @@ impl Record {
         Self { dir: run_dir.join(DIR) }
     }
 
+    /// Whether this directory is a run directory.
+    pub(super) fn is_in(run_dir: &Path) -> bool {
+        run_dir.join(DIR).is_dir()
+    }
+
     /// Forgets what an earlier attempt said.
     pub(super) fn clear(run_dir: &Path) -> io::Result<()> {
         let dir = run_dir.join(DIR);
