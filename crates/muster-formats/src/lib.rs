@@ -1,6 +1,7 @@
 //! Pure text in, text out: what frameworks print, what reporters want, what users write.
 
 pub mod area;
+pub mod compare;
 pub mod megatest;
 pub mod report;
 pub mod status_file;

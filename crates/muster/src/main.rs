@@ -21,6 +21,7 @@ mod service;
 mod settings;
 mod terminal;
 mod verdict;
+mod whole_file;
 mod wiring;
 
 fn main() -> std::process::ExitCode {

@@ -2,28 +2,37 @@
 
 use super::typed::run_ref;
 use crate::context::{Context, OutputMode};
+use crate::error::Complaint;
+use crate::local::area::hostname;
+use crate::local::session::now;
 use crate::records::Records;
 use crate::terminal::style::{self, DIM, HEAD, paint};
 use crate::terminal::table::{Cell, Column, Table};
 use crate::terminal::{text, why_item};
-use clap::Args;
+use crate::whole_file;
+use clap::{Args, ValueEnum};
 use muster_core::address::{RunRef, item_name};
-use muster_core::outcome::ExitCode;
+use muster_core::outcome::{ExitCode, Outcome};
 use muster_core::view::{ItemView, RunView};
+use muster_formats::compare::{self, Comparison, Difference, Earlier, Kind, Letter, took};
 use muster_formats::report::{Logs, words};
 use muster_store::ItemFilter;
-use serde::Serialize;
-use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Arguments of `muster diff`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
+An item is slower or faster if its time is off by four times its usual spread and by a tenth, beside the run before
+and beside the median of earlier runs for the same target. Of what has been run fewer than five times, a change by
+half is told. Changes of up to 100 ms never are.
+
 Exit code 1 if something fails in the second run that was ok in the first, is new and fails, or has not
 ended there; else 0.
 
-Example: muster diff -2 -1     what the latest run changed")]
+Examples: muster diff -2 -1                                 what the latest run changed
+          muster diff nightly -1 --format html -o diff.html
+          muster diff -2 -1 --format mail --to team@example.org | sendmail -t")]
 pub(crate) struct DiffArgs {
     /// The run before
     #[arg(value_name = "RUN1", value_parser = run_ref, allow_negative_numbers = true)]
@@ -31,9 +40,41 @@ pub(crate) struct DiffArgs {
     /// The run after
     #[arg(value_name = "RUN2", default_value = "latest", value_parser = run_ref, allow_negative_numbers = true)]
     pub(crate) after: RunRef,
-    /// Call an item slower or faster if its time changed by this factor
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.5, value_parser = factor)]
-    pub(crate) factor: f64,
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
+}
+
+/// How runs are compared and what is told of it.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct HowArgs {
+    /// Call an item slower or faster if its time changed by this factor, whatever it usually takes
+    #[arg(long, value_name = "FACTOR", value_parser = factor)]
+    pub(crate) factor: Option<f64>,
+    /// What to print [default: text, or what `--output` says]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) format: Option<Format>,
+    /// Write it to this file, in place of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// With `--format mail`: to whom; may be given several times
+    #[arg(long, value_name = "ADDRESS", value_parser = compare::address)]
+    pub(crate) to: Vec<String>,
+    /// With `--format mail`: from whom [default: `muster` at this host]
+    #[arg(long, value_name = "ADDRESS", value_parser = compare::address)]
+    pub(crate) from: Option<String>,
+}
+
+/// What a comparison is told as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Lines for people
+    Text,
+    /// One JSON object
+    Json,
+    /// A page that needs nothing else
+    Html,
+    /// A mail message with text and HTML, ready for `sendmail -t`; nothing is sent
+    Mail,
 }
 
 fn factor(text: &str) -> Result<f64, String> {
@@ -43,169 +84,111 @@ fn factor(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "a factor is above 1".to_owned())
 }
 
-/// Changes of less than this are noise whatever the factor.
-const NOISE: Duration = Duration::from_millis(100);
+/// Runs that are asked how long items usually take.
+// Limit: what is older says little of today.
+const HISTORY_RUNS: u32 = 20;
 
-/// What became of an item, the most important first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Kind {
-    NewlyFailing,
-    StillFailing,
-    Fixed,
-    NewAndFailing,
-    NotEnded,
-    New,
-    Gone,
-    Changed,
-    Slower,
-    Faster,
-}
-
-impl Kind {
-    /// Whether it keeps the second run from being as good as the first. What has not ended might be
-    /// anything, so it does.
-    fn is_worse(self) -> bool {
-        matches!(self, Self::NewlyFailing | Self::NewAndFailing | Self::NotEnded)
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::NewlyFailing => "newly failing",
-            Self::StillFailing => "still failing",
-            Self::Fixed => "fixed",
-            Self::NewAndFailing => "new and failing",
-            Self::NotEnded => "not ended",
-            Self::New => "new",
-            Self::Gone => "gone",
-            Self::Changed => "changed",
-            Self::Slower => "slower",
-            Self::Faster => "faster",
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Difference<'a> {
-    kind: Kind,
-    test: &'a str,
-    item: &'a str,
-    before: Option<&'a str>,
-    after: Option<&'a str>,
-    before_micros: Option<u64>,
-    after_micros: Option<u64>,
-    #[serde(skip)]
-    views: (Option<&'a ItemView>, Option<&'a ItemView>),
-}
-
-#[derive(Serialize)]
-struct JsonDiff<'a> {
-    before: String,
-    after: String,
-    differences: &'a [Difference<'a>],
-}
+/// Items of a kind that a page or letter lists; it counts the others.
+// Limit: a letter is read by people, and servers of mail refuse those of tens of megabytes.
+const ROWS_MAX: usize = 1_000;
 
 /// Compares.
 pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let records = Records::open(context)?;
-    let before = records.load(&records.find_run(&args.before)?, ItemFilter::All)?;
-    let after = records.load(&records.find_run(&args.after)?, ItemFilter::All)?;
-    let differences = differences(&before, &after, args.factor);
-    let worse = differences.iter().any(|d| d.kind.is_worse());
-    let mut out = context.stdout();
-    match context.output {
-        OutputMode::Json => {
-            let diff =
-                JsonDiff { before: before.address(), after: after.address(), differences: &differences };
-            serde_json::to_writer(&mut out, &diff)?;
-            writeln!(out)?;
-        }
-        OutputMode::Human | OutputMode::Quiet => {
-            let logs = records.into_logs(&after);
-            let quiet = context.output == OutputMode::Quiet;
-            for line in lines(&before, &after, &differences, quiet, &logs, context.stdout_width()) {
-                writeln!(out, "{line}")?;
-            }
-        }
+    let before = records.find_run(&args.before)?;
+    let after = records.find_run(&args.after)?;
+    tell(records, &before, &after, &args.how, context)
+}
+
+/// Compares two runs, of which only the heads are given, and tells what came of it.
+///
+/// # Errors
+/// The records cannot be read, or the file cannot be written.
+pub(crate) fn tell(
+    records: Records,
+    before: &RunView,
+    after: &RunView,
+    how: &HowArgs,
+    context: &Context,
+) -> Result<ExitCode, anyhow::Error> {
+    let format = how.format.unwrap_or(match context.output {
+        OutputMode::Json => Format::Json,
+        OutputMode::Human | OutputMode::Quiet => Format::Text,
+    });
+    if format != Format::Mail && (how.from.is_some() || !how.to.is_empty()) {
+        return Err(Complaint::usage("`--to` and `--from` are of a letter").hint("`--format mail`").into());
     }
+    let before = records.load(before, ItemFilter::All)?;
+    let after = records.load(after, ItemFilter::All)?;
+    let mut trouble = None;
+    let found = Comparison::new(&before, &after, how.factor, |test| {
+        // What runs for another target take says nothing of these.
+        if before.target != after.target {
+            return Earlier::new();
+        }
+        earlier(&records, &after, test).unwrap_or_else(|e| {
+            trouble.get_or_insert(e);
+            Earlier::new()
+        })
+    });
+    if let Some(error) = trouble {
+        return Err(error);
+    }
+    let worse = found.is_worse();
+    let logs = records.into_logs(&after);
+    let quiet = context.output == OutputMode::Quiet;
+    let bytes = match format {
+        Format::Json => format!("{}\n", serde_json::to_string(&found)?).into_bytes(),
+        Format::Html => compare::page(&found, ROWS_MAX).into_bytes(),
+        Format::Mail => letter(&found, how, &logs)?,
+        Format::Text => {
+            let lines = lines(&found, quiet, &logs, context.stdout_width());
+            let text: String = lines.into_iter().map(|line| format!("{line}\n")).collect();
+            // Colours are for terminals.
+            if how.out.is_some() { plain(&text) } else { text }.into_bytes()
+        }
+    };
+    whole_file::write_or_print(how.out.as_deref(), &bytes, context)?;
     Ok(if worse { ExitCode::Failed } else { ExitCode::Passed })
 }
 
-/// Items with a verdict, by test and path.
-fn by_name(run: &RunView) -> BTreeMap<(&str, &str), &ItemView> {
-    run.all_items()
-        .filter(|(_, i)| !i.discovery || i.verdict.is_some_and(|v| !v.is_ok()))
-        .map(|(t, i)| ((t.name.as_str(), i.path.as_str()), i))
-        .collect()
-}
-
-fn differences<'a>(before: &'a RunView, after: &'a RunView, factor: f64) -> Vec<Difference<'a>> {
-    let (old, new) = (by_name(before), by_name(after));
-    let mut names: Vec<_> = old.keys().chain(new.keys()).copied().collect();
-    names.sort_unstable();
-    names.dedup();
-    let mut all: Vec<Difference<'a>> = names
-        .into_iter()
-        .filter_map(|name| {
-            let (was, is) = (old.get(&name).copied(), new.get(&name).copied());
-            let kind = kind(was, is, factor)?;
-            let word = |i: Option<&ItemView>| i.map(|i| words::verdict_word(i.verdict));
-            let micros = |i: Option<&ItemView>| i.and_then(took).map(muster_core::time::micros);
-            Some(Difference {
-                kind,
-                test: name.0,
-                item: name.1,
-                before: word(was),
-                after: word(is),
-                before_micros: micros(was),
-                after_micros: micros(is),
-                views: (was, is),
-            })
-        })
-        .collect();
-    all.sort_by_key(|d| d.kind);
-    all
-}
-
-fn took(item: &ItemView) -> Option<Duration> {
-    item.last().map(|a| a.result.duration)
-}
-
-fn kind(was: Option<&ItemView>, is: Option<&ItemView>, factor: f64) -> Option<Kind> {
-    let bad = |i: &ItemView| i.verdict.is_some_and(|v| !v.is_ok());
-    match (was, is) {
-        (None, None) => None,
-        (None, Some(is)) => Some(if bad(is) { Kind::NewAndFailing } else { Kind::New }),
-        (Some(_), None) => Some(Kind::Gone),
-        // Its run was killed, stopped, or goes on: nobody knows.
-        (Some(was), Some(is)) if is.verdict.is_none() => was.verdict.map(|_| Kind::NotEnded),
-        (Some(was), Some(is)) => match (bad(was), bad(is)) {
-            (false, true) => Some(Kind::NewlyFailing),
-            (true, true) => Some(Kind::StillFailing),
-            (true, false) => Some(Kind::Fixed),
-            _ if was.verdict != is.verdict => Some(Kind::Changed),
-            _ => {
-                let (a, b) = (took(was)?, took(is)?);
-                if b > a.mul_f64(factor) && b - a > NOISE {
-                    Some(Kind::Slower)
-                } else if a > b.mul_f64(factor) && a - b > NOISE {
-                    Some(Kind::Faster)
-                } else {
-                    None
-                }
-            }
-        },
+/// What good attempts of a test took in runs before this one, for its target.
+fn earlier(records: &Records, run: &RunView, test: &str) -> Result<Earlier, anyhow::Error> {
+    let history = records.with(|s| s.list_history(&run.area, test, None, Some(run.id), HISTORY_RUNS))?;
+    let mut earlier = Earlier::new();
+    for entry in history.into_iter().filter(|e| e.outcome == Outcome::Pass && e.target == run.target) {
+        earlier.entry(entry.path.to_string()).or_default().push(entry.duration);
     }
+    Ok(earlier)
 }
 
-fn lines(
-    before: &RunView,
-    after: &RunView,
-    differences: &[Difference<'_>],
-    quiet: bool,
-    logs: &dyn Logs,
-    width: usize,
-) -> Vec<String> {
+/// Columns of the text of a letter.
+const LETTER_WIDTH: usize = 78;
+
+fn letter(found: &Comparison<'_>, how: &HowArgs, logs: &dyn Logs) -> Result<Vec<u8>, anyhow::Error> {
+    let from = how.from.clone().or_else(|| compare::address(&format!("muster@{}", hostname())).ok());
+    let from = from.unwrap_or_else(|| "muster@localhost".to_owned());
+    let target = text::target(&found.after.target);
+    let target = if target.is_empty() { target } else { format!(" for {target}") };
+    let (before, after, date) = (found.before, found.after, now());
+    let letter = Letter {
+        from: &from,
+        to: &how.to,
+        subject: text::visible(&format!("{}{target}: {}", after.address(), found.headline())).into_owned(),
+        date,
+        id: format!("diff.{:x}.{:x}.{}", before.id.0, after.id.0, date.0),
+        text: plain(&(lines(found, false, logs, LETTER_WIDTH).join("\n") + "\n")),
+        html: compare::page(found, ROWS_MAX),
+    };
+    Ok(compare::message(&letter)?)
+}
+
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+fn lines(found: &Comparison<'_>, quiet: bool, logs: &dyn Logs, width: usize) -> Vec<String> {
+    let Comparison { before, after, differences, same } = found;
     let mut lines = Vec::new();
     if !quiet {
         let side = |run: &RunView| {
@@ -224,35 +207,51 @@ fn lines(
         let mut table =
             Table::new(&[("", Column::Left), ("", Column::Shrink), ("", Column::Left), ("", Column::Cut)]);
         for d in group {
-            let shown = d.views.1.or(d.views.0);
+            let shown = d.after.or(d.before);
             let (label, style) = match shown.and_then(|i| i.verdict) {
                 Some(v) => (style::label(v), style::of(v)),
                 None => ("OPEN", style::INFO),
             };
-            let change = match (kind, d.views) {
-                (Kind::Slower | Kind::Faster, (Some(a), Some(b))) => times(a, b),
-                (Kind::New | Kind::NewAndFailing | Kind::Gone, _) => String::new(),
-                _ if d.before == d.after => String::new(),
-                _ => format!("was {}", d.before.unwrap_or_default()),
-            };
-            let told = match (kind, d.views.1) {
+            let told = match (kind, d.after) {
                 (Kind::NewlyFailing | Kind::StillFailing | Kind::NewAndFailing, Some(i)) => why_item(i, logs),
+                (Kind::Slower | Kind::Faster, _) => usually(d),
                 _ => String::new(),
             };
             table.row(vec![
                 Cell::new(label, style),
                 item_name(d.test, d.item).into(),
-                Cell::new(change, DIM),
+                Cell::new(change(d), DIM),
                 Cell::new(told, DIM),
             ]);
         }
         lines.extend(table.lines(width.saturating_sub(2)).into_iter().map(|l| format!("  {l}")));
     }
     if !quiet {
-        let same = by_name(after).len() - differences.iter().filter(|d| d.views.1.is_some()).count();
-        lines.push(paint(DIM, text::plural(same as u64, "item is as it was", "items are as they were")));
+        lines.push(paint(DIM, text::plural(*same as u64, "item is as it was", "items are as they were")));
     }
     lines
+}
+
+fn change(d: &Difference<'_>) -> String {
+    let word = |i: Option<&ItemView>| i.map(|i| words::verdict_word(i.verdict));
+    match (d.kind, d.before, d.after) {
+        (Kind::Slower | Kind::Faster, Some(a), Some(b)) => times(a, b),
+        (Kind::New | Kind::NewAndFailing | Kind::Gone, ..) => String::new(),
+        _ if word(d.before) == word(d.after) => String::new(),
+        _ => format!("was {}", word(d.before).unwrap_or_default()),
+    }
+}
+
+fn usually(d: &Difference<'_>) -> String {
+    d.usual.map_or_else(String::new, |usual| {
+        let short = |micros| words::duration(Duration::from_micros(micros));
+        format!(
+            "usually {} ± {}, in {}",
+            short(usual.median_micros),
+            short(usual.spread_micros),
+            text::plural(usual.samples as u64, "run", "runs")
+        )
+    })
 }
 
 /// `1.2s → 3.4s (×2.8)`.
@@ -323,8 +322,8 @@ mod tests {
                 ],
             )],
         );
-        let all = differences(&before, &after, 1.5);
-        let told = lines(&before, &after, &all, false, &InlineLogs, 80).join("\n");
+        let found = Comparison::new(&before, &after, None, |_| Earlier::new());
+        let told = lines(&found, false, &InlineLogs, 80).join("\n");
         expect![[r#"
             demo/1 for linux → demo/2 for linux
             newly failing (1)

@@ -1,16 +1,15 @@
 //! The reports asked for by `--report`: live ones as it happens, the others at the end.
 
 use crate::error::Complaint;
+use crate::whole_file::beside;
 use muster_core::event::Told;
 use muster_core::outcome::ExitCode;
 use muster_core::view::RunView;
 use muster_formats::report::{Format, Logs, Place, Spec, Writer};
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tempfile::NamedTempFile;
 
 /// Everything that was asked for.
 pub(crate) struct Reports {
@@ -66,7 +65,7 @@ impl Reports {
                                 return Err(complain(io::ErrorKind::IsADirectory.into()).into());
                             }
                             // Whether it can be written is told now, and not after hours of tests.
-                            drop(partial(&path).map_err(complain)?);
+                            drop(beside(&path).map_err(complain)?);
                             Out::Whole { path }
                         }
                     };
@@ -128,7 +127,7 @@ impl Reports {
                     let mut out = BufWriter::new(out.lock());
                     writer.write(run, logs, &mut out).and_then(|()| out.flush())
                 }
-                Out::Whole { path } => partial(path).and_then(|file| {
+                Out::Whole { path } => beside(path).and_then(|file| {
                     let mut out = BufWriter::new(file.as_file());
                     writer.write(run, logs, &mut out)?;
                     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_data()?;
@@ -181,11 +180,4 @@ fn refuse_mixed(specs: &[Spec]) -> Result<(), Complaint> {
         return Err(Complaint::usage(said).hint(hint));
     }
     Ok(())
-}
-
-/// Where a report is written before it has its name. Two processes that watch one run, and write its report to one
-/// place, each have their own.
-fn partial(path: &Path) -> io::Result<NamedTempFile> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    tempfile::Builder::new().prefix(".muster-").permissions(Permissions::from_mode(0o666)).tempfile_in(dir)
 }
