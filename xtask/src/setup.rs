@@ -34,7 +34,7 @@ const DEBIAN: [(&str, &str); 26] = [
 ];
 
 /// Python packages with the module that shows they are there.
-const PYTHON: [(&str, &str); 8] = [
+const PYTHON: [(&str, &str); 10] = [
     ("pytest", "pytest"),
     ("junitparser", "junitparser"),
     ("jsonschema", "jsonschema"),
@@ -43,6 +43,8 @@ const PYTHON: [(&str, &str); 8] = [
     ("mozlog", "mozlog"),
     ("moznetwork", "moznetwork"),
     ("schemathesis", "schemathesis"),
+    ("odfpy", "odf"),
+    ("pydot", "pydot"),
 ];
 
 /// Mozilla's client of the SUT protocol, in the last release that has it. It is for Python 2: a test

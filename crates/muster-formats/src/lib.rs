@@ -2,6 +2,7 @@
 
 pub mod area;
 pub mod compare;
+pub mod export;
 pub mod megatest;
 pub mod report;
 pub mod status_file;

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 
+mod report_exports;
 mod report_fixture;
 
 use expect_test::{expect, expect_file};
@@ -363,8 +364,12 @@ fn the_page_holds_no_markup_of_a_test_and_loads_nothing() {
 
 #[test]
 fn the_page_is_well_formed() {
+    assert_well_formed(&written(&html::Html::default(), &report_fixture::run()));
+}
+
+#[track_caller]
+fn assert_well_formed(page: &str) {
     // xmllint's HTML parser recovers from everything but tells what it recovered from.
-    let page = written(&html::Html::default(), &report_fixture::run());
     let mut child = Command::new("xmllint")
         .args(["--html", "--noout", "--nonet", "-"])
         .stdin(Stdio::piped())

@@ -107,6 +107,8 @@ pub(crate) enum Command {
     Why(commands::why::WhyArgs),
     /// Compare two runs
     Diff(commands::diff::DiffArgs),
+    /// Write records for others: tables (CSV, JSON, S-expressions, spreadsheets), a tree of pages, drawings
+    Export(commands::export::ExportArgs),
     /// Show how a test did over time
     History(commands::history::HistoryArgs),
     /// List the runs that a lab has under way, and what they wait for (with --server)
@@ -176,6 +178,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Err
         Command::Artifacts(args) => commands::artifacts::run(&args, context),
         Command::Why(args) => commands::why::run(&args, context),
         Command::Diff(args) => commands::diff::run(&args, context),
+        Command::Export(args) => commands::export::run(&args, context),
         Command::History(args) => commands::history::run(&args, context),
         Command::Queue(args) => commands::queue::run(&args, context),
         Command::Events(args) => commands::events::run(&args, context),

@@ -150,7 +150,8 @@ fn named<'d>(datum: &'d Datum, what: &str) -> Result<(String, &'d [Datum]), RefD
     }
 }
 
-fn quoted(text: &str) -> String {
+/// A text as S-expressions have it.
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {

@@ -194,7 +194,7 @@ pub fn write_csv(data: &[Datum]) -> String {
 }
 
 /// A record of CSV with its line end.
-pub(super) fn csv_record<'a>(columns: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn csv_record<'a>(columns: impl IntoIterator<Item = &'a str>) -> String {
     let mut record = String::new();
     for (i, column) in columns.into_iter().enumerate() {
         if i > 0 {

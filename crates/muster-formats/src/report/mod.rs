@@ -12,6 +12,7 @@
 //!
 //! Text that a test printed is hostile: each format escapes all of it, and its tests say so.
 
+mod dot;
 pub mod github;
 pub mod html;
 mod json;
@@ -22,6 +23,7 @@ mod teamcity;
 pub mod wire;
 pub mod words;
 
+pub use dot::dot;
 pub use json::{Json, Jsonl};
 pub use junit::{Junit, Outputs};
 pub use muster_core::text;

@@ -28,9 +28,9 @@ f flaky, s skipped, k known failure, X unexpected pass, E lab error, b blocked, 
 The flake rate is the part of runs in which the item passed only after it had failed, of those in which it
 passed or failed, with the 95 % confidence interval (Wilson).")]
 pub(crate) struct HistoryArgs {
-    /// Which test, or one item of it: `TEST[/ITEM]`
+    /// Which test, or one item of it: `TEST[/ITEM]`; without it, where the time of the latest run went
     #[arg(value_name = "TEST[/ITEM]", value_parser = address_text)]
-    pub(crate) test: String,
+    pub(crate) test: Option<String>,
     /// Look at this many runs at most
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
@@ -77,13 +77,16 @@ struct OneRun {
 /// Shows the history.
 pub(crate) fn run(args: &HistoryArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let records = Records::open(context)?;
-    let (test, item) = match args.test.split_once('/') {
+    let Some(wanted) = &args.test else {
+        return super::durations::tell(&records, context);
+    };
+    let (test, item) = match wanted.split_once('/') {
         Some((test, item)) => (test, Some(item)),
-        None => (args.test.as_str(), None),
+        None => (wanted.as_str(), None),
     };
     let entries = records.with(|s| s.list_history(records.area(), test, item, None, args.runs))?;
     if entries.is_empty() {
-        return Err(Complaint::usage(format!("nothing is recorded of `{}`", args.test))
+        return Err(Complaint::usage(format!("nothing is recorded of `{wanted}`"))
             .hint("`muster results` lists tests and items")
             .into());
     }

@@ -4,12 +4,13 @@ use super::typed::{SelectArgs, TargetArgs};
 use crate::context::{Context, OutputMode, RECORDS};
 use crate::local::area::{Area, Purpose};
 use crate::local::{area, discovery, request, session};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use muster_core::change::RunRecord;
 use muster_core::definition::{After, AfterMode};
 use muster_core::forecast::{Forecast, KnownItems, forecast};
 use muster_core::outcome::ExitCode;
 use muster_core::plan::{PlannedItems, Why};
+use muster_formats::report::dot;
 use muster_store::{LabKey, Mem, Store};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -26,11 +27,25 @@ pub(crate) struct PlanArgs {
     /// Ask suites for their items too, which may build them
     #[arg(long)]
     pub(crate) discover: bool,
+    /// What to print [default: text, or what `--output` says]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) format: Option<Format>,
+}
+
+/// What a plan is printed as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Lines for people
+    Text,
+    /// JSON
+    Json,
+    /// What comes after what, for Graphviz: `muster plan --format dot | dot -Tsvg`
+    Dot,
 }
 
 /// Prints the plan.
 pub(crate) fn run(args: PlanArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let PlanArgs { select, target, discover } = args;
+    let PlanArgs { select, target, discover, format } = args;
     // To ask suites is to run them; then a Megatest area may run its own commands too.
     let purpose = if discover { Purpose::Run { name: None } } else { Purpose::Look };
     let area = area::load(context, None, target.target.as_deref(), &[], purpose)?;
@@ -49,13 +64,14 @@ pub(crate) fn run(args: PlanArgs, context: &Context) -> Result<ExitCode, anyhow:
     let forecast = forecast(Arc::clone(&record), &known, durations, jobs)?;
     let listing = Listing::new(&record, &forecast, jobs);
     let mut out = context.stdout();
-    match context.output {
-        OutputMode::Json => {
+    match (format, context.output) {
+        (Some(Format::Dot), _) => out.write_all(dot(&def.name, &record.plan).as_bytes())?,
+        (Some(Format::Json), _) | (None, OutputMode::Json) => {
             serde_json::to_writer_pretty(&mut out, &listing)?;
             writeln!(out)?;
         }
-        OutputMode::Human => listing.print(&mut out)?,
-        OutputMode::Quiet => {}
+        (Some(Format::Text), _) | (None, OutputMode::Human) => listing.print(&mut out)?,
+        (None, OutputMode::Quiet) => {}
     }
     Ok(if record.plan.tests.is_empty() { ExitCode::NothingRan } else { ExitCode::Passed })
 }

@@ -13,6 +13,7 @@ mod device;
 mod device_packages;
 mod driver;
 mod env;
+mod exports;
 mod faults;
 mod gang;
 mod general;

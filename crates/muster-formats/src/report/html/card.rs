@@ -125,7 +125,7 @@ impl Cards<'_> {
         }
     }
 
-    fn attempt(&mut self, address: &str, attempt: &AttemptView, open: bool, of: usize) -> Markup {
+    pub(super) fn attempt(&mut self, address: &str, attempt: &AttemptView, open: bool, of: usize) -> Markup {
         let result = &attempt.result;
         let usage = &result.usage;
         let cpu = std::time::Duration::from_micros(usage.user_micros + usage.system_micros);

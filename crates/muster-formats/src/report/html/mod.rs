@@ -8,8 +8,13 @@
 
 mod ansi;
 mod card;
+mod gantt;
 mod table;
 mod timeline;
+mod tree;
+
+pub use gantt::{Lanes, gantt};
+pub use tree::{IndexRow, Link, STYLE_FILE, Tree, index, style};
 
 use super::text::clean;
 use super::words;

@@ -15,14 +15,14 @@ const LANES_MAX: usize = 64;
 const BARS_MAX: u64 = 600;
 
 /// From and to in microseconds since the first attempt, what it came to, what to call it.
-type Attempt = (u64, u64, Outcome, String);
+pub(super) type Attempt = (u64, u64, Outcome, String);
 
-struct Bar {
-    from: u64,
-    to: u64,
-    worst: Outcome,
-    attempts: u32,
-    name: String,
+pub(super) struct Bar {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) worst: Outcome,
+    pub(super) attempts: u32,
+    pub(super) name: String,
 }
 
 pub(super) fn section(run: &RunView) -> Markup {
@@ -76,13 +76,13 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 /// Sorts `slot-10` after `slot-9`: the name without its last number, the number, the name.
-fn natural(name: &str) -> (&str, u64, &str) {
+pub(super) fn natural(name: &str) -> (&str, u64, &str) {
     let head = name.trim_end_matches(|c: char| c.is_ascii_digit());
     (head, name[head.len()..].parse().unwrap_or(0), name)
 }
 
 /// Bars in order; what lies closer together than can be seen is one bar of the worst outcome.
-fn bars(mut list: Vec<Attempt>, span: u64) -> Vec<Bar> {
+pub(super) fn bars(mut list: Vec<Attempt>, span: u64) -> Vec<Bar> {
     // What is drawn later lies on top: of attempts that begin together, the worst.
     list.sort_by_key(|(from, _, outcome, _)| (*from, *outcome));
     let fine = span / BARS_MAX;
