@@ -5,6 +5,7 @@ pub mod compare;
 pub mod export;
 pub mod megatest;
 pub mod report;
+pub mod skeleton;
 pub mod status_file;
 pub mod status_log;
 pub mod suite;

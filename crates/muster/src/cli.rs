@@ -85,6 +85,8 @@ impl Global {
 pub(crate) enum Command {
     /// Write a `muster.toml` for what is found in this directory
     Init(commands::init::InitArgs),
+    /// Begin an area, or add a test to one, by flags or by questions
+    New(commands::new::NewArgs),
     /// Show a whole lab at work on this host, with simulated devices
     Demo(commands::demo::DemoArgs),
     /// Run tests of this area and record what they come to
@@ -167,6 +169,7 @@ pub(crate) fn main() -> Result<ExitCode, anyhow::Error> {
 fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Error> {
     match command {
         Command::Init(args) => commands::init::run(&args, context),
+        Command::New(args) => commands::new::run(args, context),
         Command::Demo(args) => commands::demo::run(&args, context),
         Command::Run(args) => commands::run::run(*args, context),
         Command::Plan(args) => commands::plan::run(args, context),

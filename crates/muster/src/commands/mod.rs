@@ -21,6 +21,7 @@ pub(crate) mod log;
 pub(crate) mod logpro;
 pub(crate) mod man;
 pub(crate) mod megatest;
+pub(crate) mod new;
 pub(crate) mod package;
 pub(crate) mod plan;
 pub(crate) mod queue;
