@@ -26,6 +26,7 @@ mod lab_packages;
 mod live;
 mod logpro;
 mod megatest;
+mod megatest_reports;
 mod new;
 mod on_device;
 mod package;

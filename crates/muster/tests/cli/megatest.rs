@@ -27,7 +27,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// A small area that is written here.
-fn area(files: &[(&str, &str)]) -> TestEnv {
+pub(crate) fn area(files: &[(&str, &str)]) -> TestEnv {
     let env = TestEnv::new();
     std::fs::remove_file(env.area().join("muster.toml")).unwrap();
     env.write(

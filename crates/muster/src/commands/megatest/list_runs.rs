@@ -2,8 +2,8 @@
 
 use super::args::Args;
 use super::record::{OwnStatus, Record};
+use super::tables;
 use crate::context::Context;
-use crate::error::Complaint;
 use muster_core::change::RunSpec;
 use muster_core::outcome::{ExitCode, Verdict};
 use muster_core::select::testpatt::{TestPatt, part_matches};
@@ -11,42 +11,36 @@ use muster_core::view::{ItemView, RunState, RunView};
 use muster_formats::megatest::rollup::RollUp;
 use muster_formats::megatest::status::{State, Status, of_verdict};
 use muster_formats::megatest::ticket::{TICKET_VARIABLE, Ticket};
-use muster_store::ItemFilter;
+use muster_store::{ItemFilter, RunFilter, Store};
 use serde_json::{Map, Value, json};
 use std::io::Write as _;
 use std::path::PathBuf;
 
 /// A record as it is listed.
 pub(super) struct Line {
-    id: u64,
+    pub(super) id: u64,
     pub(super) test: String,
     pub(super) item: String,
     /// The record of a test above its items.
     pub(super) is_top: bool,
     pub(super) state: State,
     pub(super) status: Status,
-    seconds: u64,
-    time: String,
-    host: String,
+    pub(super) seconds: u64,
+    pub(super) time: String,
+    pub(super) host: String,
     /// In the tree of links.
     pub(super) run_dir: PathBuf,
-    comment: String,
-    log: String,
+    pub(super) comment: String,
+    pub(super) log: String,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let names = args.get("list-runs").or(args.get("runname")).unwrap_or("%").to_owned();
-    let targets = args.get("target").or(args.get("reqtarg")).unwrap_or("%").to_owned();
+    let wanted = Wanted::of(args);
     let tests = TestPatt::new(args.get("testpatt").unwrap_or("%"));
-    let matches = |patterns: &str, text: &str| patterns.split(',').any(|p| part_matches(p.trim(), text));
     let as_json = match args.get("dumpmode") {
         None => false,
         Some("json") => true,
-        Some(mode) => {
-            return Err(Complaint::usage(format!("`-dumpmode {mode}` is not done by Muster yet"))
-                .hint("`-dumpmode json`, or none for text")
-                .into());
-        }
+        Some(mode) => return tables::list_runs(args, mode, context),
     };
     let files = args.get("test-files");
     let only_paths = files.is_some() || args.has("test-paths");
@@ -54,23 +48,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
         (Ok(opened), _) => opened,
         // A test on a host of a lab, which has the directories and no records.
         (Err(_), Some(ticket)) if only_paths => {
-            let dirs = in_the_tree(&ticket, &targets, &names, &tests);
+            let dirs = in_the_tree(&ticket, &wanted, &tests);
             return print_paths(&mut context.stdout(), dirs, files);
         }
         (Err(error), _) => return Err(error),
     };
-    let mut runs = store.list_runs(&filter)?;
-    // The oldest first, as Megatest has them.
-    runs.reverse();
     let mut paths = Vec::new();
     let mut out = context.stdout();
     let mut all = Map::new();
-    for head in runs {
-        let target = head.target.iter().map(|(_, v)| v.as_str()).collect::<Vec<_>>().join("/");
-        let name = if head.name.is_empty() { format!("run-{}", head.number) } else { head.name.clone() };
-        if !matches(&names, &name) || !matches(&targets, &target) {
-            continue;
-        }
+    for Chosen { head, target, name } in wanted.find(store.as_mut(), &filter)? {
         let view = store.load_run(head.id, ItemFilter::All)?;
         let snapshot = store.load_run_snapshot(head.id)?;
         let ticket = snapshot.record.plan.tests.first().and_then(|t| ticket_of(&t.def.env));
@@ -110,14 +96,59 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
     Ok(ExitCode::Passed)
 }
 
+/// Which runs are meant.
+pub(super) struct Wanted {
+    names: String,
+    targets: String,
+}
+
+/// A run that is meant.
+pub(super) struct Chosen {
+    pub(super) head: RunView,
+    pub(super) target: String,
+    pub(super) name: String,
+}
+
+/// Whether one of these patterns, with commas between, is that of a text.
+fn matches_any(patterns: &str, text: &str) -> bool {
+    patterns.split(',').any(|p| part_matches(p.trim(), text))
+}
+
+impl Wanted {
+    pub(super) fn of(args: &Args) -> Self {
+        let first = |names: &[&str]| names.iter().find_map(|name| args.get(name)).unwrap_or("%").to_owned();
+        Self {
+            names: first(&["list-runs", "runname", "run-patt"]),
+            targets: first(&["target", "reqtarg", "target-patt"]),
+        }
+    }
+
+    /// The runs whose names and targets match, the oldest first, as Megatest has them.
+    pub(super) fn find(
+        &self,
+        store: &mut dyn Store,
+        filter: &RunFilter,
+    ) -> Result<Vec<Chosen>, anyhow::Error> {
+        let mut runs = store.list_runs(filter)?;
+        runs.reverse();
+        let runs = runs.into_iter().map(|head| Chosen {
+            target: head.target.iter().map(|(_, v)| v.as_str()).collect::<Vec<_>>().join("/"),
+            name: if head.name.is_empty() { format!("run-{}", head.number) } else { head.name.clone() },
+            head,
+        });
+        let meant =
+            |run: &Chosen| matches_any(&self.names, &run.name) && matches_any(&self.targets, &run.target);
+        Ok(runs.filter(meant).collect())
+    }
+}
+
 /// The ticket of the test that this process is a part of.
 fn own_ticket() -> Option<Ticket> {
     Ticket::parse(&std::env::var(TICKET_VARIABLE).ok()?).ok()
 }
 
 /// The run directories in the tree of links that match.
-fn in_the_tree(ticket: &Ticket, targets: &str, names: &str, tests: &TestPatt) -> Vec<PathBuf> {
-    let matches = |patterns: &str, text: &str| patterns.split(',').any(|p| part_matches(p.trim(), text));
+fn in_the_tree(ticket: &Ticket, wanted: &Wanted, tests: &TestPatt) -> Vec<PathBuf> {
     let keys = ticket.target.split('/').count();
     let mut dirs = Vec::new();
     let mut below: Vec<(PathBuf, Vec<String>)> = vec![(PathBuf::from(&ticket.link_tree), Vec::new())];
@@ -131,8 +162,8 @@ fn in_the_tree(ticket: &Ticket, targets: &str, names: &str, tests: &TestPatt) ->
         for entry in std::fs::read_dir(&dir).into_iter().flatten().filter_map(Result::ok) {
             let Ok(name) = entry.file_name().into_string() else { continue };
             let words: Vec<String> = words.iter().cloned().chain([name]).collect();
-            let fits = (words.len() < keys || matches(targets, &words[..keys].join("/")))
-                && words.get(keys).is_none_or(|run| matches(names, run));
+            let fits = (words.len() < keys || matches_any(&wanted.targets, &words[..keys].join("/")))
+                && words.get(keys).is_none_or(|run| matches_any(&wanted.names, run));
             // Limit: an item's path has as many parts as it has variables; what lies deeper is the test's own.
             if fits && words.len() <= keys + 2 + ticket.item_vars.len().max(8) && entry.path().is_dir() {
                 below.push((entry.path(), words));
@@ -175,7 +206,7 @@ fn newest(dirs: Vec<PathBuf>, files: Option<&str>) -> Result<Vec<PathBuf>, anyho
 }
 
 /// Megatest itself has never anything but `new` here.
-fn state(view: &RunView) -> &'static str {
+pub(super) fn state(view: &RunView) -> &'static str {
     match view.state {
         RunState::Active => "running",
         RunState::Ended => "completed",
@@ -183,7 +214,7 @@ fn state(view: &RunView) -> &'static str {
     }
 }
 
-fn status(view: &RunView) -> &'static str {
+pub(super) fn status(view: &RunView) -> &'static str {
     match view.state {
         RunState::Ended if view.has_passed() => "PASS",
         RunState::Ended => "FAIL",

@@ -6,6 +6,7 @@
 
 mod again;
 mod args;
+mod diff;
 mod ezstep;
 mod inside;
 mod items;
@@ -13,12 +14,16 @@ mod job;
 mod list_runs;
 mod list_targets;
 mod log;
+mod pages;
 mod record;
 mod run;
 mod show;
 mod skip;
+mod tables;
 mod triggers;
 
+use crate::commands;
+use crate::commands::new::{AreaArgs, TestArgs};
 use crate::context::Context;
 use crate::error::Complaint;
 use args::Args;
@@ -141,6 +146,32 @@ fn with(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
     }
     if has("list-runs") || has("test-paths") || has("test-files") {
         return list_runs::run(args, context);
+    }
+    if has("list-run-time") || has("list-test-time") {
+        return tables::times(args, context);
+    }
+    if let Some(patt) = args.get("testdata-csv") {
+        return tables::test_data(args, patt, context);
+    }
+    if let Some(file) = args.get("extract-ods") {
+        return tables::extract_ods(args, file, context);
+    }
+    if let Some(dir) = args.get("refdb2dat") {
+        return tables::refdb2dat(args, dir, context);
+    }
+    if has("generate-html") || has("generate-html-structure") {
+        return pages::run(args, context);
+    }
+    if has("create-megatest-area") {
+        let args = AreaArgs { megatest: true, ..AreaArgs::default() };
+        return commands::new::area(args, context);
+    }
+    if let Some(name) = args.get("create-test") {
+        let args = TestArgs { name: Some(name.to_owned()), ..TestArgs::default() };
+        return commands::new::test(args, context);
+    }
+    if has("diff-rep") {
+        return run::honest(diff::run(args, context)?);
     }
     if has("list-targets") || has("list-tests") || has("list-disks") || has("show-keys") {
         return list_targets::run(args, context);
