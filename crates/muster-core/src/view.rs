@@ -285,4 +285,7 @@ pub struct QueuedRun {
     /// When it may start, as far as is known: `in 2 min to 10 min`.
     #[serde(default)]
     pub eta: Option<String>,
+    /// It cannot start as the lab is: no device that is known will do.
+    #[serde(default)]
+    pub never: bool,
 }

@@ -4,7 +4,7 @@ use super::{Agent, Blamed, Device, Gone, Lab, Mistake, Pending, Presence, Reject
 use crate::attempt::Cause;
 use crate::change::Change;
 use crate::event::{Event, LabEvent};
-use crate::exchange::{AttemptEnd, DeviceOffer, Exchange, Finished, Held, HeldPhase, Labels};
+use crate::exchange::{AttemptEnd, DeviceOffer, Exchange, Finished, Held, HeldPhase};
 use crate::health::DeviceHealth;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, SessionId, UnitId};
 use crate::outcome::Outcome;
@@ -131,8 +131,16 @@ impl Lab {
         devices: Vec<(DeviceId, String)>,
         now: Time,
     ) {
+        let same_host = self.agents.get(&id).is_some_and(|before| before.host == host);
+        let mut new = Vec::new();
         for (place, (device, name)) in (0u32..).zip(&devices) {
             let before = self.devices.remove(device);
+            // It says what it is like in a moment; until then it is taken for what it was, so that nothing is
+            // looked up anew for an agent that is only started again.
+            let labels = before.as_ref().map(|d| d.labels.clone()).unwrap_or_default();
+            if before.is_none() || !same_host {
+                new.push(*device);
+            }
             // What it had for itself is over; what it is one of several for is not before the leader says so.
             let (lease, units) = before.as_ref().map(|d| (d.lease, d.units.clone())).unwrap_or_default();
             let (micros, works_for) = before.as_ref().map(|d| (d.micros, d.works_for)).unwrap_or_default();
@@ -143,7 +151,7 @@ impl Lab {
                 Device {
                     id: *device,
                     name: name.as_str().into(),
-                    labels: Labels::new(),
+                    labels,
                     agent: id,
                     place,
                     lease,
@@ -180,6 +188,8 @@ impl Lab {
         );
         for device in self.agents[&id].devices.clone() {
             self.find_kind(device);
+        }
+        for device in new {
             self.reach_to(device);
         }
     }

@@ -61,6 +61,8 @@ pub enum Explanation {
     TooFewFit(Vec<(Arc<str>, String)>),
     /// No agent is there.
     NoAgent,
+    /// The agent of every device that it may have is away: name and host.
+    AllAway(Vec<(Arc<str>, String)>),
     /// Every device that it may have is held: name, by whom, why.
     AllHeld(Vec<(Arc<str>, String, String)>),
     /// Every device that it may have is out of order, or its host is: name, why.
@@ -150,10 +152,10 @@ impl Lab {
         if self.is_over(run) {
             return Outlook::Now;
         }
-        if let Some((ix, lacking)) = self.lacks_for_ever(of) {
-            // The rest of it may well run.
-            let alone =
-                of.out() == 0 && of.ready().heads().all(|(_, class)| self.lacking(of, class.gate).is_some());
+        if let Some((ix, lacking)) = self.first_lacking(of) {
+            // The rest of it may well run, and what is away may come back.
+            let alone = of.out() == 0
+                && of.ready().heads().all(|(_, class)| self.lacking_ever(of, class.gate).is_some());
             let test = &of.test(of.item(ix).test).name;
             let why = Explanation::LacksFor(Arc::clone(test), lacking);
             return if alone { Outlook::Never(why) } else { Outlook::Later(why, None) };
@@ -183,15 +185,29 @@ impl Lab {
 
     /// Devices that are there and that a run may have.
     pub(super) fn reachable<'a>(&'a self, run: &'a Run) -> impl Iterator<Item = &'a Device> + 'a {
-        self.devices_there().filter(|d| run.reach.has(*d)).map(|d| &self.devices[&d])
+        self.known_to(run).filter(|d| self.agents[&d.agent].is_there())
     }
 
     /// What is ready of a run and cannot start with the devices that are there, whatever they do: the first.
-    fn lacks_for_ever(&self, run: &Run) -> Option<(ItemIx, Lacking)> {
+    fn first_lacking(&self, run: &Run) -> Option<(ItemIx, Lacking)> {
         if run.gangs().is_empty() || !self.agents.values().any(super::Agent::is_there) {
             return None;
         }
         run.ready().heads().find_map(|(rank, class)| Some((rank.item, self.lacking(run, class.gate)?)))
+    }
+
+    /// Why no device is there that a run may have.
+    fn explain_unreachable(&self, run: &Run) -> Explanation {
+        let away: Vec<(Arc<str>, String)> =
+            self.known_to(run).map(|d| (Arc::clone(&d.name), self.agents[&d.agent].host.clone())).collect();
+        if !away.is_empty() {
+            return Explanation::AllAway(away);
+        }
+        let pools = self.pools_elsewhere(run);
+        if !pools.is_empty() {
+            return Explanation::OtherPools { user: run.record().spec.placement.user.clone(), pools };
+        }
+        Explanation::NoDevice { selector: run.reach.text().to_owned(), there: self.devices_there().count() }
     }
 
     /// Why what needs several devices at once has them not.
@@ -276,19 +292,7 @@ impl Lab {
             Phase::Blocked => Explanation::After(run.waits_for(item)),
             Phase::Ready if !self.agents.values().any(super::Agent::is_there) => Explanation::NoAgent,
             Phase::Ready if run.gang_of(run.test(it.test).gate()).is_some() => self.explain_gang(run, item),
-            Phase::Ready
-                if !self.devices_there().any(|d| run.reach.has(d))
-                    && self.devices_there().any(|d| run.reach.is_elsewhere(d)) =>
-            {
-                Explanation::OtherPools {
-                    user: run.record().spec.placement.user.clone(),
-                    pools: self.pools_elsewhere(run),
-                }
-            }
-            Phase::Ready if !self.devices_there().any(|d| run.reach.has(d)) => Explanation::NoDevice {
-                selector: run.reach.text().to_owned(),
-                there: self.devices_there().count(),
-            },
+            Phase::Ready if self.reachable(run).next().is_none() => self.explain_unreachable(run),
             Phase::Ready if !self.reachable(run).any(|d| d.hold.is_none()) => Explanation::AllHeld(
                 self.reachable(run)
                     .filter_map(|d| Some((Arc::clone(&d.name), d.hold.clone()?)))
@@ -322,6 +326,10 @@ impl fmt::Display for Explanation {
             Self::Queued { before: 1 } => f.write_str("every device is busy, and one item is before it"),
             Self::Queued { before } => write!(f, "every device is busy, and {before} items are before it"),
             Self::NoAgent => f.write_str("no agent is there to run it"),
+            Self::AllAway(away) => {
+                f.write_str("every device that it may have is away: ")?;
+                write_some(f, away.iter().map(|(device, host)| format!("`{device}` of {host}")), ", ")
+            }
             Self::Gathering(members) => {
                 write!(f, "it needs {} devices at once", members.len())?;
                 for (place, Member { role, device, busy_with }) in members.iter().enumerate() {

@@ -18,13 +18,13 @@
 
 use super::dispatch::Pick;
 use super::queue::Turn;
-use super::reach::DeviceSelector;
+use super::reach::{DeviceSelector, Seen};
 use super::ready::{Class, Rank};
 use super::run::{Phase, Run};
 use super::{Device, Hint, Lab, Mistake, Rejected, UnitState, Wish};
 use crate::change::SentUnit;
 use crate::definition::NeededDevices;
-use crate::exchange::{Labels, Seat};
+use crate::exchange::Seat;
 use crate::id::{AgentId, DeviceId, ItemIx, LeaseId, RunId, UnitId};
 use crate::outcome::Verdict;
 use crate::time::{Time, micros};
@@ -104,11 +104,10 @@ impl Gang {
     }
 
     /// A device is like this; `None`: it is gone.
-    pub(super) fn set(&mut self, id: DeviceId, known: Option<(&str, &str, &Labels)>) {
+    pub(super) fn set(&mut self, id: DeviceId, mut seen: Option<&mut Seen<'_>>) {
         for role in &mut self.seats {
             role.devices.remove(&id);
-            let matches =
-                |s: &DeviceSelector| known.is_some_and(|(name, host, labels)| s.matches(name, host, labels));
+            let matches = |s: &DeviceSelector| seen.as_mut().is_some_and(|seen| seen.matches(s));
             if role.selector.as_ref().is_some_and(matches) {
                 role.devices.insert(id);
             }
@@ -333,8 +332,17 @@ impl Lab {
 
     /// What the devices that are there lack for what stands before a gate; `None`: nothing.
     pub(super) fn lacking(&self, run: &Run, gate: u32) -> Option<Lacking> {
+        self.lacking_of(run, gate, self.reachable(run))
+    }
+
+    /// What all devices that are known lack for it, those that are away too.
+    pub(super) fn lacking_ever(&self, run: &Run, gate: u32) -> Option<Lacking> {
+        self.lacking_of(run, gate, self.known_to(run))
+    }
+
+    fn lacking_of<'a>(&self, run: &Run, gate: u32, of: impl Iterator<Item = &'a Device>) -> Option<Lacking> {
         let gang = run.gang_of(gate)?;
-        let there: Vec<DeviceId> = self.reachable(run).map(|d| d.id).collect();
+        let there: Vec<DeviceId> = of.map(|d| d.id).collect();
         if self.of_one_host(gang, &there).iter().any(|ids| gang.assign(ids, &|_| true).is_some()) {
             return None;
         }

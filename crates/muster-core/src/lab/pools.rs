@@ -44,9 +44,9 @@ impl Lab {
     /// From now on devices are in these pools. What runs stays where it is.
     pub fn set_pools(&mut self, pools: Pools) {
         self.pools = pools;
-        let runs: Vec<_> = self.runs.keys().copied().collect();
-        for run in runs {
-            self.reach_from(run);
+        let devices: Vec<_> = self.devices.keys().copied().collect();
+        for device in devices {
+            self.reach_to(device);
         }
     }
 

@@ -1,13 +1,16 @@
 //! Which devices a run may have: its selector over their labels, and the pools that it may use.
 //!
 //! Looked up once for each run and device, and again when the device's labels change: dispatching asks
-//! often.
+//! often. Runs that ask in the same words are answered together, so that a device that joins costs as many
+//! evaluations as there are different selectors, however many runs wait.
 
-use super::{Lab, Pools, Rejected};
+use super::run::Run;
+use super::{Device, Lab, Pools, Rejected};
 use crate::exchange::Labels;
 use crate::expr::{Expr, ExprErrorKind, Fact, Facts};
 use crate::id::{DeviceId, RunId};
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap};
 
 /// A condition over devices: CEL over `labels`, `name` and `host`.
 #[derive(Clone, Debug)]
@@ -109,15 +112,15 @@ impl Reach {
     }
 
     /// A device is like this; `None`: it is gone.
-    pub(super) fn set(&mut self, id: DeviceId, known: Option<(&str, &str, &Labels)>, all: &Pools) {
+    pub(super) fn set(&mut self, id: DeviceId, seen: Option<&mut Seen<'_>>) {
         let Self::Of { selector, pools, devices, elsewhere } = self else { return };
         devices.remove(&id);
         elsewhere.remove(&id);
-        let Some((name, host, labels)) = known else { return };
-        if selector.as_ref().is_some_and(|s| !s.matches(name, host, labels)) {
+        let Some(seen) = seen else { return };
+        if selector.as_ref().is_some_and(|s| !seen.matches(s)) {
             return;
         }
-        if pools.as_ref().is_none_or(|p| p.contains(all.of(name, host, labels))) {
+        if pools.as_ref().is_none_or(|p| p.contains(seen.pool())) {
             devices.insert(id);
         } else {
             elsewhere.insert(id);
@@ -125,22 +128,72 @@ impl Reach {
     }
 }
 
+/// A device as selectors see it, with what they have said of it.
+pub(super) struct Seen<'a> {
+    name: &'a str,
+    host: &'a str,
+    labels: &'a Labels,
+    pools: &'a Pools,
+    facts: OnceCell<Facts>,
+    pool: OnceCell<&'a str>,
+    /// By the text of the selector.
+    said: HashMap<String, bool>,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn new(device: &'a Device, host: &'a str, pools: &'a Pools) -> Self {
+        Self {
+            name: &device.name,
+            host,
+            labels: &device.labels,
+            pools,
+            facts: OnceCell::new(),
+            pool: OnceCell::new(),
+            said: HashMap::new(),
+        }
+    }
+
+    /// Whether a selector is true for it.
+    pub(super) fn matches(&mut self, selector: &DeviceSelector) -> bool {
+        if let Some(said) = self.said.get(selector.text()) {
+            return *said;
+        }
+        let facts = self.facts.get_or_init(|| facts(self.name, self.host, self.labels));
+        let said = selector.0.eval_bool(facts).unwrap_or(false);
+        self.said.insert(selector.text().to_owned(), said);
+        said
+    }
+
+    fn pool(&self) -> &'a str {
+        self.pool.get_or_init(|| self.pools.of(self.name, self.host, self.labels))
+    }
+}
+
 impl Lab {
     /// A run is new: finds the devices it may have.
     pub(super) fn reach_from(&mut self, run: RunId) {
-        let Some(run) = self.runs.get_mut(&run) else { return };
+        let Some(run) = self.runs.get_mut(&run).filter(|run| run.looks_at_devices()) else { return };
         for (id, device) in &self.devices {
             let host = &self.agents[&device.agent].host;
-            run.set_device(*id, Some((&device.name, host, &device.labels)), &self.pools);
+            run.set_device(*id, Some(&mut Seen::new(device, host, &self.pools)));
         }
     }
 
     /// A device is new, has other labels, or is gone: finds the runs that may have it.
     pub(super) fn reach_to(&mut self, device: DeviceId) {
         let known = self.devices.get(&device);
-        let known = known.map(|d| (&*d.name, self.agents[&d.agent].host.as_str(), &d.labels));
+        let mut seen = known.map(|d| Seen::new(d, &self.agents[&d.agent].host, &self.pools));
         for run in self.runs.values_mut() {
-            run.set_device(device, known, &self.pools);
+            run.set_device(device, seen.as_mut());
+        }
+    }
+
+    /// Devices that a run may have, whether they are there or away.
+    pub(super) fn known_to<'a>(&'a self, run: &'a Run) -> Box<dyn Iterator<Item = &'a Device> + 'a> {
+        match &run.reach {
+            Reach::Any => Box::new(self.devices.values()),
+            Reach::Of { devices, .. } => Box::new(devices.iter().filter_map(|id| self.devices.get(id))),
+            Reach::Only { device, .. } => Box::new(self.devices.get(device).into_iter()),
         }
     }
 }

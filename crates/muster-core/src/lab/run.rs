@@ -8,15 +8,15 @@ mod queue;
 mod shown;
 mod waiting;
 
+use super::Rejected;
 use super::gang::Gang;
-use super::reach::Reach;
+use super::reach::{Reach, Seen};
 use super::ready::{Class, Rank, Ready};
 use super::shares::UserIx;
-use super::{Pools, Rejected};
 use crate::change::{Change, Expansion, FoundAgain, ItemRecord, Moved, RunPhase, RunRecord, RunSnapshot};
 use crate::definition::{AfterMode, Batch, Kind, NeededDevices, Needs, TestDef, UnexpectedPass};
 use crate::event::Event;
-use crate::exchange::{Group, Labels, RunContext, TestContext};
+use crate::exchange::{Group, RunContext, TestContext};
 use crate::id::{DeviceId, ItemIx, RunId, TestIx, UnitId};
 use crate::outcome::{Counts, Verdict};
 use crate::plan::{History, PathMap, PlannedItem, PlannedItems};

@@ -17,7 +17,9 @@ impl Lab {
         runs.sort_by_cached_key(|run| self.turn(now, run));
         let runs = runs.into_iter().map(|run| {
             let record = run.record();
-            let (waits, eta) = match self.outlook(now, record.id) {
+            let outlook = self.outlook(now, record.id);
+            let never = matches!(outlook, Outlook::Never(_));
+            let (waits, eta) = match outlook {
                 Outlook::Now => (None, None),
                 Outlook::Later(why, eta) => (Some(why.to_string()), eta.map(|eta| eta.to_string())),
                 Outlook::Never(why) => (Some(why.to_string()), None),
@@ -33,6 +35,7 @@ impl Lab {
                 out: run.out(),
                 waits,
                 eta,
+                never,
             }
         });
         LabView { devices, runs: runs.collect(), registered: self.registered.values().cloned().collect() }

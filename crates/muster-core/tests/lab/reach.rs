@@ -3,7 +3,8 @@
 use crate::kit::{World, check, exchange};
 use expect_test::expect;
 use muster_core::exchange::{DeviceOffer, Exchange};
-use muster_core::lab::{DeviceSelector, Explanation, Input, Outlook, Pool, Pools};
+use muster_core::id::{AgentId, SessionId};
+use muster_core::lab::{DeviceSelector, Explanation, Gone, Input, Outlook, Pool, Pools};
 use std::sync::Arc;
 
 #[test]
@@ -95,4 +96,50 @@ fn a_run_has_no_device_of_a_pool_that_who_asked_may_not_use() {
     assert!(!orders.units.is_empty(), "d2 is not");
     world.lab.set_pools(Pools::default());
     assert!(world.hears(exchange(1, 1, 2, 0)).is_none_or(|o| o.units.is_empty()), "nor is the rest open");
+}
+
+#[test]
+fn a_run_whose_devices_are_away_waits_and_one_for_which_none_is_known_cannot_start() {
+    let mut world = World::new("on labels.os == 'linux'; a");
+    let offer = |os: &str| {
+        let mut offer = DeviceOffer::named("d1");
+        offer.labels.insert("os".into(), os.into());
+        offer
+    };
+    let never = |world: &World| world.lab.view(world.now).runs[0].never;
+    world.hears(exchange(2, 1, 1, 0));
+    world.hears(Exchange { devices: vec![offer("linux")], ..exchange(1, 1, 1, 0) });
+    let (agent, session, how) = (AgentId(1), SessionId(1), Gone::Died);
+    world.apply(Input::AgentGone { agent, session, how }).unwrap();
+    world.create();
+    let Outlook::Later(why, None) = world.lab.outlook(world.now, world.run()) else {
+        panic!("it may come back")
+    };
+    assert!(why.to_string().starts_with("every device that it may have is away: `d1` of "), "{why}");
+    assert!(!never(&world));
+    // It comes back as something else, and is taken for what it is.
+    assert_eq!(world.hears(Exchange { devices: vec![offer("mac")], ..exchange(1, 2, 1, 0) }), None);
+    assert!(matches!(world.lab.outlook(world.now, world.run()), Outlook::Never(_)));
+    assert!(never(&world), "asked again after the answer at submission");
+    let orders = world.hears(Exchange { devices: vec![offer("linux")], ..exchange(1, 2, 2, 0) });
+    assert_eq!(orders.map(|o| o.new.len()), Some(1));
+    assert!(!never(&world));
+}
+
+#[test]
+fn an_agent_that_is_started_again_has_the_devices_it_had_and_what_it_brings_instead() {
+    let mut world = World::new("on labels.os == 'linux'; a*2");
+    let offer = |name: &str, os: &str| {
+        let mut offer = DeviceOffer::named(name);
+        offer.labels.insert("os".into(), os.into());
+        offer
+    };
+    world.hears(Exchange { devices: vec![offer("d1", "linux"), offer("d2", "mac")], ..exchange(1, 1, 1, 0) });
+    world.create();
+    // One is gone, one is what the other was, one is new.
+    let devices = vec![offer("d2", "linux"), offer("d3", "linux")];
+    let orders = world.hears(Exchange { devices, ..exchange(1, 2, 1, 0) }).unwrap();
+    let mut places: Vec<u32> = orders.units.iter().map(|u| u.device).collect();
+    places.sort_unstable();
+    assert_eq!(places, [0, 1]);
 }

@@ -59,15 +59,15 @@ impl Run {
         self.gate_def(gate).gang.map(|gang| &self.gangs[gang as usize])
     }
 
+    /// Whether it matters to it what devices are like.
+    pub(in crate::lab) fn looks_at_devices(&self) -> bool {
+        matches!(self.reach, Reach::Of { .. }) || !self.gangs.is_empty()
+    }
+
     /// A device is like this; `None`: it is gone.
-    pub(in crate::lab) fn set_device(
-        &mut self,
-        id: DeviceId,
-        known: Option<(&str, &str, &Labels)>,
-        pools: &Pools,
-    ) {
-        self.reach.set(id, known, pools);
-        self.gangs.iter_mut().for_each(|gang| gang.set(id, known));
+    pub(in crate::lab) fn set_device(&mut self, id: DeviceId, mut seen: Option<&mut Seen<'_>>) {
+        self.reach.set(id, seen.as_deref_mut());
+        self.gangs.iter_mut().for_each(|gang| gang.set(id, seen.as_deref_mut()));
     }
 
     pub(in crate::lab) fn gate_def(&self, gate: u32) -> &GateDef {

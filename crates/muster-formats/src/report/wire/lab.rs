@@ -120,6 +120,8 @@ pub struct QueuedRun {
     pub waits: Option<String>,
     /// When it may start, as far as is known; `null` where it runs or that cannot be said.
     pub eta: Option<String>,
+    /// It cannot start as the lab is: no device that is known will do, or none that its user may have.
+    pub never: bool,
     /// Its priority among runs.
     pub priority: i32,
     /// Who last changed its place in the queue; `null` where nobody did.
@@ -139,6 +141,7 @@ impl From<&core::QueuedRun> for QueuedRun {
             out: run.out,
             waits: run.waits.clone(),
             eta: run.eta.clone(),
+            never: run.never,
             priority: run.priority,
             moved_by: run.moved.as_ref().map(|moved| moved.by.clone()),
             moved_because: run.moved.as_ref().map(|moved| moved.reason.clone()),

@@ -67,7 +67,7 @@ fn table(runs: &[QueuedRun]) -> Table {
         ("waits for", Column::Cut),
     ]);
     for run in runs {
-        let QueuedRun { id: _, address, user, priority, moved, selector, open, out, waits, eta } = run;
+        let QueuedRun { id: _, address, user, priority, moved, selector, open, out, waits, eta, never } = run;
         table.row(vec![
             address.as_str().into(),
             user.as_str().into(),
@@ -76,7 +76,7 @@ fn table(runs: &[QueuedRun]) -> Table {
             out.to_string().into(),
             Cell::new(selector.as_str(), DIM),
             moved.as_ref().map(|m| told(m, runs)).unwrap_or_default().into(),
-            eta.clone().unwrap_or_default().into(),
+            if *never { "never" } else { eta.as_deref().unwrap_or_default() }.into(),
             waits.clone().unwrap_or_default().into(),
         ]);
     }
