@@ -4,7 +4,7 @@
 
 use crate::outcome::Outcome;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// An area for one target.
@@ -124,11 +124,16 @@ impl TestDef {
         }
     }
 
-    /// Whether any of it runs on the device itself.
+    /// Whether any of it runs on a device itself.
     pub fn uses_device(&self) -> bool {
+        !self.devices_used().is_empty()
+    }
+
+    /// The devices on which any of it runs, by their places among those that an attempt has.
+    pub fn devices_used(&self) -> BTreeSet<usize> {
         match &self.kind {
-            Kind::Steps { steps, .. } => steps.iter().any(|s| s.place == Place::Device),
-            Kind::Suite(suite) => suite.place == Place::Device,
+            Kind::Steps { steps, .. } => steps.iter().filter_map(|s| s.place.device()).collect(),
+            Kind::Suite(suite) => suite.place.device().into_iter().collect(),
         }
     }
 }
@@ -241,9 +246,11 @@ impl Step {
     }
 }
 
-/// Muster's own step that makes the attempt's directory on the device and brings there what is pushed.
+/// Muster's own step that makes the attempt's directory on the device and brings there what is pushed. For another
+/// than the first of several, `-` and what it is for are behind it.
 pub const TO_DEVICE: &str = "to-device";
-/// Muster's own step that brings back what is pulled and removes the attempt's directory on the device.
+/// Muster's own step that brings back what is pulled and removes the attempt's directory on the device; named in the
+/// same way.
 pub const FROM_DEVICE: &str = "from-device";
 
 /// Where a step runs.
@@ -253,8 +260,21 @@ pub enum Place {
     /// On the agent's host, which reaches the device by its address.
     #[default]
     Host,
-    /// On the device itself, through its driver.
+    /// On the device itself, through its driver; where an attempt has several, on the first.
     Device,
+    /// On another of several, by its place among them, which is not 0.
+    Other(u8),
+}
+
+impl Place {
+    /// The device, by its place among those that an attempt has.
+    pub fn device(self) -> Option<usize> {
+        match self {
+            Self::Host => None,
+            Self::Device => Some(0),
+            Self::Other(place) => Some(place.into()),
+        }
+    }
 }
 
 /// When the step after this one runs.

@@ -17,9 +17,11 @@ use muster_core::outcome::ExitCode;
 use muster_core::output::Stream;
 use muster_device::{Command, Device, DeviceAddress, DeviceError, Exit, Files, Job, Moved, Until};
 use muster_package::own::{Delivered, DevicePlace, Far as _, Place};
-use std::fs::File;
+use rustix::fs::OFlags;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -131,8 +133,8 @@ fn perform(step: &DeviceStep, report: &mut File) -> Result<DeviceEnd, anyhow::Er
             list.iter().try_for_each(|path| writeln!(out, "{path}"))?;
             out.flush()?;
         }
-        DevicePart::Close { pull, into, packages } => {
-            close(files, &dir, pull, Path::new(into), &until)?;
+        DevicePart::Close { pull, into, measures, packages } => {
+            close(files, &dir, pull, Path::new(into), Path::new(measures), &until)?;
             if !packages.needed.is_empty() {
                 DevicePlace::let_go(&far, holder(&dir))?;
             }
@@ -323,6 +325,7 @@ fn close(
     dir: &str,
     pull: &[String],
     into: &Path,
+    measured: &Path,
     until: &Until,
 ) -> Result<(), anyhow::Error> {
     for path in pull {
@@ -345,7 +348,10 @@ fn close(
     }
     let measures = there(dir, MEASURES);
     if files.stat(&measures, until)?.is_some() {
-        files.pull_path(&measures, &into.join(MEASURES), until)?;
+        // Steps of the host and of other devices may have measured as well.
+        let no_link = OFlags::NOFOLLOW.bits().cast_signed();
+        let mut all = OpenOptions::new().create(true).append(true).custom_flags(no_link).open(measured)?;
+        files.pull(&measures, 0, &mut all, until)?;
     }
     // The next attempt there would do so too.
     if let Err(error) = remove_if_there(files, dir, &until.at_most(REMOVE)) {

@@ -43,6 +43,7 @@ pub(super) fn task(job: Job) -> Box<dyn Task> {
         timeout: None,
         proceed: Proceed::Passed,
         device: None,
+        seat: 0,
         logpro: None,
     };
     if around.is_some() {

@@ -11,6 +11,8 @@
 //!    └ makes the attempt's directory anew, brings what is pushed
 //! ```
 //!
+//! An attempt that has several devices does so on each that a step runs on.
+//!
 //! Suites are asked for their items and run in the same way, with as many steps in between as that takes.
 //!
 //! A device that is not the host itself is held open from one step to the next by a [worker](super::workers).
@@ -97,6 +99,8 @@ pub enum DevicePart {
         pull: Vec<String>,
         /// The directory here.
         into: String,
+        /// The file here that the measured values are added to.
+        measures: String,
         /// What is not used any more.
         packages: Packages,
     },
@@ -138,9 +142,11 @@ pub(super) fn argv() -> Vec<String> {
 
 /// The attempt's directory on a device. One device has one attempt at a time, so that what an attempt left
 /// that was cut off is removed by the next. A slot of this host shares its file system with others.
-pub(super) fn dir(address: &str, device: &str, work_dir: &str) -> String {
-    if address == LOCAL {
-        return format!("{work_dir}/device");
+pub(super) fn dir(address: &str, device: &str, work_dir: &str, seat: usize) -> String {
+    match (address, seat) {
+        (LOCAL, 0) => return format!("{work_dir}/device"),
+        (LOCAL, _) => return format!("{work_dir}/device-{seat}"),
+        _ => {}
     }
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
     format!("muster-{}", device.chars().map(plain).collect::<String>())

@@ -155,6 +155,7 @@ impl DiscoverTask {
             timeout: None,
             proceed: Proceed::Passed,
             device: None,
+            seat: 0,
             logpro: None,
         };
         if self.around.is_some() {

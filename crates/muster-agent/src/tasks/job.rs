@@ -12,7 +12,8 @@ use super::{Ears, Host};
 use crate::exec::{Limits, ProcessSpec};
 use crate::ledger::Taken;
 use muster_core::attempt::{AttemptResult, Cause, Usage};
-use muster_core::exchange::{AttemptEnd, DeviceOffer, RunContext, TestContext, Unit, UnitAttempt};
+use muster_core::definition::NeededDevices;
+use muster_core::exchange::{AttemptEnd, DeviceOffer, RunContext, Seat, TestContext, Unit, UnitAttempt};
 use muster_core::id::AttemptRef;
 use muster_core::outcome::Outcome;
 use muster_core::time::Time;
@@ -93,11 +94,12 @@ impl Job {
             self.work_dir = Some(dir.map_err(failed)?);
         }
         let work_dir = self.work_dir.as_ref().map_or("", WorkDir::path);
+        let other = self.other_device(plan.seat)?;
         let contract = Contract {
             run: &self.run,
             test: &self.test,
             unit: &self.unit,
-            device: self.host.slots.get(self.slot as usize),
+            device: other.as_ref().or_else(|| self.host.slots.get(self.slot as usize)),
             step: &plan.name,
             work_dir,
             deadline: manner.deadline,
@@ -140,14 +142,46 @@ impl Job {
     /// The devices of this unit that are this agent's: the one it runs on, and others it has by their addresses.
     fn slots_here(&self) -> impl Iterator<Item = u32> {
         let seats = &self.unit.devices;
-        let is_seat = move |offer: &DeviceOffer| {
-            let address = offer.labels.get(ADDRESS);
-            seats.iter().any(|seat| seat.device == offer.name && Some(&seat.address) == address)
-        };
         (0..)
             .zip(&self.host.slots)
-            .filter(move |(slot, offer)| *slot == self.slot || is_seat(offer))
+            .filter(move |(slot, offer)| *slot == self.slot || seats.iter().any(|seat| is_seat(offer, seat)))
             .map(|(slot, _)| slot)
+    }
+
+    /// Another device of the unit than the one it runs on, as this agent can use it; `None` for that.
+    fn other_device(&self, seat: usize) -> Result<Option<DeviceOffer>, String> {
+        if seat == 0 {
+            return Ok(None);
+        }
+        let seats = &self.unit.devices;
+        let Some((seat, first)) = seats.get(seat).zip(seats.first()) else {
+            return Err("the lab has given it fewer devices than it needs".to_owned());
+        };
+        let mut device = DeviceOffer::named(seat.device.clone());
+        match seat.address.as_str() {
+            "" if seat.host != first.host => {
+                let Seat { role, device, host, .. } = seat;
+                return Err(format!(
+                    "its `{role}`, `{device}`, is a slot of {host}: no step can run there from {}",
+                    first.host
+                ));
+            }
+            "" => {}
+            address => drop(device.labels.insert(ADDRESS.to_owned(), address.to_owned())),
+        }
+        Ok(Some(device))
+    }
+
+    /// The number by which a device of the unit is held open: that of its slot, or, where it is another agent's, one
+    /// that is this job's alone.
+    fn held_as(&self, seat: usize) -> u32 {
+        if seat == 0 {
+            return self.slot;
+        }
+        let seat_of = self.unit.devices.get(seat);
+        let own = (0..).zip(&self.host.slots).find(|(_, offer)| seat_of.is_some_and(|s| is_seat(offer, s)));
+        let beyond = self.host.slots.len() + self.slot as usize * NeededDevices::MAX + seat;
+        own.map_or_else(|| u32::try_from(beyond).unwrap_or(u32::MAX), |(slot, _)| slot)
     }
 
     /// What a step does on the device, whole.
@@ -188,17 +222,24 @@ impl Job {
                 DevicePart::List { patterns, dir, executable: *executable }
             }
             DevicePlan::Close { pull } => {
-                DevicePart::Close { pull: pull.clone(), into: contract.work_dir.to_owned(), packages }
+                let here = contract.work_dir;
+                // What comes from several devices may have the same name.
+                let into = match self.unit.devices.get(plan.seat).filter(|_| plan.seat > 0) {
+                    Some(seat) => format!("{here}/{}", seat.role),
+                    None => here.to_owned(),
+                };
+                let measures = format!("{here}/{}", scratch::MEASURES);
+                DevicePart::Close { pull: pull.clone(), into, measures, packages }
             }
         };
         let held = match &self.host.workers {
             Some(workers) if address != device::LOCAL => {
-                let socket = workers.reach(self.slot, address, self.unit.id)?;
+                let socket = workers.reach(self.held_as(plan.seat), address, self.unit.id)?;
                 Some(HeldOpen { socket, job: self.unit.id.0.to_string() })
             }
             _ => None,
         };
-        let dir = device::dir(address, name, contract.work_dir);
+        let dir = device::dir(address, name, contract.work_dir, plan.seat);
         Ok(DeviceStep { address: address.to_owned(), held, dir, part })
     }
 
@@ -271,7 +312,9 @@ impl Job {
     pub(super) fn end(&mut self, last: Option<(AttemptRef, AttemptEnd)>) {
         self.ended = true;
         if let Some(workers) = &self.host.workers {
-            workers.job_ended(self.slot, self.unit.id);
+            for seat in 0..self.unit.devices.len().max(1) {
+                workers.job_ended(self.held_as(seat), self.unit.id);
+            }
         }
         self.ears().unit_ended(self.unit.id, last);
     }
@@ -291,6 +334,11 @@ impl Drop for Job {
             self.end(None);
         }
     }
+}
+
+/// Whether an agent's device is one that a unit has.
+fn is_seat(offer: &DeviceOffer, seat: &Seat) -> bool {
+    seat.device == offer.name && Some(&seat.address) == offer.labels.get(ADDRESS)
 }
 
 /// Adds what a further process used: sums, and of memory the most.

@@ -4,7 +4,7 @@ use super::device::DevicePlan;
 use super::environment::Env;
 use super::logpro::LogJudge;
 use super::shell;
-use muster_core::definition::{Command, Kind, Place, Proceed, Step, TestDef};
+use muster_core::definition::{Command, Kind, Proceed, Step, TestDef};
 use muster_core::exchange::RunContext;
 use muster_core::judge::CompiledRule;
 use muster_core::time::Time;
@@ -50,8 +50,10 @@ pub(super) struct StepPlan {
     pub(super) timeout: Option<Duration>,
     /// When the next runs.
     pub(super) proceed: Proceed,
-    /// What it does on the device, where it runs there.
+    /// What it does on a device, where it runs there.
     pub(super) device: Option<DevicePlan>,
+    /// On which: its place among those that the attempt has.
+    pub(super) seat: usize,
     /// What its own log is judged by.
     pub(super) logpro: Option<Arc<LogJudge>>,
 }
@@ -72,9 +74,13 @@ impl Prepared {
             Kind::Steps { steps, .. } => {
                 let mut plans: Vec<StepPlan> =
                     steps.iter().map(|step| StepPlan::of_step(step, def, &area_dir, &dir, now)).collect();
-                if let Some([open, close]) = around(def, &area_dir) {
-                    plans.insert(0, open);
-                    plans.push(close);
+                let used = def.devices_used();
+                if !used.is_empty() {
+                    let around = used.iter().map(|seat| around_seat(def, &area_dir, *seat));
+                    let (opens, closes): (Vec<_>, Vec<_>) = around.map(|[open, close]| (open, close)).unzip();
+                    plans.splice(0..0, opens);
+                    // What was opened last is closed first.
+                    plans.extend(closes.into_iter().rev());
                 } else if let [only] = plans.as_mut_slice()
                     && only.name == "run"
                 {
@@ -97,11 +103,20 @@ impl Prepared {
     }
 }
 
-/// What comes before and after what a test does on the device, where it does something there.
+/// What comes before and after what a suite does on its device, where it does something there.
 pub(super) fn around(def: &TestDef, area_dir: &Path) -> Option<[StepPlan; 2]> {
+    def.uses_device().then(|| around_seat(def, area_dir, 0))
+}
+
+/// What comes before and after what a test does on one of its devices.
+fn around_seat(def: &TestDef, area_dir: &Path, seat: usize) -> [StepPlan; 2] {
     let files = &def.device_files;
-    def.uses_device()
-        .then(|| [DevicePlan::open(files, area_dir), DevicePlan::close(files)].map(StepPlan::of_device))
+    let role = def.needs.devices.roles.get(seat).filter(|_| seat > 0);
+    [DevicePlan::open(files, area_dir), DevicePlan::close(files)].map(|what| {
+        let plan = StepPlan::of_device(what);
+        let name = role.map_or_else(|| plan.name.clone(), |role| format!("{}-{}", plan.name, role.name));
+        StepPlan { name, seat, ..plan }
+    })
 }
 
 impl StepPlan {
@@ -114,7 +129,8 @@ impl StepPlan {
             logpro: step.logpro.as_ref().map(|rules| Arc::new(LogJudge::new(rules, now))),
             ..Self::of_command(&step.command, area_dir, test_dir)
         };
-        if step.place == Place::Device {
+        if let Some(seat) = step.place.device() {
+            plan.seat = seat;
             let dir = step.command.dir.clone().unwrap_or_else(|| def.dir.clone());
             let env = std::mem::take(&mut plan.env);
             plan.device = Some(DevicePlan::Run { dir, env, report: false });
@@ -135,6 +151,7 @@ impl StepPlan {
             timeout: device.own_limit(),
             proceed: device.proceed(Proceed::Passed),
             device: Some(device),
+            seat: 0,
             logpro: None,
         }
     }
@@ -165,6 +182,7 @@ impl StepPlan {
             timeout: None,
             proceed: Proceed::Passed,
             device: None,
+            seat: 0,
             logpro: None,
         }
     }

@@ -261,11 +261,11 @@ impl StepsTask {
             return next;
         }
         // Files are brought back whatever came of the test, but not from a device that could not be opened,
-        // and not when everything is to end.
-        let last = self.steps.len() - 1;
-        let closes = matches!(self.steps[last].device, Some(DevicePlan::Close { .. }));
-        let opened = self.current > 0;
-        if closes && opened && next <= last && outcome != Outcome::Cancelled { last } else { last + 1 }
+        // and not when everything is to end. What was opened last is closed first.
+        let opens = |step: &&StepPlan| matches!(step.device, Some(DevicePlan::Open { .. }));
+        let opened = self.steps.iter().take(self.current).filter(opens).count();
+        let closes = self.steps.len() - opened;
+        if next <= closes && outcome != Outcome::Cancelled { closes } else { self.steps.len() }
     }
 
     /// Judges the attempt and tells its end.

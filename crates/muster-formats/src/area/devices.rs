@@ -11,28 +11,38 @@ use std::collections::BTreeMap;
 /// Roles whose variables mean something else in the environment of a test.
 const RESERVED: [&str; 2] = ["address", "step"];
 
+/// The name of a device, or its names where several are wanted.
+fn names(name: &str, value: &RoleValue) -> Vec<String> {
+    match value {
+        RoleValue::On(_) | RoleValue::Table(RoleKeys { count: None, .. }) => vec![name.to_owned()],
+        // More than can be had at once are complained of elsewhere.
+        RoleValue::Table(RoleKeys { count: Some(count), .. }) => {
+            (1..=count.value.0.min(NeededDevices::MAX as u32 + 1)).map(|n| format!("{name}-{n}")).collect()
+        }
+    }
+}
+
+/// The names of all of them, in their order.
+pub(super) fn all_names(keys: &NeedKeys) -> Vec<String> {
+    let all = keys.devices.iter().flat_map(|d| &d.value.0);
+    all.flat_map(|(name, value)| names(name, &value.value)).collect()
+}
+
 /// What is said of them, with roles of which several are wanted written out.
 pub(super) fn needed(keys: &NeedKeys, sources: &Sources, complaints: &mut Complaints) -> NeededDevices {
     let mut roles: Vec<Role> = Vec::new();
     let mut variables: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in keys.devices.iter().flat_map(|d| &d.value.0) {
         check_name(name, complaints);
-        let (selector, count) = match &value.value {
-            RoleValue::On(on) => (Some(At { value: on.clone(), pos: value.pos }), None),
-            RoleValue::Table(RoleKeys { on, count }) => (on.clone(), count.as_ref().map(|c| c.value.0)),
+        let selector = match &value.value {
+            RoleValue::On(on) => Some(At { value: on.clone(), pos: value.pos }),
+            RoleValue::Table(RoleKeys { on, .. }) => on.clone(),
         };
         if let Some(selector) = selector.as_ref().filter(|s| !s.trim().is_empty()) {
             conditions::selector(selector, sources, complaints);
         }
         let selector = selector.map_or_else(String::new, |s| s.value.trim().to_owned());
-        let names = match count {
-            None => vec![name.value.clone()],
-            // More than can be had at once are complained of below.
-            Some(count) => (1..=count.min(NeededDevices::MAX as u32 + 1))
-                .map(|n| format!("{}-{n}", name.value))
-                .collect(),
-        };
-        for role in names {
+        for role in names(name, &value.value) {
             let all = ["", "_NAME", "_HOST"].map(|end| format!("{}{end}", role_variable(&role)));
             if let Some(other) = all.iter().find_map(|v| variables.get(v)) {
                 let message = format!("`{}` and `{other}` would have the same variables", printable(&role));

@@ -6,7 +6,7 @@ use super::scalar::{OneOrMore, Scalar, Size, Span, SpanOrNone};
 use super::source::At;
 use super::words::{
     CompareWord, ExitOutcome, ExpectWord, FlakyWord, FrameworkWord, IgnoredWord, LogWord, ModeWord,
-    PlaceWord, ProceedWord, UnexpectedPassWord,
+    ProceedWord, UnexpectedPassWord,
 };
 use schemars::JsonSchema;
 use toml::de::DeValue;
@@ -137,8 +137,8 @@ section! {
         "exit" exit: Table<ExitOutcome>,
         /// Rules over the lines of the log; a line is credited to the first that matches it.
         "log" log: List<LogKeys>,
-        /// Where the commands run: on the "host" (default), or on the "device" itself.
-        "runs-on" runs_on: PlaceWord,
+        /// Where the commands run: on the "host" (default), on the "device" itself, or on one of several, by its name.
+        "runs-on" runs_on: String,
         /// Files and directories of the area that are brought to the device before the commands run there.
         "push" push: OneOrMore<PushValue>,
         /// Files and directories of the device that are brought back afterwards, if they are there.
@@ -380,8 +380,8 @@ section! {
         "dir" dir: String,
         /// Environment beyond the test's.
         "env" env: Table<Scalar>,
-        /// Where it runs; by default where the test does.
-        "runs-on" runs_on: PlaceWord,
+        /// Where it runs: on the "host", on the "device", or on one of several, by its name; by default where the test does.
+        "runs-on" runs_on: String,
         /// Its own hard limit, within the attempt's.
         "timeout" timeout: SpanOrNone,
         /// When the next step runs: "passed" (default), "always", or "ignored", whose outcome does not count.

@@ -6,7 +6,7 @@ use super::scalar::{format_duration, format_size};
 use super::source::{Pos, Sources};
 use muster_core::definition::{
     AfterMode, Batch, Command, DeviceFiles, ExpectedOutput, Framework, Items, Kind, Line, NeededDevices,
-    Retries, Role, TestDef, UnexpectedPass,
+    Place, Retries, Role, TestDef, UnexpectedPass,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,6 +110,11 @@ impl Lister<'_> {
                     [only] if only.name == "run" => written(self, "run", line(&only.command.line)),
                     steps => steps.iter().for_each(|s| {
                         written(self, &format!("steps.{}", s.name), line(&s.command.line));
+                        if let Place::Other(seat) = s.place {
+                            let role = test.needs.devices.roles.get(usize::from(seat));
+                            let name = role.map_or("", |role| role.name.as_str());
+                            written(self, &format!("steps.{}.runs-on", s.name), quoted(name));
+                        }
                     }),
                 }
                 match items {

@@ -65,9 +65,17 @@ impl<'a> Resolver<'a, '_> {
 
     /// Where a suite's items are asked for and run.
     fn suite_place(&mut self, name: &At<String>, keys: &SuiteKeys) -> Place {
-        let Some(said) = self.placed(&keys.common).filter(|said| said.value.0 == Place::Device) else {
-            return Place::Host;
-        };
+        let Some(said) = self.placed(&keys.common) else { return Place::Host };
+        match self.place_of(&said, &keys.common) {
+            Place::Host => return Place::Host,
+            Place::Device => {}
+            Place::Other(_) => {
+                let what = format!("the suite `{}` cannot run on another than its first device", name.value);
+                self.complaints
+                    .error(said.pos, what)
+                    .hint("write that one first in `needs.devices`: it is the suite's `device`");
+            }
+        }
         let framework = keys.framework.as_ref().map(|f| f.value.0);
         if let Some((framework, why)) = framework.and_then(|f| Some((f, bound_to_host(f)?))) {
             let what =

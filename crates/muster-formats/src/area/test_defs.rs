@@ -208,15 +208,46 @@ impl<'a> Resolver<'a, '_> {
     }
 
     /// Where a test's steps run that do not say so themselves.
-    fn place(&self, keys: &CommonKeys) -> Place {
-        self.placed(keys).map_or(Place::Host, |p| p.value.0)
+    fn place(&mut self, keys: &CommonKeys) -> Place {
+        self.placed(keys).map_or(Place::Host, |said| self.place_of(&said, keys))
     }
 
     /// What is said of where a test or suite runs, by the layer that wins.
-    pub(super) fn placed<'k>(&'k self, keys: &'k CommonKeys) -> Option<&'k At<super::words::PlaceWord>> {
+    pub(super) fn placed(&self, keys: &CommonKeys) -> Option<At<String>> {
+        self.first_said(keys, |l| l.runs_on.clone())
+    }
+
+    /// What the layer says that wins of those that say anything.
+    fn first_said<T>(&self, keys: &CommonKeys, said: impl Fn(&Settings) -> Option<T>) -> Option<T> {
         let layers =
             self.overrides.iter().copied().chain([&keys.settings]).chain(self.defaults.iter().copied());
-        layers.into_iter().find_map(|l| l.runs_on.as_ref())
+        layers.into_iter().find_map(said)
+    }
+
+    /// The place that is meant by a word: `host`, `device`, or what one of the needed devices is for.
+    pub(super) fn place_of(&mut self, said: &At<String>, keys: &CommonKeys) -> Place {
+        match said.as_str() {
+            "host" => return Place::Host,
+            "device" => return Place::Device,
+            _ => {}
+        }
+        let names = self.first_said(keys, |l| Some(super::devices::all_names(&l.needs.as_ref()?.value)));
+        let names = names.unwrap_or_default();
+        match names.iter().position(|name| *name == said.value) {
+            Some(0) => Place::Device,
+            // Of more than there may be is complained elsewhere.
+            Some(place) => Place::Other(u8::try_from(place).unwrap_or(u8::MAX)),
+            None => {
+                let known = || ["host", "device"].into_iter().chain(names.iter().map(String::as_str));
+                let list: Vec<String> = known().map(|word| format!("`{word}`")).collect();
+                let message = format!("`{}` is none of {}", printable(said), list.join(", "));
+                self.unknown(said.pos, message, said, known());
+                if names.is_empty() {
+                    self.complaints.last_hint("`needs.devices` gives names to the devices that a test has");
+                }
+                Place::Host
+            }
+        }
     }
 
     /// What is brought to the device.
@@ -271,8 +302,8 @@ impl<'a> Resolver<'a, '_> {
     /// Complains about what a test itself says for devices where nothing of it runs on one.
     fn check_device(&mut self, kind: &Kind, own: &Settings) {
         let on_device = match kind {
-            Kind::Steps { steps, .. } => steps.iter().any(|s| s.place == Place::Device),
-            Kind::Suite(suite) => suite.place == Place::Device,
+            Kind::Steps { steps, .. } => steps.iter().any(|s| s.place != Place::Host),
+            Kind::Suite(suite) => suite.place != Place::Host,
         };
         if on_device {
             return;
@@ -316,7 +347,7 @@ impl<'a> Resolver<'a, '_> {
                 }
                 None => format!("step-{}", i + 1),
             };
-            if [TO_DEVICE, FROM_DEVICE].contains(&name.as_str()) {
+            if [TO_DEVICE, FROM_DEVICE].iter().any(|own| is_of(&name, own)) {
                 let pos = step.name.as_ref().map_or(written.pos, |n| n.pos);
                 self.complaints.error(pos, format!("`{name}` is what Muster calls a step of its own"));
             }
@@ -332,7 +363,7 @@ impl<'a> Resolver<'a, '_> {
             let dir = step.dir.as_ref().map(|d| self.path(d));
             let timeout = step.timeout.as_ref().and_then(|t| t.value.0);
             let proceed = step.proceed.as_ref().map_or_else(Default::default, |p| p.value.0);
-            let place = step.runs_on.as_ref().map_or(place, |p| p.value.0);
+            let place = step.runs_on.as_ref().map_or(place, |said| self.place_of(said, &keys.common));
             let logpro = step.logpro.as_ref().and_then(|l| logpro::rules(l, self));
             let command = Command { line, dir, env };
             steps.push(Step { name, command, timeout, proceed, place, logpro });
@@ -497,4 +528,9 @@ pub(super) fn retries(value: &At<RetriesValue>) -> Retries {
             flaky: table.flaky.as_ref().map_or_else(Default::default, |f| f.value.0),
         },
     }
+}
+
+/// Whether a step has the name of one of Muster's own, or that of one for another device.
+fn is_of(name: &str, own: &str) -> bool {
+    name.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }

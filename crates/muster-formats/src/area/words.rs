@@ -1,7 +1,7 @@
 //! The words that keys of `muster.toml` may have as values, and what they mean.
 
 use super::decode::words;
-use muster_core::definition::{FlakyPolicy, Ignored, LogMeaning, Place, Proceed, UnexpectedPass};
+use muster_core::definition::{FlakyPolicy, Ignored, LogMeaning, Proceed, UnexpectedPass};
 use muster_core::outcome::Outcome;
 
 /// What is expected.
@@ -57,11 +57,6 @@ words! { ProceedWord: Proceed {
     "passed" => Proceed::Passed,
     "always" => Proceed::Always,
     "ignored" => Proceed::Ignored,
-} }
-
-words! { PlaceWord: Place {
-    "host" => Place::Host,
-    "device" => Place::Device,
 } }
 
 words! { IgnoredWord: Ignored {

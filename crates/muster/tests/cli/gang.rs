@@ -141,3 +141,59 @@ fn slots_of_this_host_are_devices_as_well() {
     let shown = env.tell(&env.command(&["config", "show"]).output().unwrap());
     assert!(shown.contains("devices = { peer-1 = \"\", peer-2 = \"\" }"), "{shown}");
 }
+
+#[test]
+fn steps_run_on_each_of_the_devices_by_its_name() {
+    let env = TestEnv::new();
+    let text = r#"
+        [area]
+        name = "pair"
+        [test.call]
+        needs = { devices = { caller = "labels.kind == 'phone'", callee = "labels.kind == 'phone'" } }
+        push = ["word", "x", "y"]
+        pull = "heard"
+        steps = [
+          { name = "listens", run = "cat word > heard; echo $MUSTER_SLOT >> heard", runs-on = "callee" },
+          { name = "calls", run = "echo $MUSTER_SLOT > heard; cat x >> $MUSTER_MEASURES", runs-on = "caller" },
+          { name = "between", run = "echo $MUSTER_SLOT $MUSTER_DEVICE_CALLER_NAME" },
+          { name = "hears", run = "test $(tail -n 1 heard) = $MUSTER_DEVICE_CALLEE_NAME && cat y >> $MUSTER_MEASURES", runs-on = "callee" },
+        ]
+        measure = [{ name = "x", expected = 1 }, { name = "y", expected = 2 }]
+        [test.fails]
+        needs = { devices = { caller = "labels.kind == 'phone'", callee = "labels.kind == 'phone'" } }
+        pull = "left"
+        steps = [
+          { name = "leaves", run = "echo $MUSTER_SLOT > left; exit 1", runs-on = "callee" },
+          { name = "never", run = "true", runs-on = "caller" },
+        ]
+    "#;
+    area(&env, text);
+    env.write("word", "hello\n");
+    env.write("x", "{\"name\": \"x\", \"value\": 1}\n");
+    env.write("y", "{\"name\": \"y\", \"value\": 2}\n");
+    let mut lab = Lab::start(&env);
+    lab.start_agent("one", &["--device", &phone(&env, "phone-1")]);
+    lab.start_agent("two", &["--device", &phone(&env, "phone-2")]);
+    let said = lab.command(&["run", "--progress", "quiet", "--report", "json:out.json"]).output().unwrap();
+    assert_eq!(said.status.code(), Some(1), "{}", env.tell(&said));
+    assert_eq!(
+        items(&env, "out.json")["call/"].0,
+        "pass",
+        "{}",
+        env.tell(&lab.command(&["log", "call"]).output().unwrap())
+    );
+    // The files of each come back apart, and after a failure too.
+    let file = |test: &str, name: &str| {
+        let said = lab.command(&["artifacts", test, name]).output().unwrap();
+        assert!(said.status.success(), "{}", env.tell(&said));
+        String::from_utf8(said.stdout).unwrap()
+    };
+    let (caller, callee) = (file("call", "heard"), file("call", "callee/heard"));
+    let callee = callee.strip_prefix("hello\n").unwrap();
+    let mut both = [caller.trim(), callee.trim()];
+    both.sort_unstable();
+    assert_eq!(both, ["phone-1", "phone-2"]);
+    assert!(file("fails", "callee/left").starts_with("phone-"));
+    let log = env.tell(&lab.command(&["log", "fails"]).output().unwrap());
+    assert!(log.contains("step to-device-callee") && log.contains("step from-device-callee"), "{log}");
+}

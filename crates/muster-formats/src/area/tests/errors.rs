@@ -1128,3 +1128,37 @@ fn devices_that_are_needed_at_once_are_checked() {
     "#]],
     );
 }
+
+#[test]
+fn a_place_that_no_device_has_is_told_with_those_there_are() {
+    check(
+        "[test.t]\nneeds = { devices = { caller = '', callee = '' } }\n\
+         steps = [{ run = 'x', runs-on = 'calle' }, { name = 'to-device-callee', run = 'x' }]\n\
+         [test.u]\nrun = 'x'\nruns-on = 'devise'\n\
+         [suite.s]\nframework = 'pytest'\nruns-on = 'b'\nneeds = { devices = { a = '', b = '' } }\n",
+        expect![[r#"
+            error: `calle` is none of `host`, `device`, `caller`, `callee`
+             --> muster.toml:3:33
+            3 | steps = [{ run = 'x', runs-on = 'calle' }, { name = 'to-device-callee', run = 'x' }]
+              |                                 ^^^^^^^
+            hint: did you mean `callee`?
+
+            error: `to-device-callee` is what Muster calls a step of its own
+             --> muster.toml:3:53
+            3 | steps = [{ run = 'x', runs-on = 'calle' }, { name = 'to-device-callee', run = 'x' }]
+              |                                                     ^^^^^^^^^^^^^^^^^^
+
+            error: `devise` is none of `host`, `device`
+             --> muster.toml:6:11
+            6 | runs-on = 'devise'
+              |           ^^^^^^^^
+            hint: did you mean `device`?
+
+            error: the suite `s` cannot run on another than its first device
+             --> muster.toml:9:11
+            9 | runs-on = 'b'
+              |           ^^^
+            hint: write that one first in `needs.devices`: it is the suite's `device`
+        "#]],
+    );
+}

@@ -363,3 +363,28 @@ fn a_test_says_which_devices_it_needs_at_once() {
         [("router", "labels.kind == 'router'"), ("node-1", node), ("node-2", node), ("any", "")]
     );
 }
+
+#[test]
+fn a_step_runs_on_one_of_several_devices_by_its_name() {
+    let test = only_test(
+        r#"
+        [defaults]
+        runs-on = "host"
+        [test.call]
+        runs-on = "node-2"
+        needs = { devices = { caller = "", node = { count = 2 } } }
+        steps = [
+            { run = "1", runs-on = "caller" },
+            { run = "2", runs-on = "device" },
+            { run = "3", runs-on = "host" },
+            { run = "4", runs-on = "node-1" },
+            "5",
+        ]
+        "#,
+    );
+    let Kind::Steps { steps, .. } = &test.kind else { panic!("it has steps") };
+    let places: Vec<_> = steps.iter().map(|step| step.place).collect();
+    let (first, second) = (Place::Other(1), Place::Other(2));
+    assert_eq!(places, [Place::Device, Place::Device, Place::Host, first, second]);
+    assert_eq!(Vec::from_iter(test.devices_used()), [0, 1, 2]);
+}
