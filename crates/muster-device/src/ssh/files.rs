@@ -5,9 +5,11 @@ use super::script;
 use super::session::Input;
 use crate::device::{Captured, Device as _, Entry, Files, Kind, Sink, Stat};
 use crate::error::DeviceError;
+use crate::sut::agent::hex;
 use crate::sut::words::shell_quote;
 use crate::tree::{self, Moved};
 use crate::until::Until;
+use md5::{Digest as _, Md5};
 use muster_core::output::Stream;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -17,6 +19,9 @@ const NOT_FOUND: i32 = 44;
 
 /// With this, that the device has no `tar`.
 pub(super) const NO_TAR: i32 = 45;
+
+/// Whether the device can say what is in a file.
+pub(super) const HAS_SUMS: &str = "command -v md5sum >/dev/null";
 
 /// What `stat` is asked for: mode, bytes, seconds, and the time as text for what is less than a second.
 const FORMAT: &str = "%f %s %Y %y";
@@ -76,6 +81,10 @@ impl Ssh {
         }
     }
 
+    pub(super) fn damaged(&self, path: &str, what: String) -> DeviceError {
+        DeviceError::Damaged { device: self.address().to_owned(), path: path.to_owned(), what }
+    }
+
     fn strange(&self, doing: String, what: &[u8]) -> DeviceError {
         let what = format!("`stat` there printed {:?}", String::from_utf8_lossy(what));
         DeviceError::Protocol { device: self.address().to_owned(), doing, what }
@@ -90,19 +99,31 @@ impl Files for Ssh {
             return Err(DeviceError::Senseless { what: format!("`{to}` is no path of a file") });
         }
         let part = format!("{above}/.{}.part", script::nonce());
-        // A connection that is cut ends the input too soon: the bytes are counted before they count.
+        // A connection that is cut ends the input too soon: the bytes are counted before they count. Whether they are
+        // the right ones is known here, when all are on their way.
         let lines = format!(
             "t={}; d={}
              if ! [ -d \"$d\" ]; then exit {NOT_FOUND}; fi
              if [ -d \"$p\" ]; then echo 'it is a directory' >&2; exit 1; fi
-             if cat >\"$t\" && [ \"$(wc -c <\"$t\")\" -eq {size} ] && mv -f \"$t\" \"$p\"; then exit 0; fi
+             mu_sum() {{ ! {HAS_SUMS} || md5sum; }}
+             if cat >\"$t\" && [ \"$(wc -c <\"$t\")\" -eq {size} ] && mu_sum <\"$t\" && mv -f \"$t\" \"$p\"
+             then exit 0; fi
              rm -f \"$t\"
              echo 'it did not arrive whole' >&2
              exit 1",
             shell_quote(&part),
             shell_quote(if above.is_empty() { "/" } else { above }),
         );
-        self.about(to, &lines, Some((from, size)), &doing, until).map(drop)
+        let mut summed = Summed { from, md5: Md5::new() };
+        let said = self.about(to, &lines, Some((&mut summed, size)), &doing, until)?;
+        let (sent, found) = (hex(&summed.md5.finalize()), sums(&said));
+        // A device without `md5sum` is believed.
+        if found.first().is_none_or(|found| *found == sent) {
+            return Ok(());
+        }
+        // Nobody is to take it for what it should be. That it is damaged says more than that it stays.
+        let _stays = self.remove(to, until);
+        Err(self.damaged(to, format!("its MD5 is {sent} here and {} there", found[0])))
     }
 
     fn pull(&self, from: &str, offset: u64, to: &mut dyn Write, until: &Until) -> Result<u64, DeviceError> {
@@ -212,6 +233,32 @@ impl Files for Ssh {
     }
 }
 
+/// What passes through it has a digest.
+struct Summed<'a> {
+    from: &'a mut dyn Read,
+    md5: Md5,
+}
+
+impl Read for Summed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.from.read(buffer)?;
+        self.md5.update(&buffer[..n]);
+        Ok(n)
+    }
+}
+
+/// The digests that `md5sum` has printed, in small letters.
+pub(super) fn sums(text: &[u8]) -> Vec<String> {
+    let sum = |line: &[u8]| {
+        // So begin those of odd names.
+        let line = line.strip_prefix(b"\\").unwrap_or(line);
+        let (sum, name) = line.split_at_checked(32)?;
+        let is_sum = sum.iter().all(u8::is_ascii_hexdigit) && name.starts_with(b" ");
+        is_sum.then(|| String::from_utf8_lossy(sum).to_ascii_lowercase())
+    };
+    text.split(|b| *b == b'\n').filter_map(sum).collect()
+}
+
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     text.windows(wanted.len()).position(|w| w == wanted)
 }
@@ -253,6 +300,14 @@ fn read_stat(text: &[u8]) -> Option<Stat> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_answer_of_md5sum_is_read_also_where_names_are_odd() {
+        let (one, two) = ("d41d8cd98f00b204e9800998ecf8427e", "0CC175B9C0F1B6A831C399E269772661");
+        let text = format!("{one}  -\n\\{two}  ./a\\nb\nrest of a name\n{one}\n");
+        assert_eq!(sums(text.as_bytes()), [one, &two.to_ascii_lowercase()]);
+        assert!(sums(b"").is_empty());
+    }
 
     #[test]
     fn the_answer_of_stat_is_read() {

@@ -5,13 +5,15 @@
 //! served file by file.
 
 use super::device::Ssh;
-use super::files::NO_TAR;
+use super::files::{HAS_SUMS, NO_TAR, sums};
 use super::script;
 use crate::device::{Device as _, Sink};
 use crate::error::DeviceError;
+use crate::sut::agent::hex;
 use crate::sut::words::shell_quote;
 use crate::tree::{Coming, DEPTH_MAX, Moved, Walk, Walked, here, name_of};
 use crate::until::Until;
+use md5::{Digest as _, Md5};
 use muster_core::output::Stream;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -47,6 +49,7 @@ impl Ssh {
              tar -xomf - -C \"$t\" || exit 1
              n=$(find \"$t\" -type f -exec cat {{}} + | wc -c)
              if [ \"$n\" -ne {bytes} ]; then echo \"$n of {bytes} bytes arrived\" >&2; exit 1; fi
+             if {HAS_SUMS}; then find \"$t\" -type f -exec md5sum {{}} + || exit 1; fi
              if ! [ -d \"$p\" ]; then mv \"$t\" \"$p\"; exit; fi
              cd \"$t\" && find . -type d -exec sh -c 'o=\"{{\"\"}}\"; for d; do
                mkdir -p \"$0/$d\" || exit 1
@@ -58,7 +61,15 @@ impl Ssh {
         );
         let to = if to == "/" { to } else { to.trim_end_matches('/') };
         let mut packed = Packed::new(&entries);
-        self.about(to, &lines, Some((&mut packed, size)), &format!("writing `{to}`"), until)?;
+        let said = self.about(to, &lines, Some((&mut packed, size)), &format!("writing `{to}`"), until)?;
+        let (mut sent, mut found) = (packed.sums, sums(&said));
+        sent.sort_unstable();
+        found.sort_unstable();
+        // A device without `md5sum` is believed.
+        if !found.is_empty() && found != sent {
+            let wrong = sent.iter().filter(|sum| found.binary_search(sum).is_err()).count().max(1);
+            return Err(self.damaged(to, format!("{wrong} of its files are not what was sent, by their MD5")));
+        }
         Ok(moved)
     }
 
@@ -116,12 +127,16 @@ struct Packed<'a> {
     block: Vec<u8>,
     at: usize,
     file: Option<(File, &'a Walked, u64)>,
+    /// Of what was read of it, and of the files before it.
+    md5: Md5,
+    sums: Vec<String>,
     ended: bool,
 }
 
 impl<'a> Packed<'a> {
     fn new(entries: &'a [Walked]) -> Self {
-        Self { entries: entries.iter(), block: Vec::new(), at: 0, file: None, ended: false }
+        let (md5, sums) = (Md5::new(), Vec::new());
+        Self { entries: entries.iter(), block: Vec::new(), at: 0, file: None, md5, sums, ended: false }
     }
 
     /// What comes when the block and the file are read; whether anything does.
@@ -129,6 +144,7 @@ impl<'a> Packed<'a> {
         self.at = 0;
         if let Some((_, entry, _)) = self.file.take() {
             let size = entry.size.unwrap_or(0);
+            self.sums.push(hex(&self.md5.finalize_reset()));
             self.block = vec![0; (size.next_multiple_of(BLOCK) - size) as usize];
         } else if let Some(entry) = self.entries.next() {
             self.block = header(entry)?;
@@ -167,6 +183,7 @@ impl Packed<'_> {
             return Err(about(entry, &shorter));
         }
         *left -= n as u64;
+        self.md5.update(&buffer[..n]);
         Ok(n)
     }
 }

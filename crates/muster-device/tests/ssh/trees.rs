@@ -1,7 +1,7 @@
 //! Whole directories, with the `tar` of this host, with that of busybox, and without any.
 
 use crate::harness::{Host, said, soon};
-use muster_device::{Device as _, Files as _, Moved};
+use muster_device::{Device as _, DeviceError, Files as _, Moved};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
@@ -121,4 +121,37 @@ fn a_connection_that_is_cut_leaves_what_was_there() {
         assert_eq!(error.fault(), muster_device::Fault::Lab, "{error}");
     });
     assert_eq!(fs::read(there.join("a")).unwrap(), b"before");
+}
+
+#[test]
+fn what_the_device_has_damaged_is_noticed_although_it_is_as_long_as_it_should_be() {
+    let host = Host::new();
+    with_busybox(&host, &[PROGRAMS, &["md5sum"]].concat());
+    // A device whose memory is bad: what is written there, in whichever way, has other letters.
+    let here = host.path("here");
+    fs::create_dir(&here).unwrap();
+    fs::write(here.join("file"), "aaaa").unwrap();
+    let device = host.device();
+    let files = device.files().unwrap();
+    let (file, tree) = (host.path("there"), host.path("tree"));
+    let (at, tree_at) = (file.to_str().unwrap(), tree.to_str().unwrap());
+    files.push_path(&here.join("file"), at, &soon()).unwrap();
+    files.push_path(&here, tree_at, &soon()).unwrap();
+    for (program, damage) in [
+        ("cat", "/bin/busybox cat \"$@\" | /bin/busybox sed s/aa/ab/"),
+        ("tar", "cd \"$4\" && /bin/busybox tar -xomf - && /bin/busybox sed -i s/aa/ab/ file"),
+    ] {
+        let path = host.path("bin").join(program);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, format!("#!/bin/busybox sh\n{damage}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let refused = files.push_path(&here.join("file"), at, &soon()).unwrap_err();
+    assert!(matches!(refused, DeviceError::Damaged { .. }), "{refused:?}");
+    assert!(!file.exists(), "nobody takes it for what it should be");
+    let refused = files.push_path(&here, tree_at, &soon()).unwrap_err();
+    assert!(refused.to_string().contains("1 of its files are not what was sent"), "{refused:?}");
+    // Without a way to see it there is none.
+    fs::remove_file(host.path("bin/md5sum")).unwrap();
+    files.push_path(&here.join("file"), at, &soon()).unwrap();
 }
