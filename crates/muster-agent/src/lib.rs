@@ -5,6 +5,7 @@ pub mod exec;
 pub mod ledger;
 pub mod process;
 pub mod remote;
+mod remove;
 pub mod tasks;
 pub mod unpack;
 

@@ -23,7 +23,7 @@ pub use client::{Client, ClientError, Heard, LivePiece, Watch};
 pub use device::{Adopt, Announce, By, HoldDevice};
 pub use lab_events::{LabEvents, LabNews};
 pub use package::{PackageName, PackagePublished, PackagesCollected, PackagesRemoved, PrunePackages};
-pub use peer::{LENDERS_MAX, LENT_MAX, Lender, LenderAddress, Lends, Needs, Peer, PeerError};
+pub use peer::{LENDERS_MAX, LENT_MAX, Lender, LenderAddress, Lends, LendsHeard, Needs, Peer, PeerError};
 pub use problem::Problem;
 pub use run::{Accepted, MoveRun, Outlook, QueuePlace, Reopen, Reopened, Seen, SeenWhat, Stop, Submit, Why};
 

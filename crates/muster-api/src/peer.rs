@@ -48,6 +48,14 @@ pub struct Lends {
     pub packages: Vec<Digest>,
 }
 
+/// What it is told then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LendsHeard {
+    /// How many agents have lost their identity so far: a secret that was given before another did so is to be
+    /// replaced.
+    pub revoked: u64,
+}
+
 /// An agent needs packages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {

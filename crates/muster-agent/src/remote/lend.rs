@@ -1,7 +1,7 @@
 //! Gives other agents what this one has installed, and asks others before repositories are asked.
 //!
 //! A listener answers `GET` for the files that a [`Lender`](own::Lender) has, to those who have the secret that
-//! the server gives them: on loopback without TLS, elsewhere with a certificate that the server vouches for.
+//! the server gives them, which changes when an agent has lost its identity: on loopback without TLS, elsewhere with a certificate that the server vouches for.
 //! The server is told every minute what there is, and after something was installed.
 //!
 //! Deliberately absent: anything that is not a `GET` of such a file.
@@ -13,13 +13,15 @@ use muster_core::id::AgentId;
 use muster_package::own::{self, NotHad, PackageError, Place, Source};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often the server is told, where nothing changes.
@@ -27,8 +29,11 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Connections that are served at once; more are closed.
 // Limit: each costs a thread, and what others fetch is not what this host is for.
 const CONNECTIONS_MAX: u32 = 16;
-/// How long a connection may be silent, and how long it may take to take bytes up.
-const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// How long a connection may take for its first handshake and for each question, waiting for it included, and how
+/// long a single read or write of it may stand still.
+const QUESTION_MAX: Duration = Duration::from_secs(20);
+/// Whoever takes up less than this many bytes a second of what it asked for keeps its place from others.
+const TAKEN_PER_SEC_MIN: u64 = 64 << 10;
 /// Longest head of a request, and most headers of one.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 const HEADERS_MAX: usize = 32;
@@ -61,34 +66,17 @@ impl Lending {
         let lender = Arc::new(own::Lender::new(place));
         let listener = TcpListener::bind(listen)?;
         let listen = listener.local_addr()?;
-        let token = random()?;
+        let token = Arc::new(Mutex::new(random()?));
         let (tls, certificate) = if listen.ip().is_loopback() { (None, String::new()) } else { tls(listen)? };
         let (changed, changes) = sync_channel(1);
         lending.changed = Some(changed);
-        let address = LenderAddress { listen, token: token.clone(), certificate };
-        let (teller, of_it) = (lending.clone(), Arc::clone(&lender));
+        let teller = Teller { lending: lending.clone(), listen, certificate, token: Arc::clone(&token) };
+        let of_it = Arc::clone(&lender);
+        let giver = Giver { tls, token, lender, patience: QUESTION_MAX };
         let thread = |name: &str| std::thread::Builder::new().name(name.into()).stack_size(256 << 10);
-        thread("lends").spawn(move || teller.tell(&address, &of_it, &changes))?;
-        thread("lend").spawn(move || serve(&listener, tls.as_ref(), &token, &lender))?;
+        thread("lends").spawn(move || teller.tell(&of_it, &changes))?;
+        thread("lend").spawn(move || serve(&listener, &Arc::new(giver)))?;
         Ok(lending)
-    }
-
-    /// Says what is here, until nobody is left to install anything.
-    fn tell(mut self, address: &LenderAddress, lender: &own::Lender, changes: &Receiver<()>) {
-        // This end would keep itself alive.
-        self.changed = None;
-        loop {
-            let packages = lender.packages(LENT_MAX);
-            if !packages.is_empty() {
-                let lends = Lends { address: address.clone(), boot: self.boot.clone(), packages };
-                // It is told again soon; until then others go to the repositories.
-                let _untold = self.client.lends(self.agent, &lends);
-            }
-            match changes.recv_timeout(TOLD_EVERY) {
-                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
     }
 
     /// Something was installed.
@@ -107,6 +95,48 @@ impl Lending {
         let needs = Needs { boot: self.boot.clone(), packages };
         // Without the others there are the repositories.
         self.client.lenders(self.agent, &needs).unwrap_or_default()
+    }
+}
+
+/// Tells the server what there is, and by which secret it is had.
+struct Teller {
+    lending: Lending,
+    listen: SocketAddr,
+    certificate: String,
+    token: Arc<Mutex<String>>,
+}
+
+impl Teller {
+    /// Until nobody is left to install anything. Whose identity was taken away may know the secret, so there is
+    /// another whenever that has happened to somebody.
+    fn tell(mut self, lender: &own::Lender, changes: &Receiver<()>) {
+        // This end would keep itself alive.
+        self.lending.changed = None;
+        let mut revoked = None;
+        loop {
+            let packages = lender.packages(LENT_MAX);
+            if !packages.is_empty()
+                && let Some(now) = self.say(packages)
+                && revoked.replace(now).is_some_and(|before| before != now)
+                && let Ok(new) = random()
+            {
+                *self.token.lock().unwrap_or_else(PoisonError::into_inner) = new;
+                continue;
+            }
+            match changes.recv_timeout(TOLD_EVERY) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// How many agents have lost their identity so far; `None`: the server does not answer. It is told again soon;
+    /// until then others go to the repositories.
+    fn say(&self, packages: Vec<Digest>) -> Option<u64> {
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let address = LenderAddress { listen: self.listen, token, certificate: self.certificate.clone() };
+        let Lending { client, agent, boot, changed: _ } = &self.lending;
+        Some(client.lends(*agent, &Lends { address, boot: boot.clone(), packages }).ok()?.revoked)
     }
 }
 
@@ -163,11 +193,55 @@ fn tls(listen: SocketAddr) -> io::Result<(Option<Arc<ServerConfig>>, String)> {
     Ok((Some(Arc::new(config)), own.pem))
 }
 
+/// What gives others what there is.
+struct Giver {
+    tls: Option<Arc<ServerConfig>>,
+    token: Arc<Mutex<String>>,
+    lender: Arc<own::Lender>,
+    /// How long others may take: [`QUESTION_MAX`].
+    patience: Duration,
+}
+
 /// A connection, safe or on loopback.
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
-fn serve(listener: &TcpListener, tls: Option<&Arc<ServerConfig>>, token: &str, lender: &Arc<own::Lender>) {
+/// A connection that has to be done with something by a time, however many pieces that comes in.
+struct Timed {
+    stream: TcpStream,
+    until: Rc<Cell<Instant>>,
+    patience: Duration,
+}
+
+impl Timed {
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.until.get().saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long"));
+        }
+        Ok(Some(left.min(self.patience)))
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+fn serve(listener: &TcpListener, giver: &Arc<Giver>) {
     let count = Arc::new(AtomicU32::new(0));
     for stream in listener.incoming() {
         let Ok(stream) = stream else {
@@ -179,11 +253,11 @@ fn serve(listener: &TcpListener, tls: Option<&Arc<ServerConfig>>, token: &str, l
         if place.number > CONNECTIONS_MAX {
             continue;
         }
-        let (tls, token, lender) = (tls.cloned(), token.to_owned(), Arc::clone(lender));
+        let giver = Arc::clone(giver);
         let work = move || {
             let _place = place;
             // Whoever asked tells their own people.
-            let _ended = converse(stream, tls, &token, &lender);
+            let _ended = converse(stream, &giver);
         };
         let _unserved = std::thread::Builder::new().name("lend".into()).stack_size(512 << 10).spawn(work);
     }
@@ -207,25 +281,27 @@ impl Drop for Taken {
     }
 }
 
-fn converse(
-    stream: TcpStream,
-    tls: Option<Arc<ServerConfig>>,
-    token: &str,
-    lender: &own::Lender,
-) -> io::Result<()> {
-    stream.set_read_timeout(Some(SILENCE_MAX))?;
-    stream.set_write_timeout(Some(SILENCE_MAX))?;
+fn converse(stream: TcpStream, giver: &Giver) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut stream: Box<dyn Stream> = match tls {
-        None => Box::new(stream),
+    let patience = giver.patience;
+    let until = Rc::new(Cell::new(Instant::now() + patience));
+    let timed = Timed { stream, until: Rc::clone(&until), patience };
+    let mut stream: Box<dyn Stream> = match &giver.tls {
+        None => Box::new(timed),
         Some(tls) => {
-            let connection = rustls::ServerConnection::new(tls).map_err(io::Error::other)?;
-            Box::new(rustls::StreamOwned::new(connection, stream))
+            let connection = rustls::ServerConnection::new(Arc::clone(tls)).map_err(io::Error::other)?;
+            Box::new(rustls::StreamOwned::new(connection, timed))
         }
     };
     let mut read = Vec::new();
     while let Some(asked) = question(&mut *stream, &mut read)? {
-        answer(&mut *stream, &asked, token, lender)?;
+        let may_take = |bytes: u64| {
+            until.set(Instant::now() + patience + Duration::from_secs(bytes / TAKEN_PER_SEC_MIN));
+        };
+        may_take(0);
+        let token = giver.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        answer(&mut *stream, &asked, &token, &giver.lender, &may_take)?;
+        until.set(Instant::now() + patience);
     }
     Ok(())
 }
@@ -274,7 +350,14 @@ fn question(stream: &mut dyn Stream, read: &mut Vec<u8>) -> io::Result<Option<As
     }
 }
 
-fn answer(stream: &mut dyn Stream, asked: &Asked, token: &str, lender: &own::Lender) -> io::Result<()> {
+/// `may_take`: is told how many bytes are given.
+fn answer(
+    stream: &mut dyn Stream,
+    asked: &Asked,
+    token: &str,
+    lender: &own::Lender,
+    may_take: &dyn Fn(u64),
+) -> io::Result<()> {
     // Digests are compared in the same time whatever they are.
     if blake3::hash(asked.token.as_bytes()) != blake3::hash(token.as_bytes()) {
         return head(stream, "401 Unauthorized", "", 0);
@@ -287,6 +370,7 @@ fn answer(stream: &mut dyn Stream, asked: &Asked, token: &str, lender: &own::Len
         Err(_) => return head(stream, "500 Internal Server Error", "", 0),
     };
     let len = lent.part.end - lent.part.start;
+    may_take(len);
     if asked.part.is_some() && len == 0 {
         return head(stream, "416 Range Not Satisfiable", "", 0);
     }
@@ -331,6 +415,72 @@ mod tests {
         (place, package)
     }
 
+    fn giver(tls: Option<Arc<ServerConfig>>, lender: Arc<own::Lender>, patience: Duration) -> Arc<Giver> {
+        Arc::new(Giver { tls, token: Arc::new(Mutex::new("secret".to_owned())), lender, patience })
+    }
+
+    #[test]
+    fn who_dribbles_a_question_or_a_handshake_is_not_listened_to_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, _) = installed(dir.path());
+        let lender = Arc::new(own::Lender::new(place));
+        for is_safe in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let listen = listener.local_addr().unwrap();
+            let config = if is_safe { tls(listen).unwrap().0 } else { None };
+            let giver = giver(config, Arc::clone(&lender), Duration::from_millis(300));
+            std::thread::spawn(move || serve(&listener, &giver));
+            let mut stream = TcpStream::connect(listen).unwrap();
+            // The head of a request, or the beginning of a record of TLS that is long.
+            let begin: &[u8] = if is_safe { &[22, 3, 1, 0x40, 0] } else { b"GET /" };
+            stream.write_all(begin).unwrap();
+            stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            let mut said = [0; 16];
+            loop {
+                // Each byte comes soon after the one before.
+                if stream.write_all(b"x").is_err() {
+                    break;
+                }
+                match stream.read(&mut said) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Ok(0) | Err(_) => break,
+                    Ok(_) => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_that_was_changed_is_good_no_more_on_connections_that_are_open_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, package) = installed(dir.path());
+        let giver = giver(None, Arc::new(own::Lender::new(place)), QUESTION_MAX);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = listener.local_addr().unwrap();
+        let serving = Arc::clone(&giver);
+        std::thread::spawn(move || serve(&listener, &serving));
+        let mut stream = TcpStream::connect(listen).unwrap();
+        let mut ask = || {
+            let name = format!("/manifests/{}", package.digest);
+            write!(stream, "GET {name} HTTP/1.1\r\nauthorization: Bearer secret\r\nrange: bytes=0-0\r\n\r\n")
+                .unwrap();
+            let mut said = Vec::new();
+            while !said.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                said.push(byte[0]);
+            }
+            let said = String::from_utf8(said).unwrap();
+            if said.contains("content-length: 1\r\n") {
+                stream.read_exact(&mut [0]).unwrap();
+            }
+            said.lines().next().unwrap().to_owned()
+        };
+        assert_eq!(ask(), "HTTP/1.1 206 Partial Content");
+        *giver.token.lock().unwrap() = "another".to_owned();
+        assert_eq!(ask(), "HTTP/1.1 401 Unauthorized");
+    }
+
     #[test]
     fn what_is_lent_is_given_to_who_has_the_secret_and_by_tls_where_that_is_spoken() {
         let dir = tempfile::tempdir().unwrap();
@@ -340,8 +490,8 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let listen = listener.local_addr().unwrap();
             let (config, certificate) = if is_safe { tls(listen).unwrap() } else { (None, String::new()) };
-            let lender = Arc::clone(&lender);
-            std::thread::spawn(move || serve(&listener, config.as_ref(), "secret", &lender));
+            let giver = giver(config, Arc::clone(&lender), QUESTION_MAX);
+            std::thread::spawn(move || serve(&listener, &giver));
             let address = LenderAddress { listen, token: "secret".to_owned(), certificate };
             let ask = |address: &LenderAddress| Sources::new(vec![source(address).unwrap()]);
             assert_eq!(ask(&address).known(package.digest).unwrap(), package, "safe: {is_safe}");
@@ -365,7 +515,8 @@ mod tests {
         let (place, _) = installed(dir.path());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = listener.local_addr().unwrap();
-        std::thread::spawn(move || serve(&listener, None, "secret", &Arc::new(own::Lender::new(place))));
+        let giver = giver(None, Arc::new(own::Lender::new(place)), QUESTION_MAX);
+        std::thread::spawn(move || serve(&listener, &giver));
         let say = |text: &str| {
             let mut stream = TcpStream::connect(listen).unwrap();
             stream.write_all(text.as_bytes()).unwrap();

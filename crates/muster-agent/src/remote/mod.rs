@@ -26,6 +26,7 @@ mod store;
 use crate::Clock;
 use crate::exec::kill_abandoned;
 use crate::process::{ChildError, Found, Keeper, Life, Setup};
+use crate::remove::Remover;
 use bring::{Load, What};
 use follow::Followed;
 use lend::Lending;
@@ -209,9 +210,12 @@ pub fn run(
     let own = std::mem::take(&mut config.devices);
     config.devices = config.with_added(&own, added::remembered(&config.state_dir));
     let found = find(&config, tell)?;
+    let remover = Remover::default();
+    remover.remove_left(&config.state_dir);
     if found.is_none() {
-        // What an earlier life left is of no use: its units were given to others.
-        config.state(|| if runs.exists() { std::fs::remove_dir_all(&runs) } else { Ok(()) })?;
+        // What an earlier life left is of no use: its units were given to others. It may be much, or closed by the
+        // tests that made it, and nothing waits for its end.
+        config.state(|| remover.remove(&runs))?;
     }
     config.state(|| std::fs::create_dir_all(&runs))?;
     let bring = bring::start(client.clone(), mail.clone())?;

@@ -8,11 +8,12 @@
 //!   and until then its unit runs, as far as the server knows. Results are acknowledged in order, so those behind
 //!   it wait too; all else is told.
 //!
-//! A value: fetching is somebody else's.
+//! Fetching is somebody else's.
 
 use super::bring::{Load, What};
 use super::follow::Followed;
 use super::source::{self, Source, Wanted};
+use crate::remove::Remover;
 use muster_core::artifact::{Artifacts, is_path};
 use muster_core::attempt::{AttemptResult, Output};
 use muster_core::digest::Digest;
@@ -45,6 +46,8 @@ pub(super) struct Relay {
     drains: bool,
     /// Grows with each order, for knowing which area was used last.
     clock: u64,
+    /// What nobody needs any more is removed while all else goes on.
+    remover: Remover,
 }
 
 /// How far something is on its way to the server.
@@ -81,7 +84,10 @@ impl Relay {
             loads: BTreeMap::new(),
             drains: false,
             clock: 0,
+            remover: Remover::default(),
         };
+        // An earlier agent may have ended before all of it was gone.
+        relay.remover.remove_left(&relay.root);
         for entry in std::fs::read_dir(&relay.root).into_iter().flatten().flatten() {
             let run =
                 entry.file_name().to_str().and_then(|name| u128::from_str_radix(name, 16).ok()).map(RunId);
@@ -190,7 +196,7 @@ impl Relay {
         loads.retain(|(run, place), _| now.contains(&run_dir(root, *run).join(place)));
         for path in before.values().flat_map(|(_, paths)| paths).filter(|path| !now.contains(path)) {
             // What cannot be removed now goes with its run's directory.
-            let _left = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path));
+            let _left = self.remover.remove(path);
         }
     }
 
@@ -274,8 +280,8 @@ impl Relay {
         idle.sort_unstable();
         for (_, run) in idle.iter().rev().skip(IDLE_MAX) {
             self.runs.remove(run);
-            // What cannot be removed now is removed when the agent starts again.
-            let _left = std::fs::remove_dir_all(self.run_dir(*run));
+            // What cannot be moved now is removed when the agent starts again.
+            let _left = self.remover.remove(&self.run_dir(*run));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! What an attempt leaves there is kept under `work/` in the run's directory if the attempt was not good,
 //! and removed, by a thread of its own, if it was.
 
+use crate::remove::Remover;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -13,10 +14,7 @@ use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 /// Name of the file of measured values in the directory.
@@ -31,17 +29,8 @@ const MEASURES_BYTES_MAX: u64 = 1 << 20;
 pub(super) struct Scratch {
     /// Directories nobody uses just now, by slot.
     idle: Mutex<Vec<Option<WorkDir>>>,
-    /// The thread that removes directories, once there was one to remove.
-    remover: Mutex<Option<Remover>>,
-    /// How many were, for their names.
-    removed: AtomicU32,
-}
-
-#[derive(Debug)]
-struct Remover {
-    paths: Sender<PathBuf>,
-    /// Ends when the thread has.
-    done: Receiver<()>,
+    /// What removes directories.
+    remover: Remover,
 }
 
 /// An empty directory for one attempt.
@@ -65,11 +54,7 @@ pub(super) struct Left {
 
 impl Scratch {
     pub(super) fn new(slots: usize) -> Self {
-        Self {
-            idle: Mutex::new((0..slots).map(|_| None).collect()),
-            remover: Mutex::new(None),
-            removed: AtomicU32::new(0),
-        }
+        Self { idle: Mutex::new((0..slots).map(|_| None).collect()), remover: Remover::default() }
     }
 
     /// The directory for an attempt that runs on a slot.
@@ -89,7 +74,7 @@ impl Scratch {
             if e.kind() != io::ErrorKind::AlreadyExists {
                 return Err(e);
             }
-            self.remove(&path)?;
+            self.remover.remove(&path)?;
             fs::create_dir(&path)?;
         }
         WorkDir::open(path)
@@ -126,27 +111,11 @@ impl Scratch {
             Some(format!("work/{name}"))
         });
         if kept.is_none() {
-            self.remove(&dir.path)?;
+            self.remover.remove(&dir.path)?;
         }
         fs::create_dir(&dir.path)?;
         self.give_back(slot, WorkDir::open(dir.path)?);
         Ok(kept)
-    }
-
-    /// Moves a directory out of the way and removes it in the background. One that the test itself
-    /// removed is gone already.
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        let number = self.removed.fetch_add(1, Ordering::Relaxed);
-        let away = path.with_file_name(format!(".gone-{}-{number}", std::process::id()));
-        match fs::rename(path, &away) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            moved => moved?,
-        }
-        let mut remover = self.remover.lock().unwrap_or_else(PoisonError::into_inner);
-        let remover = remover.get_or_insert_with(Remover::start);
-        // Where no thread could be had, the directory stays until the run is removed.
-        let _gone = remover.paths.send(away);
-        Ok(())
     }
 
     /// Removes the slots' empty directories, and waits for those on their way out, for this long at most.
@@ -156,49 +125,12 @@ impl Scratch {
             let _stays = fs::remove_dir(&dir.path);
             let _stays = dir.path.parent().map(fs::remove_dir);
         }
-        let remover = self.remover.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Remover { paths, done }) = remover {
-            drop(paths);
-            // The end of the channel is the end of the thread; a time limit leaves the rest where it is.
-            let _ended = done.recv_timeout(wait);
-        }
+        self.remover.finish(wait);
     }
 
     fn lock_idle(&self) -> MutexGuard<'_, Vec<Option<WorkDir>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Remover {
-    fn start() -> Self {
-        let (sender, paths) = mpsc::channel::<PathBuf>();
-        let (ends, done) = mpsc::channel();
-        let _detached = thread::Builder::new().name("muster-remove".to_owned()).spawn(move || {
-            for path in paths {
-                remove_tree(&path);
-            }
-            drop(ends);
-        });
-        Self { paths: sender, done }
-    }
-}
-
-/// Removes a tree, also where a test took its own rights to a directory away.
-fn remove_tree(path: &Path) {
-    if fs::remove_dir_all(path).is_ok() || fs::remove_file(path).is_ok() {
-        return;
-    }
-    let mut open = vec![path.to_owned()];
-    while let Some(dir) = open.pop() {
-        let _not_ours = rustix::fs::chmod(&dir, Mode::RWXU);
-        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                open.push(entry.path());
-            }
-        }
-    }
-    // What cannot be removed even so stays until the run is removed.
-    let _stays = fs::remove_dir_all(path);
 }
 
 impl WorkDir {

@@ -3,7 +3,8 @@
 
 use super::{ANSWER_MAX, Client, ClientError};
 use crate::{
-    CBOR, Lender, Lends, Needs, PackagePublished, PackagesCollected, PackagesRemoved, PrunePackages, to_cbor,
+    CBOR, Lender, Lends, LendsHeard, Needs, PackagePublished, PackagesCollected, PackagesRemoved,
+    PrunePackages, to_cbor,
 };
 use muster_core::digest::Digest;
 use muster_core::id::AgentId;
@@ -158,13 +159,13 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn lends(&self, agent: AgentId, lends: &Lends) -> Result<(), ClientError> {
+    pub fn lends(&self, agent: AgentId, lends: &Lends) -> Result<LendsHeard, ClientError> {
         let url = self.url(&format!("/agents/{}/lends", agent.0));
         let sent = self.call(|http| {
             let request = http.put(&url).header("content-type", CBOR).config();
             request.timeout_global(Some(ANSWER_MAX)).build().send(&to_cbor(lends)[..])
         });
-        self.heard(sent).map(drop)
+        self.read(self.heard(sent)?)
     }
 
     /// Other agents that have what an agent needs.

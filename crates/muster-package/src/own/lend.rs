@@ -16,12 +16,13 @@ use super::manifest::{Manifest, What};
 use super::pack::{FrameUse, Map, PackUse, Run};
 use super::place::{Lease, Place};
 use muster_core::digest::Digest;
+use rustix::fs::{Mode, OFlags};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Unpacked bytes of a frame, after which another is begun.
@@ -174,14 +175,28 @@ impl Layout {
         let mut at = 0;
         for run in &frame.runs {
             for (entry, offset, len) in &self.chunks[run.first as usize..][..run.count as usize] {
-                let path = self.manifest.entries[*entry].path.below(&self.tree);
+                let path = &self.manifest.entries[*entry].path;
                 let bytes = &mut raw[at..at + *len as usize];
-                File::open(path)?.read_exact_at(bytes, *offset)?;
+                open_beneath(&self.tree, path.as_path())?.read_exact_at(bytes, *offset)?;
                 at += bytes.len();
             }
         }
         Ok(stored(&raw))
     }
+}
+
+/// Opens a file of an installed tree. Somebody may have put a link in its place, or in that of a directory on the way
+/// to it: what that leads to is nobody's to read.
+fn open_beneath(tree: &Path, path: &Path) -> io::Result<File> {
+    // A pipe does not keep anybody waiting.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut at = rustix::fs::open(tree, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let mut parts = path.iter().peekable();
+    while let Some(part) = parts.next() {
+        let more = if parts.peek().is_some() { OFlags::DIRECTORY } else { OFlags::empty() };
+        at = rustix::fs::openat(&at, part, flags | more, Mode::empty())?;
+    }
+    Ok(at.into())
 }
 
 /// Part of a pack, made as it is read.

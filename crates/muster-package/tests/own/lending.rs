@@ -81,3 +81,19 @@ fn what_was_changed_in_a_place_is_noticed_by_whoever_fetches_and_had_from_elsewh
         assert!(!with_help.troubles().is_empty(), "{name}: and it is told");
     }
 }
+
+#[test]
+fn what_a_link_leads_to_is_not_given() {
+    for name in ["dir2/file2", "dir2"] {
+        let world = World::new();
+        let package = world.publish("1", &nodes(1)).package;
+        let there = world.install("dep:thing").unwrap();
+        let (linked, outside) = (there.dir.join(name), world.path("outside"));
+        // It is what it should be, so nothing but the link is wrong with it.
+        fs::rename(&linked, &outside).unwrap();
+        std::os::unix::fs::symlink(&outside, &linked).unwrap();
+        let other = Place::open(&world.path("other")).unwrap();
+        let alone = Sources::new(vec![source_of(&world.place)]);
+        assert!(other.install(&package, &alone, InstallOptions::default()).is_err(), "{name}");
+    }
+}

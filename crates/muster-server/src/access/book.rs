@@ -319,6 +319,16 @@ impl Book {
         Ok(self.write().execute(sql, params![number(agent), micros(now)])? > 0)
     }
 
+    /// How many have lost their identity.
+    ///
+    /// # Errors
+    /// [`BookError`].
+    pub(crate) fn count_revoked_agents(&self) -> Done<u64> {
+        let book = self.read();
+        let mut query = book.prepare_cached("SELECT count(*) FROM agents WHERE revoked IS NOT NULL")?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
     /// Somebody is about to do something. When this returns it is recorded for good.
     ///
     /// # Errors

@@ -2,12 +2,12 @@
 
 use super::State;
 use super::answer::{Cbor, Refusal, read};
+use crate::access::unavailable;
 use crate::listen::Peer;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{self, Path};
-use axum::http::StatusCode;
-use muster_api::{Lender, Lends, Needs, Problem};
+use muster_api::{Lender, Lends, LendsHeard, Needs, Problem};
 use muster_core::id::AgentId;
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ pub(super) async fn lends(
     Extension(peer): Extension<Peer>,
     Path(agent): Path<u64>,
     body: Bytes,
-) -> Result<StatusCode, Refusal> {
+) -> Result<Cbor<LendsHeard>, Refusal> {
     let lends: Lends = read("what an agent lends", &body)?;
     let listen = lends.address.listen.ip();
     if !listen.is_loopback() && listen != peer.address.ip().to_canonical() {
@@ -31,7 +31,12 @@ pub(super) async fn lends(
         return Err(Problem::new(422, "bad-request", said).into());
     }
     state.peers.tell(AgentId(agent), lends, Instant::now());
-    Ok(StatusCode::NO_CONTENT)
+    let revoked = match &state.access {
+        Some(access) => tokio::task::block_in_place(|| access.book.count_revoked_agents())
+            .map_err(|e| Refusal::from(unavailable(&e)))?,
+        None => 0,
+    };
+    Ok(Cbor(LendsHeard { revoked }))
 }
 
 /// Who has what an agent needs.
