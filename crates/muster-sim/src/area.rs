@@ -64,6 +64,17 @@ impl Truth {
         build::result(outcome, started, took)
     }
 
+    /// What a verifier, or a repair, comes to on a device at a moment.
+    pub fn check(&self, test: &str, device: &str, started: Time, took: Duration) -> AttemptResult {
+        let mut rng = self.about(6, test, device, started.0);
+        match rng.below(100) {
+            0..=39 => build::result(Outcome::Fail, started, took),
+            40..=44 => build::result(Outcome::Timeout, started, took),
+            45..=51 => build::lab_error(started, took),
+            _ => build::result(Outcome::Pass, started, took),
+        }
+    }
+
     /// What the question for a test's items comes to.
     pub fn found(
         &self,

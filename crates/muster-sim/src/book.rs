@@ -7,6 +7,8 @@
 //!   is out twice;
 //! * a unit is sent with all the devices that its test needs, each such as its run and its role want by what the
 //!   lab was last told of it, and none that is held or in quarantine;
+//! * a device that is being verified gets nothing but its check, a quarantine ends by time, by a person, or by a check
+//!   that may end it, and a repair is not used again before it has cooled down, nor more often than it may;
 //! * nothing starts before what it comes after has ended as it must;
 //! * an attempt is recorded once, under the live lease it ran under, and says what really happened;
 //! * no unit runs twice, no item runs in two places, no device is used by two units (the hosts' own view), also
@@ -20,13 +22,16 @@ use muster_core::change::{Change, ItemRecord, RunPhase, RunRecord, SentUnit};
 use muster_core::definition::{AfterMode, TestDef};
 use muster_core::event::{Event, Told};
 use muster_core::exchange::{DeviceOffer, Labels, Unit, UnitAttempt};
-use muster_core::health::Health;
+use muster_core::health::{Checked, DeviceHealth, Ends, Found, Health, Quarantine, Task};
 use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, TestIx, UnitId};
+use muster_core::kind::{DeviceKind, HEALTH_AREA};
 use muster_core::lab::{DeviceSelector, Pools};
 use muster_core::outcome::{Counts, Verdict};
 use muster_core::plan::{PathMap, PlannedItems};
+use muster_core::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The account.
 #[derive(Debug, Default)]
@@ -48,10 +53,28 @@ pub struct Book {
     agents: BTreeMap<AgentId, (String, Vec<(DeviceId, String)>)>,
     /// What the lab may take devices to be like, the newest last.
     labels: BTreeMap<(AgentId, String), Vec<Labels>>,
-    /// Devices that people hold or have put in quarantine.
+    /// Devices that people hold.
     held: BTreeSet<DeviceId>,
-    quarantined: BTreeSet<DeviceId>,
+    /// What is known of the health of devices.
+    health: BTreeMap<DeviceId, HealthBook>,
+    /// Of each repair, how long it cools down, and how often it is tried.
+    repairs: BTreeMap<String, (Duration, u16)>,
+    /// When the turn that is recorded was made, and which devices people let out of quarantine in it.
+    now: Time,
+    released: BTreeSet<DeviceId>,
     pools: Pools,
+}
+
+/// A device's part of the account, as far as its health goes.
+#[derive(Debug, Default)]
+struct HealthBook {
+    quarantine: Option<Quarantine>,
+    /// The check that is under way.
+    check: Option<RunId>,
+    /// The last check that ended.
+    checked: Option<Checked>,
+    /// When each repair was last begun, and how often since the device was good.
+    tried: BTreeMap<String, (Time, u16)>,
 }
 
 /// A run's part of the account.
@@ -73,9 +96,16 @@ struct Item {
 }
 
 impl Book {
-    /// An account of a lab with these pools.
-    pub fn new(pools: Pools) -> Self {
-        Self { pools, ..Self::default() }
+    /// An account of a lab with these pools and kinds of devices.
+    pub fn new(pools: Pools, kinds: &[DeviceKind]) -> Self {
+        let repairs = kinds.iter().flat_map(|kind| &kind.repairs);
+        let repairs = repairs.map(|r| (r.name.clone(), (r.cool_down, r.tries))).collect();
+        Self { pools, repairs, ..Self::default() }
+    }
+
+    /// The lab is about to make a turn, in which people let these devices out of quarantine.
+    pub fn begin_turn(&mut self, now: Time, released: BTreeSet<DeviceId>) {
+        (self.now, self.released) = (now, released);
     }
 
     /// An agent says what its devices are like; the lab may take it in or not.
@@ -148,11 +178,7 @@ impl Book {
                 Change::DeviceHeld { device, hold } => {
                     enter(&mut self.held, *device, hold.is_some());
                 }
-                Change::DeviceHealth { device, health } => {
-                    let health = health.as_ref().map(|h| &h.health);
-                    let out = matches!(health, Some(Health::Quarantined(_)));
-                    enter(&mut self.quarantined, *device, out);
-                }
+                Change::DeviceHealth { device, health } => self.health_is(*device, health.as_deref()),
                 Change::Registered { .. }
                 | Change::RunMoved { .. }
                 | Change::Happened { .. }
@@ -199,6 +225,47 @@ impl Book {
                 assert!(out.insert((unit.run, *item)), "{item} of {} is out once", unit.run);
             }
         }
+    }
+
+    /// What is recorded of a device's health from now on; `None`: the device is gone.
+    fn health_is(&mut self, id: DeviceId, new: Option<&DeviceHealth>) {
+        let Some(new) = new else {
+            self.health.remove(&id);
+            return;
+        };
+        let known = self.health.entry(id).or_default();
+        let is_new = new.checked != known.checked;
+        let passed = is_new && new.checked.as_ref().is_some_and(|c| c.found == Found::Good);
+        let quarantine = match &new.health {
+            Health::Quarantined(quarantine) => Some(quarantine.clone()),
+            Health::Unknown | Health::Good { .. } | Health::Suspect { .. } | Health::Failing { .. } => None,
+        };
+        let mut let_out = false;
+        if let (Some(before), None) = (&known.quarantine, &quarantine) {
+            let over = before.until.is_some_and(|until| until <= self.now) || self.released.contains(&id);
+            let good = before.ends == Ends::Check && passed;
+            assert!(over || good, "the quarantine of {id} ends for nothing: {before:?}");
+            let_out = true;
+        }
+        if passed || let_out {
+            known.tried.values_mut().for_each(|(_, times)| *times = 0);
+        }
+        if let Task::UnderWay { errand, run, .. } = &new.task
+            && known.check != Some(*run)
+        {
+            assert_eq!(known.check, None, "{id} has one check at a time");
+            if let Some(repair) = &errand.repair {
+                let (cool_down, tries) = self.repairs[repair];
+                let (at, times) = known.tried.get(repair).copied().unwrap_or_default();
+                let cool = times == 0 && at == Time::default() || self.now.since(at) >= cool_down;
+                assert!(cool, "`{repair}` of {id} had {cool_down:?} to cool down, and was used at {at:?}");
+                assert!(times < tries, "`{repair}` of {id} is tried {tries} times");
+                known.tried.insert(repair.clone(), (self.now, times + 1));
+            }
+        }
+        known.check = new.task.run();
+        known.checked.clone_from(&new.checked);
+        known.quarantine = quarantine;
     }
 
     fn run_mut(&mut self, run: RunId) -> &mut RunBook {
@@ -251,7 +318,16 @@ impl Book {
         let mut hosts = BTreeSet::new();
         for (place, id) in devices.iter().enumerate() {
             assert!(!self.held.contains(id), "{id} is held, and {} is sent there", unit.unit);
-            assert!(!self.quarantined.contains(id), "{id} is in quarantine, and {} is sent there", unit.unit);
+            let health = self.health.get(id);
+            match health.and_then(|h| h.check) {
+                Some(check) => {
+                    assert_eq!(check, unit.run, "{id} is verified, and {} is sent there", unit.unit);
+                }
+                None => {
+                    let out = health.is_some_and(|h| h.quarantine.is_some());
+                    assert!(!out, "{id} is in quarantine, and {} is sent there", unit.unit);
+                }
+            }
             let found = self.agents.iter().find_map(|(agent, (host, devices))| {
                 let (_, name) = devices.iter().find(|(device, _)| device == id)?;
                 Some((*agent, host.clone(), name.clone()))
@@ -346,7 +422,12 @@ impl Book {
         let mut tests: Vec<&TestDef> = Vec::new();
         let mut jobs_max = u32::MAX;
         let mut groups_max: BTreeMap<&str, u32> = BTreeMap::new();
-        let running = || self.running.values().filter(|(unit, _)| !self.frozen.contains(&unit.id));
+        // Limits are an area's, and checks of devices are of one that has none.
+        let is_limited = |unit: &Unit| self.runs[&unit.run].record.spec.area != HEALTH_AREA;
+        let running = || {
+            let all = self.running.values();
+            all.filter(|(unit, _)| !self.frozen.contains(&unit.id) && is_limited(unit))
+        };
         for (unit, _) in running() {
             let run = &self.runs[&unit.run];
             let limits = &run.record.spec.limits;

@@ -27,7 +27,7 @@ impl Mistake {
     /// Every mistake that many worlds show, with the name the simulator's command line has for it.
     /// [`lab::Mistake::TakeBackUnheard`] needs four messages in one order, and is left to the exhaustive
     /// small worlds.
-    pub const ALL: [(&str, Self); 19] = [
+    pub const ALL: [(&str, Self); 22] = [
         ("ignore-fence", Self::Lab(lab::Mistake::IgnoreFence)),
         ("ack-unseen", Self::Lab(lab::Mistake::AckUnseen)),
         ("forget-lost-units", Self::Lab(lab::Mistake::ForgetLostUnits)),
@@ -47,6 +47,9 @@ impl Mistake {
         ("stale-labels", Self::Lab(lab::Mistake::StaleLabels)),
         ("half-gang", Self::Lab(lab::Mistake::HalfGang)),
         ("free-broken-gang", Self::Lab(lab::Mistake::FreeBrokenGang)),
+        ("work-beside-checks", Self::Lab(lab::Mistake::WorkBesideChecks)),
+        ("end-any-quarantine", Self::Lab(lab::Mistake::EndAnyQuarantine)),
+        ("ignore-cool-down", Self::Lab(lab::Mistake::IgnoreCoolDown)),
     ];
 
     /// What of it the lab does.

@@ -14,6 +14,7 @@ macro_rules! say {
 }
 
 mod agents;
+mod checks;
 mod faults;
 mod people;
 mod shell;
@@ -29,6 +30,7 @@ use muster_core::change::RunPhase;
 use muster_core::definition::AreaDef;
 use muster_core::exchange::{Exchange, Gauges, Orders};
 use muster_core::id::{AgentId, ItemIx, RunId, SessionId};
+use muster_core::kind::DeviceKind;
 use muster_core::lab::{DeviceSelector, Explanation, Gone, Input, Policy, Pool, Pools};
 use muster_core::time::Time;
 use muster_server::Shell;
@@ -37,6 +39,7 @@ use people::Wish;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 const KEY: LabKey = LabKey(1);
@@ -90,6 +93,9 @@ pub struct World {
     wishes: Vec<Wish>,
     accepted: BTreeSet<RunId>,
     runs_made: u32,
+    /// How devices are verified and repaired; the shell is told whenever it comes up.
+    kinds: Arc<[DeviceKind]>,
+    checks_made: u32,
     hosts: Vec<Host>,
     /// Every device, and where it is at home.
     homes: Vec<Home>,
@@ -132,6 +138,7 @@ impl World {
             devices: DeviceSelector::parse(&format!("labels.kind == '{kind}'")).expect("a selector"),
         };
         let pools = if rng.permille(300) { Pools::new(vec![of_kind("a")]) } else { Pools::default() };
+        let kinds = checks::random_kinds(seed, lease);
         let late = mistake == Mistake::ActBeforeCommit;
         let mut world = Self {
             seed,
@@ -153,9 +160,11 @@ impl World {
             wishes: Vec::new(),
             accepted: BTreeSet::new(),
             runs_made: 0,
+            checks_made: 0,
             hosts,
             homes,
-            book: Book::new(pools.clone()),
+            book: Book::new(pools.clone(), &kinds),
+            kinds,
             pools,
             quiet: false,
             progress: Time::default(),
@@ -180,6 +189,9 @@ impl World {
             );
         }
         say!(world, "limits {:?}", world.area.limits);
+        for kind in world.kinds.clone().iter() {
+            say!(world, "kind {kind:?}");
+        }
         world
     }
 
@@ -318,6 +330,7 @@ impl World {
             self.ask_for_run();
         }
         for n in 0..self.hosts.len() {
+            self.hosts[n].well = true;
             self.hosts[n].parted_until = Time::default();
             if self.hosts[n].frozen_until.is_some() {
                 self.hosts[n].frozen_until = Some(self.now);

@@ -68,4 +68,7 @@ mistakes_are_found! {
     it_notices_what_devices_were_like_taken_for_what_they_are "stale-labels",
     it_notices_gangs_that_are_given_in_part "half-gang",
     it_notices_devices_of_a_broken_gang_given_away_while_it_runs "free-broken-gang",
+    it_notices_work_given_to_devices_that_are_being_checked "work-beside-checks",
+    it_notices_quarantines_forgotten "end-any-quarantine",
+    it_notices_repairs_that_did_not_cool_down "ignore-cool-down",
 }

@@ -90,4 +90,10 @@ pub enum Mistake {
     HalfGang,
     /// The other devices of a gang that lost one are given away before its leader has let go.
     FreeBrokenGang,
+    /// Devices that are being checked are given other work beside.
+    WorkBesideChecks,
+    /// A check that is passed ends a quarantine that only a person may end.
+    EndAnyQuarantine,
+    /// Repairs are tried again before they have cooled down.
+    IgnoreCoolDown,
 }

@@ -25,6 +25,10 @@ pub(super) enum Wish {
         place: usize,
         put: bool,
     },
+    /// Have some device checked.
+    Check {
+        place: usize,
+    },
 }
 
 impl World {
@@ -56,6 +60,9 @@ impl World {
                 self.wishes.push(Wish::Reopen(run));
             }
             _ => {}
+        }
+        if !self.kinds.is_empty() && self.rng.permille(200) {
+            self.wishes.push(Wish::Check { place });
         }
         if self.shell.is_some() {
             self.turn_soon();

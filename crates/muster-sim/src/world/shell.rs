@@ -38,7 +38,12 @@ impl World {
         devices.sort_by_key(|device| device.id);
         for wish in &self.wishes {
             match wish {
-                Wish::Hold { .. } | Wish::Quarantine { .. } if devices.is_empty() || self.quiet => {}
+                Wish::Hold { .. } | Wish::Quarantine { .. } | Wish::Check { .. }
+                    if devices.is_empty() || self.quiet => {}
+                Wish::Check { place } => {
+                    let device = devices[place % devices.len()].id;
+                    inputs.push(Input::CheckNow { device, by: "ana".to_owned() });
+                }
                 Wish::Hold { place, held, lasts } => {
                     let device = &devices[place % devices.len()];
                     let hold = held.then(|| Hold {
@@ -81,7 +86,16 @@ impl World {
                 inputs.push(Input::Hold { device, hold: None });
                 inputs.push(Input::Quarantine { device, by: "ana".to_owned(), put: None });
             }
+            // A person does not wait for the lab to look again at what it takes for bad.
+            let doubted = devices.iter().filter(|d| ["suspect", "failing"].contains(&d.health.word.as_str()));
+            inputs.extend(doubted.map(|d| Input::CheckNow { device: d.id, by: "ana".to_owned() }));
         }
+        inputs.extend(self.checks(shell.lab()));
+        let released = inputs.iter().filter_map(|input| match input {
+            Input::Quarantine { device, put: None, .. } => Some(*device),
+            _ => None,
+        });
+        self.book.begin_turn(self.now, released.collect());
         let said: Vec<(usize, AgentId, Vec<DeviceOffer>)> = (0..)
             .zip(&inputs)
             .filter_map(|(place, input)| match input {
@@ -135,13 +149,15 @@ impl World {
                 | Rejected::NoSuchRun(_)
                 | Rejected::RunExists(_)
                 // Its agent has begun without it in the same turn.
-                | Rejected::NoSuchDevice(_) => {}
+                | Rejected::NoSuchDevice(_)
+                // The same, or what the device is like has changed in that turn.
+                | Rejected::NoCheckDue(_)
+                // People do not look which devices can be checked.
+                | Rejected::NoVerifier(_) => {}
                 Rejected::BeforeItself(_)
                 | Rejected::Plan(_)
                 | Rejected::Selector { .. }
                 | Rejected::TooManyDevices(_)
-                | Rejected::NoCheckDue(_)
-                | Rejected::NoVerifier(_)
                 | Rejected::NotRegistered { .. }
                 | Rejected::TooManyProposals(_)
                 | Rejected::Held { .. } => {
@@ -169,8 +185,11 @@ impl World {
             );
             self.send(agent, || Event::ToAgent(agent, orders.clone()));
         }
-        let wake = shell.wake_at();
+        let (wake, checks) = (shell.wake_at(), !shell.lab().checks_wanted().is_empty());
         self.shell = Some(shell);
+        if checks {
+            self.turn_soon();
+        }
         if let Some(wake) = wake {
             self.turn_by(wake.max(self.now + Duration::from_micros(1)));
         }
@@ -205,6 +224,7 @@ impl World {
         shell.set_pools(self.pools.clone());
         say!(self, "the shell is up");
         self.shell = Some(shell);
+        self.inbox.push(Input::Kinds(Arc::clone(&self.kinds)));
         self.turn_soon();
     }
 }

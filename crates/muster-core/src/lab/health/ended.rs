@@ -5,8 +5,8 @@ use super::{THE_LAB, UNSURE_TIMES};
 use crate::health::{Checked, DeviceHealth, Ends, Errand, Evidence, Found, Health, Quarantine, Task};
 use crate::id::{DeviceId, RunId};
 use crate::kind::{Repair, VERIFY};
-use crate::lab::Lab;
 use crate::lab::run::Run;
+use crate::lab::{Lab, Mistake};
 use crate::outcome::Verdict;
 use crate::time::Time;
 use std::fmt::Write as _;
@@ -46,6 +46,7 @@ impl Lab {
     }
 
     fn found_good(&mut self, now: Time, id: DeviceId, errand: &Errand, address: String) {
+        let by_anything = self.policy.mistake == Mistake::EndAnyQuarantine;
         let device = self.devices.get_mut(&id).expect("the caller knows it");
         device.recent.clear();
         let health = &mut device.health;
@@ -54,7 +55,7 @@ impl Lab {
         let was = health.health.word();
         let stays = match &health.health {
             Health::Good { .. } => true,
-            Health::Quarantined(quarantine) => quarantine.ends == Ends::Person,
+            Health::Quarantined(quarantine) => quarantine.ends == Ends::Person && !by_anything,
             Health::Unknown | Health::Suspect { .. } | Health::Failing { .. } => false,
         };
         if !stays {
@@ -139,7 +140,7 @@ impl Lab {
             if times >= repair.tries {
                 let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
                 why.push(format!("`{}` was tried {times}", repair.name));
-            } else if tried.at + repair.cool_down > now {
+            } else if tried.at + repair.cool_down > now && self.policy.mistake != Mistake::IgnoreCoolDown {
                 why.push(format!("`{}` cools down", repair.name));
             } else {
                 return Ok(repair.name.clone());
