@@ -1,5 +1,7 @@
 //! `muster reserve`: a device of a lab for a person, for a while.
 
+mod lease;
+
 use super::typed::duration;
 use crate::context::{Context, OutputMode};
 use crate::error::Complaint;
@@ -12,9 +14,9 @@ use muster_core::lab::DeviceSelector;
 use muster_core::outcome::ExitCode;
 use muster_core::view::{DeviceState, DeviceView};
 use std::io::Write as _;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::Command;
 use std::time::Duration;
+
+pub(crate) use lease::renew;
 
 /// How often it is looked whether the device is free.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -29,12 +31,13 @@ the time is over, by `muster device release`, or when PROGRAM has ended.
   muster reserve 'name == \"board-1\"' --for 30m -- sh -c 'muster device shell uname -a'
 
 PROGRAM finds the device in MUSTER_DEVICE and its label `address` in MUSTER_DEVICE_ADDRESS, and its exit code is
-that of this command.")]
+that of this command. Each `muster device` command of PROGRAM begins the time anew. If it passes without any, or
+somebody gives the device back, PROGRAM is ended with all it has started (exit code 124).")]
 pub(crate) struct ReserveArgs {
     /// Which devices will do: CEL over `labels`, `name` and `host`
     #[arg(value_name = "SELECTOR")]
     selector: String,
-    /// For how long; it ends by itself
+    /// For how long, from when it was last used; it ends by itself
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     long: Duration,
     /// Why, for those who wait for it
@@ -63,19 +66,13 @@ pub(crate) fn run(args: &ReserveArgs, context: &Context) -> Result<ExitCode, any
         return Ok(ExitCode::Interrupted);
     }
     let address = device.labels.get("address").map(String::as_str).unwrap_or_default();
-    let Some((program, rest)) = args.program.split_first() else {
+    if args.program.is_empty() {
         std::mem::forget(held);
         print(&device, address, context)?;
         return Ok(ExitCode::Passed);
-    };
-    let status = Command::new(program)
-        .args(rest)
-        .env("MUSTER_DEVICE", &device.name)
-        .env("MUSTER_DEVICE_ADDRESS", address)
-        .status()
-        .map_err(|e| Complaint::usage(format!("`{program}` cannot be started")).because(e))?;
+    }
+    let code = lease::run(&args.program, &device, args.long, &client, &signals, context)?;
     drop(held);
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     std::process::exit(code);
 }
 

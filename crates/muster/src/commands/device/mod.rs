@@ -197,6 +197,7 @@ struct Call {
 impl Call {
     /// Opens the device. Signals end the call from now on, with all it runs on the device.
     fn new(on: &OnArgs, context: &Context, usual: Duration) -> Result<Self, anyhow::Error> {
+        crate::commands::reserve::renew(context)?;
         let device =
             on.on.open().map_err(|e| Complaint::lab(format!("cannot use `{}`", on.on)).because(e))?;
         let cancel = Signals::cancelling()?;
