@@ -258,7 +258,7 @@ fn pages_of_hostile_tests_are_well_formed_and_every_link_leads_to_one() {
     let mut pages = BTreeMap::new();
     let links =
         |_: &TestView, _: &ItemView| vec![Link { title: HOSTILE.to_owned(), href: "../../x".to_owned() }];
-    let tree = Tree { run: &run, logs: &InlineLogs, links: &links };
+    let tree = Tree { run: &run, logs: &InlineLogs, links: &links, all_items: false };
     tree.write(&mut |path, bytes| {
         assert!(path.split('/').all(|part| !part.is_empty() && !part.starts_with('.')), "{path}");
         assert!(
@@ -295,4 +295,26 @@ fn pages_of_hostile_tests_are_well_formed_and_every_link_leads_to_one() {
     let page = index(HOSTILE, &rows);
     assert_well_formed(&page);
     assert!(!page.contains("<script") && page.contains("runs/42/index.html"));
+}
+
+#[test]
+fn a_large_run_has_pages_for_what_is_worth_one_and_for_all_if_asked() {
+    let run = big(6_000);
+    let count = |all_items| {
+        let (mut items, mut rows) = (0, 0);
+        let tree = Tree { run: &run, logs: &InlineLogs, links: &|_, _| Vec::new(), all_items };
+        tree.write(&mut |path, bytes| {
+            if path.ends_with("/index.html") {
+                rows += std::str::from_utf8(bytes).unwrap().matches("<tr>").count();
+            } else if path != "index.html" {
+                items += 1;
+            }
+            Ok(())
+        })
+        .unwrap();
+        (items, rows)
+    };
+    let worth = run.counts.get(Verdict::Fail) + run.counts.get(Verdict::Flaky);
+    assert_eq!(count(false), (worth, 6_000));
+    assert_eq!(count(true), (6_000, 6_000));
 }

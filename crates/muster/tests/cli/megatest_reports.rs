@@ -70,6 +70,20 @@ fn megatest_s_switches_compare_list_measure_and_draw_up_pages() {
     assert!(csv.contains("\nlinux/w2/breaks/1,2,linux,w2,breaks,1,COMPLETED,FAIL,"), "{csv}");
     let sexpr = env.run(&["megatest", "-list-runs", "%", "-dumpmode", "sexpr", "-testpatt", "steady"]);
     assert!(sexpr.contains("(\"linux/w1/steady/\"") && !sexpr.contains("breaks"), "{sexpr}");
+    let some =
+        ["megatest", "-list-runs", "w2", "-testpatt", "steady", "-fields", "runs:id+tests:testname,status"];
+    let csv = env.run(&[some.as_slice(), &["-dumpmode", "csv"]].concat());
+    assert_eq!(csv, "run,id\nlinux/w2,2\n\ntest,testname,status\nlinux/w2/steady/,steady,PASS\n--- exit 0\n");
+    let json = env.run(&[some.as_slice(), &["-dumpmode", "json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(json.split("--- exit").next().unwrap()).unwrap();
+    assert_eq!(json["linux"]["w2"]["meta"], serde_json::json!({ "id": 2 }));
+    let data: Vec<_> = json["linux"]["w2"]["data"].as_object().unwrap().values().collect();
+    assert_eq!(data, [&serde_json::json!({ "status": "PASS", "testname": "steady" })]);
+    let wrong = env.run(&["megatest", "-list-runs", "%", "-fields", "runs:nonsense", "-dumpmode", "csv"]);
+    assert!(
+        wrong.contains("runs have no field `nonsense` here") && wrong.ends_with("--- exit 2\n"),
+        "{wrong}"
+    );
     assert_eq!(
         env.run(&["megatest", "-list-runs", "%", "-dumpmode", "ods", "-o", "runs.ods"]),
         "--- exit 0\n"
@@ -112,6 +126,12 @@ fn megatest_s_switches_compare_list_measure_and_draw_up_pages() {
     let item = read("links/pages/runs/2/breaks/1.html");
     assert!(item.contains("<a href=\"../../../../linux/w2/breaks/1/\">run directory</a>"), "{item}");
     assert!(links_lead_somewhere(&env.area().join("links/pages")) > 20);
+    let said = env.run(&["megatest", "-generate-html-structure"]);
+    assert!(said.contains("0 runs, 2 as they were") && said.ends_with("--- exit 0\n"), "{said}");
+    assert!(read("links/targets.html").contains("<a href=\"linux/w2/run.html\">w2</a>"));
+    let run = read("links/linux/w2/run.html");
+    assert!(run.contains("<a href=\"breaks/1/\">breaks/1</a></td><td>COMPLETED</td><td>FAIL</td>"), "{run}");
+    assert!(run.contains("<a href=\"../../pages/runs/2/index.html\">"), "{run}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ mod timeline;
 mod tree;
 
 pub use gantt::{Lanes, gantt};
-pub use tree::{IndexRow, Link, STYLE_FILE, Tree, index, style};
+pub use tree::{IndexRow, Link, PAGES_MAX, STYLE_FILE, Tree, index, listing, style};
 
 use super::text::clean;
 use super::words;

@@ -61,7 +61,13 @@ pub struct Tree<'a> {
     pub logs: &'a dyn Logs,
     /// What more there is of an item; seen from the page of a test.
     pub links: &'a dyn Fn(&TestView, &ItemView) -> Vec<Link>,
+    /// Whether items that plainly passed or were skipped have pages too, however many the run has.
+    pub all_items: bool,
 }
+
+/// Most items of a run that all have pages; of more, those that passed or were skipped at once are rows only.
+// Limit: a hundred thousand files of two lines each are worth nobody's disk.
+pub const PAGES_MAX: usize = 5_000;
 
 /// Bytes of one attempt's output in a page; all of a longer one is a file beside it.
 // Limit: what a browser shows at once.
@@ -122,12 +128,38 @@ pub fn index(area: &str, rows: &[IndexRow<'_>]) -> String {
     page(area, 0, &html! {}, &body)
 }
 
+/// A page that is a table alone, beside a tree: where the style is, seen from it, headings, and rows of texts with what
+/// they link to, if to anything.
+pub fn listing(
+    title: &str,
+    style: &str,
+    headings: &[&str],
+    rows: &[Vec<(String, Option<String>)>],
+) -> String {
+    let body = html! {
+        header { h1 { (clean(title)) } }
+        table.items {
+            tr { @for heading in headings { th { (heading) } } }
+            @for row in rows {
+                tr { @for (text, href) in row {
+                    td { @if let Some(href) = href { a href=(href) { (clean(text)) } } @else { (clean(text)) } }
+                } }
+            }
+        }
+    };
+    styled(title, style, &html! {}, &body)
+}
+
 impl Tree<'_> {
     /// Writes the pages: each with its path below the run's directory.
     ///
     /// # Errors
     /// What `put` says.
     pub fn write(&self, put: &mut dyn FnMut(&str, &[u8]) -> io::Result<()>) -> io::Result<()> {
+        let few = self.all_items || self.run.items as usize <= PAGES_MAX;
+        let has_page = |item: &ItemView| {
+            few || !matches!(item.verdict, Some(Verdict::Pass | Verdict::Skip)) || item.attempts.len() > 1
+        };
         let mut names = Names::default();
         let dirs: Vec<String> = self.run.tests.iter().map(|t| names.of(&t.name)).collect();
         let mut failures = Vec::new();
@@ -136,11 +168,13 @@ impl Tree<'_> {
             let mut names = Names::default();
             // Where there is but one, and it is the test itself, its page is the test's.
             let is_single = matches!(items.as_slice(), [one] if one.path.is_empty());
-            let name = |item: &&ItemView| {
-                if is_single { "index".to_owned() } else { names.of(words::item_name(test, item)) }
+            let name = |item: &&ItemView| match (is_single, has_page(item)) {
+                (true, _) => "index".to_owned(),
+                (false, true) => names.of(words::item_name(test, item)),
+                (false, false) => String::new(),
             };
             let files: Vec<String> = items.iter().map(name).collect();
-            for (item, file) in items.iter().zip(&files) {
+            for (item, file) in items.iter().zip(&files).filter(|(_, file)| !file.is_empty()) {
                 self.item(test, item, dir, file, is_single, put)?;
                 if item.verdict.is_some_and(|v| !v.is_ok()) {
                     failures.push((*item, test, format!("{dir}/{file}.html")));
@@ -212,11 +246,15 @@ impl Tree<'_> {
     fn test(&self, test: &TestView, items: &[&ItemView], files: &[String]) -> String {
         let body = html! {
             header { h1 { (badge(test.verdict)) " " (clean(&test.name)) } (about(test)) p.few { (few(test)) } }
+            @if files.iter().any(String::is_empty) { p.note { "Items that passed at once have no pages of their own in a run as large as this." } }
             table.items {
                 @for (item, file) in items.iter().zip(files) {
                     tr {
                         td { (badge(item.verdict)) }
-                        td.name { a href={ (file) ".html" } { (clean(words::item_name(test, item))) } }
+                        td.name {
+                            @let name = clean(words::item_name(test, item));
+                            @if file.is_empty() { (name) } @else { a href={ (file) ".html" } { (name) } }
+                        }
                         td.time { (item_time(item)) }
                         td.where {
                             @if let Some(last) = item.last() { (clean(&last.device)) @if item.attempts.len() > 1 { " ×" (item.attempts.len()) } }
@@ -280,6 +318,10 @@ fn bytes(output: &Output) -> u64 {
 
 /// A page that is so many directories below the top.
 fn page(title: &str, depth: usize, way: &Markup, body: &Markup) -> String {
+    styled(title, &("../".repeat(depth) + STYLE_FILE), way, body)
+}
+
+fn styled(title: &str, style: &str, way: &Markup, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -290,7 +332,7 @@ fn page(title: &str, depth: usize, way: &Markup, body: &Markup) -> String {
                 meta name="color-scheme" content="light dark";
                 meta name="generator" content="muster";
                 title { (clean(title)) }
-                link rel="stylesheet" href={ ("../".repeat(depth)) (STYLE_FILE) };
+                link rel="stylesheet" href=(style);
             }
             body { main { @if !way.0.is_empty() { nav { (way) } } (body) } }
         }

@@ -9,7 +9,7 @@ use crate::whole_file::beside;
 use clap::Args;
 use muster_core::address::RunRef;
 use muster_core::outcome::ExitCode;
-use muster_core::view::{ItemView, RunView, TestView};
+use muster_core::view::{ItemView, RunState, RunView, TestView};
 use muster_formats::megatest::ticket::{TICKET_VARIABLE, Ticket};
 use muster_formats::report::html::{IndexRow, Link, STYLE_FILE, Tree, index, style};
 use muster_store::{ItemFilter, RunFilter};
@@ -22,7 +22,8 @@ use std::path::{Component, Path, PathBuf};
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 The tree needs no server and no script; it can be copied, packed or served by anything. Pages of runs that are as they
-were are not written again; those of runs that are no longer recorded are removed, unless runs are named.")]
+were are not written again; those of runs that are no longer recorded are removed, unless runs are named. In a run of
+more than 5,000 items those that passed or were skipped at once have no pages of their own.")]
 pub(crate) struct HtmlArgs {
     /// Where to; made if it is not there, else it has to be a tree of this kind
     #[arg(value_name = "DIR")]
@@ -30,6 +31,9 @@ pub(crate) struct HtmlArgs {
     /// Only these runs; the index has all that have pages [default: all]
     #[arg(value_name = "RUN", value_parser = run_ref, allow_negative_numbers = true)]
     pub(crate) runs: Vec<RunRef>,
+    /// Pages also for items that passed or were skipped at once, in runs of more than 5,000 items
+    #[arg(long)]
+    pub(crate) all_items: bool,
 }
 
 /// Says that a directory is such a tree, and what wrote it.
@@ -54,12 +58,25 @@ pub(crate) fn run(args: &HtmlArgs, context: &Context) -> Result<ExitCode, anyhow
     let runs_dir = begin(&dir)?;
     let mut written = 0;
     for head in all.iter().filter(|r| chosen.contains(&r.number)) {
-        let run = records.load(head, ItemFilter::All)?;
-        let made_of = made_of(&run)?;
-        let place = runs_dir.join(run.number.to_string());
-        if fs::read_to_string(place.join(MADE_OF)).is_ok_and(|was| was == made_of) {
+        let place = runs_dir.join(head.number.to_string());
+        let is_made_of = |view: &RunView| -> Result<(bool, String), anyhow::Error> {
+            let made_of = made_of(view, args.all_items)?;
+            Ok((fs::read_to_string(place.join(MADE_OF)).is_ok_and(|was| was == made_of), made_of))
+        };
+        // Whatever happens in a run that has ended changes when it ended, or what its items came to: a thousand of them
+        // are not read to find that nothing did.
+        let ended = if head.state == RunState::Ended { Some(is_made_of(head)?) } else { None };
+        if matches!(ended, Some((true, _))) {
             continue;
         }
+        let run = records.load(head, ItemFilter::All)?;
+        let made_of = match ended {
+            Some((_, made_of)) => made_of,
+            None => match is_made_of(&run)? {
+                (true, _) => continue,
+                (false, made_of) => made_of,
+            },
+        };
         let logs = match &context.server {
             Some(server) => StoreLogs::of_server(crate::remote::client(server, context)?, run.id),
             None => StoreLogs::new(&context.area_dir()?, run.id),
@@ -69,7 +86,8 @@ pub(crate) fn run(args: &HtmlArgs, context: &Context) -> Result<ExitCode, anyhow
             Some(ticket) => run_directory(ticket, &run, test, item, &place),
             None => Vec::new(),
         };
-        write_run(&Tree { run: &run, logs: &logs, links: &links }, &made_of, &runs_dir).map_err(complain)?;
+        let tree = Tree { run: &run, logs: &logs, links: &links, all_items: args.all_items };
+        write_run(&tree, &made_of, &runs_dir).map_err(complain)?;
         written += 1;
     }
     if args.runs.is_empty() {
@@ -118,10 +136,10 @@ fn begin(dir: &Path) -> Result<PathBuf, anyhow::Error> {
 }
 
 /// What the pages of a run are made of, in short: outputs are named by where they are, and never change there.
-fn made_of(run: &RunView) -> Result<String, anyhow::Error> {
+fn made_of(run: &RunView, all_items: bool) -> Result<String, anyhow::Error> {
     let mut hasher = blake3::Hasher::new();
     serde_json::to_writer(&mut hasher, run)?;
-    Ok(format!("{FORM} {} {}\n", env!("CARGO_PKG_VERSION"), hasher.finalize().to_hex()))
+    Ok(format!("{FORM} {} {all_items} {}\n", env!("CARGO_PKG_VERSION"), hasher.finalize().to_hex()))
 }
 
 /// Writes the pages of a run beside their place, and puts them there when all are whole.
@@ -162,7 +180,7 @@ fn forget(runs: &Path, recorded: &BTreeSet<u32>) -> io::Result<()> {
     Ok(())
 }
 
-fn write_if_new(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn write_if_new(path: &Path, text: &str) -> io::Result<()> {
     if fs::read(path).is_ok_and(|was| was == text.as_bytes()) {
         return Ok(());
     }
@@ -205,7 +223,7 @@ fn run_directory(
 }
 
 /// The way from one directory to another, as URLs have it.
-fn relative(from: &Path, to: &Path) -> String {
+pub(crate) fn relative(from: &Path, to: &Path) -> String {
     let (from, to): (Vec<Component<'_>>, Vec<Component<'_>>) =
         (from.components().collect(), to.components().collect());
     let same = from.iter().zip(&to).take_while(|(a, b)| a == b).count();

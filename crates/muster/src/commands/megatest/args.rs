@@ -121,9 +121,10 @@ const SWITCHES: &[Switch] = &[
     not_yet("envcap", 1),
     not_yet("envdelta", 1),
     yes("o", 1),
-    not_yet("fields", 1),
+    yes("fields", 1),
     not_yet("sort", 1),
-    not_yet("since", 1),
+    // Megatest itself has long taken no notice of it.
+    yes("since", 1),
     yes("list-run-time", 0),
     yes("list-test-time", 0),
     not_yet("list-db-targets", 0),

@@ -1,9 +1,11 @@
 //! `megatest -list-runs`: runs with their tests, in the very text that scripts and rules for logs expect.
 
 use super::args::Args;
+use super::fields::Fields;
 use super::record::{OwnStatus, Record};
 use super::tables;
 use crate::context::Context;
+use crate::error::Complaint;
 use muster_core::change::RunSpec;
 use muster_core::outcome::{ExitCode, Verdict};
 use muster_core::select::testpatt::{TestPatt, part_matches};
@@ -42,6 +44,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
         Some("json") => true,
         Some(mode) => return tables::list_runs(args, mode, context),
     };
+    let fields = Fields::of(args);
+    if as_json {
+        fields.check("runs", &META)?;
+        fields.check("tests", &DATA)?;
+    } else if args.has("fields") {
+        let said = "`-fields` is for tables; the text of `-list-runs` is what rules for logs expect";
+        return Err(Complaint::usage(said).hint("`-dumpmode json`, `csv`, `sexpr` or `ods`").into());
+    }
     let files = args.get("test-files");
     let only_paths = files.is_some() || args.has("test-paths");
     let (mut store, filter) = match (crate::wiring::open_at_hand(context), own_ticket()) {
@@ -68,8 +78,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
             continue;
         }
         if as_json {
-            let data: Map<String, Value> = lines.iter().map(|l| (l.id.to_string(), l.to_json())).collect();
+            let of_tests = fields.of_table("tests");
+            let data = lines.iter().map(|l| (l.id.to_string(), only(l.to_json(), of_tests)));
+            let data: Map<String, Value> = data.collect();
             let meta = json!({ "target": target, "runname": name, "id": view.number, "state": state(&view), "status": status(&view) });
+            let meta = only(meta, fields.of_table("runs"));
             let of_target = all.entry(target).or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(of_target) = of_target {
                 of_target.insert(name, json!({ "meta": meta, "data": data }));
@@ -140,6 +153,31 @@ impl Wanted {
             |run: &Chosen| matches_any(&self.names, &run.name) && matches_any(&self.targets, &run.target);
         Ok(runs.filter(meant).collect())
     }
+}
+
+/// Fields of a run in JSON.
+const META: [&str; 5] = ["target", "runname", "id", "state", "status"];
+/// Fields of a record in JSON.
+const DATA: [&str; 11] = [
+    "id",
+    "testname",
+    "item_path",
+    "state",
+    "status",
+    "event_time",
+    "host",
+    "rundir",
+    "run_duration",
+    "comment",
+    "final_logf",
+];
+
+/// These fields of an object.
+fn only(mut object: Value, fields: Option<&[String]>) -> Value {
+    if let (Value::Object(map), Some(fields)) = (&mut object, fields) {
+        map.retain(|name, _| fields.iter().any(|field| field == name));
+    }
+    object
 }
 
 /// The ticket of the test that this process is a part of.

@@ -8,6 +8,7 @@ mod again;
 mod args;
 mod diff;
 mod ezstep;
+mod fields;
 mod inside;
 mod items;
 mod job;

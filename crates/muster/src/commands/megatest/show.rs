@@ -73,10 +73,17 @@ Runs
   -run -target a/b/c -runname NAME [-testpatt PATT] [-tagexpr TAGS] [-modepatt VAR]
   -rerun FAIL,CHECK | -rerun-clean | -rerun-all [-preclean]   with -run, for a run that is there
   -reqtarg a/b/c        as -target, but runconfigs must have such a section
-  -list-runs PATT       [-target PATT] [-testpatt PATT] [-dumpmode json]
+  -list-runs PATT       [-target PATT] [-testpatt PATT] [-dumpmode json|csv|sexpr|ods]
+                        [-fields runs:a,b+tests:c,d] [-o FILE]
   -test-paths, -test-files GLOB   [-target PATT] [-runname PATT] [-testpatt PATT]; the newest last
+  -list-run-time, -list-test-time   [-target-patt PATT] [-run-patt PATT] [-dumpmode plain-text|csv|json]
+  -testdata-csv [CATEGORY/]VARIABLE, -extract-ods FILE   [-target PATT] [-runname PATT] [-testpatt PATT]
+  -diff-rep -src-target a/b -src-runname w1 -target a/b -runname w2 [-diff-html FILE | -diff-email ADDRESS]
+  -generate-html, -generate-html-structure   [-o DIR]
+  -refdb2dat DIR        [-dumpmode sexpr|csv|json|ods] [-o FILE]
 
 The area
+  -create-megatest-area, -create-test NAME
   -list-targets, -list-tests, -list-disks, -show-keys
   -show-config, -show-runconfig  -target a/b/c [-section S] [-var V] [-dumpmode json|ini] [-debug 9]
 

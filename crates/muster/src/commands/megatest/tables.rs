@@ -2,6 +2,7 @@
 //! `-list-run-time`, `-list-test-time`, `-testdata-csv`, `-refdb2dat`.
 
 use super::args::Args;
+use super::fields::Fields;
 use super::list_runs::{Chosen, Line, Wanted, lines, state, status, ticket_of};
 use super::record::Record;
 use crate::commands::export::refdb::{self, RefdbArgs};
@@ -121,10 +122,14 @@ fn out(args: &Args) -> Option<&Path> {
 /// `-list-runs -dumpmode MODE`, of which text and JSON are Megatest's own.
 pub(super) fn list_runs(args: &Args, mode: &str, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let format = Format::of_word(mode).filter(|f| *f != Format::Refdb).ok_or_else(|| unknown(mode))?;
+    let fields = Fields::of(args);
+    fields.check("runs", &RUNS[1..])?;
+    fields.check("tests", &TESTS[1..])?;
     let all = listed(args, context)?;
     to(format, true, out(args), context, |sink| {
-        put_runs(&all, sink)?;
-        Ok(put_tests(&all, sink)?)
+        let mut only = fields.only(sink);
+        put_runs(&all, &mut only)?;
+        Ok(put_tests(&all, &mut only)?)
     })?;
     Ok(ExitCode::Passed)
 }
