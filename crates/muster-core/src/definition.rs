@@ -32,6 +32,30 @@ pub struct AreaDef {
     pub repositories: Vec<String>,
     /// What watches each attempt: profilers that are built in, or packages (`profiler:NAME`).
     pub profilers: Vec<String>,
+    /// What becomes of its runs.
+    #[serde(default)]
+    pub records: Keeping,
+}
+
+/// What becomes of an area's runs, and whether there may be more of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keeping {
+    /// Whether runs may be begun here. `false`: an area that only keeps runs of others.
+    pub allow_runs: bool,
+    /// This many of the newest runs that are over stay where runs under way are; older ones are due.
+    pub hot_runs: u32,
+    /// Runs that ended longer ago are due; `None`: of any age they are not.
+    pub hot_for: Option<Duration>,
+    /// The area that runs which are due are moved to, relative to this one; `None`: they go to the cold
+    /// tier.
+    pub move_to: Option<String>,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        // So many that a table of them is read at once, and so few that it stays so.
+        Self { allow_runs: true, hot_runs: 1_000, hot_for: None, move_to: None }
+    }
 }
 
 /// What a pass that the expectations did not allow does to the run.

@@ -5,8 +5,8 @@ use muster_core::change::{Change, RunSnapshot, Snapshot};
 use muster_core::id::{ItemIx, RunId};
 use muster_core::view::{AttemptView, RunView};
 use muster_store::{
-    Durations, FailedItem, Fault, Happened, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem,
-    RunFilter, RunName, Store, StoreError,
+    Durations, FailedItem, Fault, Happened, HistoryEntry, HotLimits, ItemFilter, LabKey, LateEvidence,
+    ListedItem, MovedRun, RunFilter, RunName, Store, StoreError,
 };
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -180,6 +180,21 @@ impl<S: Store> Store for Shaky<S> {
     }
     fn delete_run(&mut self, run: RunId) -> Result<(), StoreError> {
         self.inner.delete_run(run)
+    }
+    fn reduce_run(&mut self, run: RunId) -> Result<u64, StoreError> {
+        self.inner.reduce_run(run)
+    }
+    fn restore_run(&mut self, run: RunId) -> Result<(), StoreError> {
+        self.inner.restore_run(run)
+    }
+    fn list_due(&mut self, area: &str, limits: &HotLimits, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        self.inner.list_due(area, limits, limit)
+    }
+    fn list_cold(&mut self) -> Result<Vec<(RunId, u64)>, StoreError> {
+        self.inner.list_cold()
+    }
+    fn find_moved(&mut self, area: &str, name: RunName<'_>) -> Result<Option<MovedRun>, StoreError> {
+        self.inner.find_moved(area, name)
     }
     fn compact(&mut self) -> Result<(), StoreError> {
         self.inner.compact()

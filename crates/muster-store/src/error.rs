@@ -87,6 +87,12 @@ pub enum StoreError {
         /// The run asked for.
         run: RunId,
     },
+    /// The run has not ended, and what was asked for is for runs that are over.
+    #[error("{run} has not ended")]
+    NotOver {
+        /// The run.
+        run: RunId,
+    },
     /// The run is being executed right now.
     #[error("{run} is being executed by another process{}", pid.map(|p| format!(" ({p})")).unwrap_or_default())]
     RunAlive {

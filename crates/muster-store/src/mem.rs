@@ -11,8 +11,8 @@ use crate::layout::{Layout, outline};
 use crate::parts;
 use crate::store::Store;
 use crate::types::{
-    Durations, FailedItem, Fault, Happened, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem,
-    RunFilter, RunName,
+    Durations, FailedItem, Fault, Happened, HistoryEntry, HotLimits, ItemFilter, LabKey, LateEvidence,
+    ListedItem, MovedRun, RunFilter, RunName,
 };
 use muster_core::attempt::Output;
 use muster_core::change::{
@@ -22,6 +22,7 @@ use muster_core::change::{
 use muster_core::health::DeviceHealth;
 use muster_core::id::{AgentId, DeviceId, ItemIx, LeaseId, RunId, TestIx};
 use muster_core::outcome::Verdict;
+use muster_core::time::Time;
 use muster_core::view::{AttemptView, RunView};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -65,6 +66,8 @@ struct Run {
     items: BTreeMap<ItemIx, ItemRecord>,
     attempts: BTreeMap<(ItemIx, u16), AttemptView>,
     late: Vec<LateEvidence>,
+    /// Said to be in the cold tier, of which there is nothing to see in memory.
+    cold: bool,
 }
 
 impl Mem {
@@ -111,6 +114,7 @@ impl Run {
             items: BTreeMap::new(),
             attempts: BTreeMap::new(),
             late: Vec::new(),
+            cold: false,
         }
     }
 }
@@ -119,11 +123,15 @@ impl Store for Mem {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let mut state = self.state();
         let labs = state.labs.clone();
+        let cold: Vec<RunId> = state.runs.iter().filter(|(_, r)| r.cold).map(|(id, _)| *id).collect();
         let mut undo = Vec::with_capacity(2 * changes.len());
         for change in changes {
             if let Err(error) = state.apply(self.lab, change, &mut undo) {
                 undo.into_iter().rev().for_each(|u| state.undo(u));
                 state.labs = labs;
+                for run in cold {
+                    state.runs.entry(run).and_modify(|run| run.cold = true);
+                }
                 return Err(error);
             }
         }
@@ -157,6 +165,7 @@ impl Store for Mem {
     fn adopt_run(&mut self, run: RunId) -> Result<RunSnapshot, StoreError> {
         let mut state = self.state();
         let known = state.runs.get_mut(&run).ok_or(StoreError::UnknownRun { run })?;
+        known.cold = false;
         let former = std::mem::replace(&mut known.lab, self.lab);
         let snapshot = known.snapshot();
         if former != self.lab {
@@ -333,6 +342,45 @@ impl Store for Mem {
             }
         }
         Ok(())
+    }
+
+    fn reduce_run(&mut self, run: RunId) -> Result<u64, StoreError> {
+        let mut state = self.state();
+        let known = state.runs.get_mut(&run).ok_or(StoreError::UnknownRun { run })?;
+        if known.phase == RunPhase::Active {
+            return Err(StoreError::NotOver { run });
+        }
+        known.cold = true;
+        Ok(0)
+    }
+
+    fn restore_run(&mut self, run: RunId) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.runs.get_mut(&run).ok_or(StoreError::UnknownRun { run })?.cold = false;
+        Ok(())
+    }
+
+    fn list_due(&mut self, area: &str, limits: &HotLimits, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        let HotLimits { runs, ended_before } = limits;
+        let state = self.state();
+        let hot = state.area(area).filter(|r| !r.cold && r.phase != RunPhase::Active).map(Run::head);
+        let is_old = |ended: Option<Time>| ended.zip(*ended_before).is_some_and(|(e, b)| e < b);
+        let due = |(nth, run): (usize, RunView)| {
+            (runs.is_some_and(|most| nth >= most as usize) || is_old(run.ended)).then_some(run.id)
+        };
+        let mut due: Vec<RunId> = hot.enumerate().filter_map(due).collect();
+        due.reverse();
+        due.truncate(limit as usize);
+        Ok(due)
+    }
+
+    fn list_cold(&mut self) -> Result<Vec<(RunId, u64)>, StoreError> {
+        Ok(self.state().runs.iter().filter(|(_, r)| r.cold).map(|(id, _)| (*id, 0)).collect())
+    }
+
+    fn find_moved(&mut self, _: &str, _: RunName<'_>) -> Result<Option<MovedRun>, StoreError> {
+        // There is no other area in memory.
+        Ok(None)
     }
 
     fn compact(&mut self) -> Result<(), StoreError> {

@@ -2,8 +2,8 @@
 
 use crate::error::StoreError;
 use crate::types::{
-    Durations, FailedItem, Fault, Happened, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem,
-    RunFilter, RunName,
+    Durations, FailedItem, Fault, Happened, HistoryEntry, HotLimits, ItemFilter, LabKey, LateEvidence,
+    ListedItem, MovedRun, RunFilter, RunName,
 };
 use muster_core::attempt::Output;
 use muster_core::change::{Change, RunSnapshot, Snapshot};
@@ -125,6 +125,27 @@ pub trait Store: Send {
 
     /// Removes a run with everything recorded about it, and its directory.
     fn delete_run(&mut self, run: RunId) -> Result<(), StoreError>;
+
+    /// Puts what is recorded of a run that is over into the cold tier: a compact file of its own, out of the
+    /// way of the runs under way. Every query answers as before, only later; a change of the run brings it
+    /// back. Says how many bytes it takes there. A run that is there stays.
+    ///
+    /// # Errors
+    /// [`StoreError::NotOver`], [`StoreError::RunAlive`]; the run is then as it was.
+    fn reduce_run(&mut self, run: RunId) -> Result<u64, StoreError>;
+
+    /// Brings a run back from the cold tier. One that is not there stays.
+    fn restore_run(&mut self, run: RunId) -> Result<(), StoreError>;
+
+    /// Runs of an area that are over and beyond what is to be kept out of the cold tier, oldest first. What
+    /// is in the tier already costs nothing here.
+    fn list_due(&mut self, area: &str, limits: &HotLimits, limit: u32) -> Result<Vec<RunId>, StoreError>;
+
+    /// The runs in the cold tier with the bytes they take there, oldest first.
+    fn list_cold(&mut self) -> Result<Vec<(RunId, u64)>, StoreError>;
+
+    /// Where a run is that was moved from this area to another; the latest of those that were.
+    fn find_moved(&mut self, area: &str, name: RunName<'_>) -> Result<Option<MovedRun>, StoreError>;
 
     /// Gives freed space back to the system, and removes what labs and runs that are gone left behind.
     /// May take long.

@@ -9,6 +9,7 @@ use muster_core::plan::History;
 use muster_core::time::Time;
 use muster_core::view::{AttemptView, ItemView};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,41 @@ impl Default for RunFilter {
     fn default() -> Self {
         Self { area: None, before: None, limit: 50 }
     }
+}
+
+/// What is kept out of the cold tier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HotLimits {
+    /// This many of the newest runs that are over; `None`: any number.
+    pub runs: Option<u32>,
+    /// Those that ended at this time or later; `None`: of any age.
+    pub ended_before: Option<Time>,
+}
+
+/// Where a run is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunPlace {
+    /// The directory of its area.
+    pub dir: PathBuf,
+    /// That area's name.
+    pub area: String,
+    /// Its number there.
+    pub number: u32,
+}
+
+/// A run that was moved to another area.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedRun {
+    /// The run.
+    pub run: RunId,
+    /// The number it had.
+    pub number: u32,
+    /// Its name; empty for none.
+    pub name: String,
+    /// When it was moved.
+    pub at: Time,
+    /// Where it is now.
+    pub place: RunPlace,
 }
 
 /// How a person names a run of an area.

@@ -39,6 +39,22 @@ section! {
         "suite" suite: Table<SuiteKeys>,
         /// What is expected of tests and items.
         "expect" expect: List<ExpectKeys>,
+        /// What becomes of runs that are over, and whether there may be more.
+        "records" records: RecordKeys,
+    }
+}
+
+section! {
+    /// What becomes of runs that are over, and whether there may be more.
+    RecordKeys {
+        /// Whether runs may be begun here; default true. An area that only keeps runs of others says false.
+        "allow-runs" allow_runs: bool,
+        /// So many of the newest runs stay in the database; older ones go to the cold tier. Default 1000.
+        "hot-runs" hot_runs: Positive,
+        /// Runs that ended longer ago go to the cold tier; default none.
+        "hot-for" hot_for: SpanOrNone,
+        /// The directory of the area, relative to this one, that runs are moved to in place of the cold tier.
+        "move-to" move_to: String,
     }
 }
 

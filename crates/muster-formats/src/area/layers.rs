@@ -113,6 +113,7 @@ fn flag(file: &File, complaints: &mut Complaints) {
         test,
         suite,
         expect,
+        records: _,
     } = file;
     let places = [
         include.as_ref().map(|a| a.pos),
@@ -122,7 +123,7 @@ fn flag(file: &File, complaints: &mut Complaints) {
         expect.as_ref().map(|a| a.pos),
     ];
     for pos in places.into_iter().flatten() {
-        let hint = "a flag may set `limits`, `defaults`, `override`, `vars`, `env` and `area`";
+        let hint = "a flag may set `limits`, `defaults`, `override`, `records`, `vars`, `env` and `area`";
         complaints.error(pos, "a flag cannot say this").hint(hint);
     }
 }

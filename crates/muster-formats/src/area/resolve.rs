@@ -2,14 +2,14 @@
 
 use super::conditions::{self, Checked};
 use super::error::Complaints;
-use super::file::{AreaKeys, File, LimitKeys, Settings, SuiteKeys, TargetKeys, TestKeys};
+use super::file::{AreaKeys, File, LimitKeys, RecordKeys, Settings, SuiteKeys, TargetKeys, TestKeys};
 use super::layers::Read;
 use super::limits::{LimitPlaces, check_name, check_variable, fit_name, merge};
 use super::names::{Interpolation, Space, is_name};
 use super::scalar::Scalar;
 use super::source::{At, Pos, Sources};
 use super::{Files, LoadContext, after, expectations, target};
-use muster_core::definition::{AreaDef, TestDef};
+use muster_core::definition::{AreaDef, Keeping, TestDef};
 use muster_core::expr::Facts;
 use muster_core::inputs::PROFILERS;
 use std::collections::HashMap;
@@ -27,6 +27,7 @@ pub(crate) struct Places {
     pub(crate) profilers: Option<Pos>,
     pub(crate) repositories: Option<Pos>,
     pub(crate) limits: LimitPlaces,
+    pub(crate) records: LimitPlaces,
     /// As the area's environment.
     pub(crate) env: Vec<Option<Pos>>,
     /// With their values, because the area does not have them.
@@ -178,9 +179,39 @@ pub(super) fn resolve(read: &Read, context: &LoadContext<'_>, complaints: &mut C
         packages: texts(packages),
         repositories: texts(repositories),
         profilers: texts(profilers),
+        records: keeping(read, &mut places),
     };
     drop(resolver);
     Resolved { area, facts, places }
+}
+
+/// What becomes of runs; of several files the last that says it wins.
+fn keeping(read: &Read, places: &mut Places) -> Keeping {
+    let mut keeping = Keeping::default();
+    for said in files(read).filter_map(|f| f.records.as_ref()).map(|r| &r.value) {
+        let RecordKeys { allow_runs, hot_runs, hot_for, move_to } = said;
+        let mut place = |key: &str, pos| {
+            places.records.retain(|(known, _)| known != key);
+            places.records.push((key.to_owned(), pos));
+        };
+        if let Some(said) = allow_runs {
+            keeping.allow_runs = said.value;
+            place("allow-runs", said.pos);
+        }
+        if let Some(said) = hot_runs {
+            keeping.hot_runs = said.value.0;
+            place("hot-runs", said.pos);
+        }
+        if let Some(said) = hot_for {
+            keeping.hot_for = said.value.0;
+            place("hot-for", said.pos);
+        }
+        if let Some(said) = move_to {
+            keeping.move_to = Some(said.value.clone());
+            place("move-to", said.pos);
+        }
+    }
+    keeping
 }
 
 /// Whether a package is asked for as one can be; whether there is one is found out when a run begins.

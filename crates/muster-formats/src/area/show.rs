@@ -5,8 +5,8 @@ use super::resolve::Places;
 use super::scalar::{format_duration, format_size};
 use super::source::{Pos, Sources};
 use muster_core::definition::{
-    AfterMode, Batch, Command, DeviceFiles, ExpectedOutput, Framework, Items, Kind, Line, NeededDevices,
-    Place, Retries, Role, TestDef, UnexpectedPass,
+    AfterMode, Batch, Command, DeviceFiles, ExpectedOutput, Framework, Items, Keeping, Kind, Line,
+    NeededDevices, Place, Retries, Role, TestDef, UnexpectedPass,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +77,12 @@ impl Loaded {
         list.add("limits.load", limits.load_max.map_or_else(none, |l| l.to_string()), limit("load"));
         list.add("limits.disk-free", quoted(&format_size(limits.disk_free_bytes_min)), limit("disk-free"));
         list.add("limits.run-timeout", span(limits.run_timeout), limit("run-timeout"));
+        let Keeping { allow_runs, hot_runs, hot_for, move_to } = &area.records;
+        let kept = |key: &str| places.records.iter().find(|(k, _)| k == key).map(|(_, pos)| *pos);
+        list.add("records.allow-runs", allow_runs.to_string(), kept("allow-runs"));
+        list.add("records.hot-runs", hot_runs.to_string(), kept("hot-runs"));
+        list.add("records.hot-for", span(*hot_for), kept("hot-for"));
+        list.add("records.move-to", move_to.as_deref().map_or_else(none, quoted), kept("move-to"));
         for (test, places) in area.tests.iter().zip(&places.tests) {
             list.test(test, &|key| places.iter().find(|(k, _)| *k == key).map(|(_, pos)| *pos));
         }

@@ -15,7 +15,7 @@ use crate::area::resolve::Places;
 use crate::area::show::Origins;
 use crate::area::source::Pos;
 use crate::area::{Layer, LoadContext, Loaded, Shown, conditions};
-use muster_core::definition::{AreaDef, AreaLimits};
+use muster_core::definition::{AreaDef, AreaLimits, Keeping};
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -325,7 +325,8 @@ impl Reading<'_, '_, '_> {
             ..Places::default()
         };
         let env = vars.0.into_iter().map(|(name, value, _)| (name, value)).collect();
-        let area = AreaDef { name, target, env, limits, tests: defs, ..AreaDef::default() };
+        let records = self.keeping(&main);
+        let area = AreaDef { name, target, env, limits, tests: defs, records, ..AreaDef::default() };
         let target = self.session.target.as_deref();
         let main = self.shown(&main, &|_| true);
         let runconfigs = self.shown(&runconfigs, &|name| name == DEFAULT || Some(name) == target);
@@ -445,6 +446,24 @@ impl Reading<'_, '_, '_> {
             vars.set(self.session, "MT_RUNNAME", run.to_owned(), None);
             vars.set(self.session, "MT_RUNPATH", format!("{link_tree}/{target}/{run}"), None);
         }
+    }
+
+    /// What the road map of Megatest wishes for: areas that take no runs, and those whose old runs go to them.
+    fn keeping(&mut self, main: &Table) -> Keeping {
+        let mut keeping = Keeping::default();
+        let said = |key: &str| main.get("setup", key).filter(|e| e.is_known());
+        if let Some(entry) = said("allow-runs") {
+            match entry.value.trim() {
+                "no" => keeping.allow_runs = false,
+                "yes" => {}
+                other => {
+                    let message = format!("`{other}` is neither `yes` nor `no`");
+                    self.session.complaints.warning(entry.pos, message).hint("`allow-runs no`");
+                }
+            }
+        }
+        keeping.move_to = said("auto-migrate").map(|e| e.value.trim().to_owned()).filter(|v| !v.is_empty());
+        keeping
     }
 
     fn limits(&mut self, main: &Table) -> (AreaLimits, LimitPlaces) {

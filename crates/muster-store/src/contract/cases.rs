@@ -4,7 +4,7 @@ use super::build::{attempt, expansion, record, result, with_artifacts};
 use super::{Case, Records};
 use crate::error::StoreError;
 use crate::store::Store;
-use crate::types::{ItemFilter, LabKey, RunFilter, RunName};
+use crate::types::{HotLimits, ItemFilter, LabKey, RunFilter, RunName};
 use muster_core::attempt::Output;
 use muster_core::change::{
     Change, Hold, ItemRecord, MoveTo, Moved, Registration, RunPhase, SentUnit, Snapshot,
@@ -51,6 +51,9 @@ cases![
     a_deleted_run_is_gone,
     a_stopped_run_says_why_and_can_go_on,
     compacted_records_are_the_same,
+    a_run_answers_the_same_from_the_cold_tier,
+    a_change_of_a_run_brings_it_back_from_the_cold_tier,
+    runs_beyond_the_limits_are_due_for_the_cold_tier,
 ];
 
 fn active(run: u128) -> Change {
@@ -574,4 +577,87 @@ fn compacted_records_are_the_same(records: &dyn Records) {
     assert_eq!(super::see(&mut *store, &["area"]), before);
     commit(&mut *store, &[attempt(1, 0, 2, Outcome::Pass)]);
     assert_eq!(store.check().unwrap(), []);
+}
+
+fn ended(run: u128, at: u64) -> Change {
+    Change::RunState { run: RunId(run), phase: RunPhase::Ended { at: Time(at) } }
+}
+
+fn cold(store: &mut dyn Store) -> Vec<RunId> {
+    store.list_cold().unwrap().into_iter().map(|(run, _)| run).collect()
+}
+
+fn a_run_answers_the_same_from_the_cold_tier(records: &dyn Records) {
+    let mut store = records.open(LAB);
+    for run in 1..=3 {
+        let mut long = attempt(run, 1, 2, Outcome::Pass);
+        if let Change::AttemptEnded { result, .. } = &mut long {
+            Arc::make_mut(result).output = Output::Inline(vec![run as u8; 5000]);
+        }
+        let found = Change::Expanded(expansion(run, 2, 5, &["x0", "x1"]));
+        let failed = attempt(run, 6, 1, Outcome::Crash);
+        commit(&mut *store, &[active(run), attempt(run, 1, 1, Outcome::Fail), long, found, failed]);
+    }
+    commit(&mut *store, &[ended(1, 10), ended(2, 20)]);
+    let before = super::see(&mut *store, &["area"]);
+    assert!(matches!(store.reduce_run(RunId(3)), Err(StoreError::NotOver { run: RunId(3) })));
+    assert!(matches!(store.reduce_run(RunId(4)), Err(StoreError::UnknownRun { .. })));
+    store.reduce_run(RunId(1)).unwrap();
+    store.reduce_run(RunId(2)).unwrap();
+    store.reduce_run(RunId(1)).unwrap();
+    for mut other in [records.open(OTHER), records.open(LAB)] {
+        assert_eq!(cold(&mut *other), [RunId(1), RunId(2)]);
+    }
+    assert_eq!(super::see(&mut *store, &["area"]), before);
+    assert_eq!(store.check().unwrap(), []);
+    store.compact().unwrap();
+    assert_eq!(super::see(&mut *store, &["area"]), before);
+    store.restore_run(RunId(1)).unwrap();
+    store.restore_run(RunId(1)).unwrap();
+    store.delete_run(RunId(2)).unwrap();
+    assert_eq!(cold(&mut *store), []);
+    assert!(matches!(store.load_run(RunId(2), ItemFilter::All), Err(StoreError::UnknownRun { .. })));
+    assert_eq!(store.check().unwrap(), []);
+}
+
+fn a_change_of_a_run_brings_it_back_from_the_cold_tier(records: &dyn Records) {
+    let mut store = records.open(LAB);
+    for run in 1..=3 {
+        commit(&mut *store, &[active(run), attempt(run, 1, 1, Outcome::Fail), ended(run, 10)]);
+        store.reduce_run(RunId(run)).unwrap();
+    }
+    // What this handle remembers is of before.
+    let mut other = records.open(LAB);
+    commit(&mut *other, &[Change::RunState { run: RunId(1), phase: RunPhase::Active }]);
+    commit(&mut *store, &[attempt(1, 1, 2, Outcome::Pass), attempt(1, 2, 1, Outcome::Fail)]);
+    assert_eq!(cold(&mut *store), [RunId(2), RunId(3)]);
+    assert_eq!(store.load_run(RunId(1), ItemFilter::All).unwrap().counts.total(), 2);
+    // A refused change leaves it where it is.
+    store.commit(&[attempt(2, 1, 1, Outcome::Pass)]).unwrap_err();
+    assert_eq!(cold(&mut *store), [RunId(2), RunId(3)]);
+    let mut adopting = records.open(OTHER);
+    assert_eq!(adopting.adopt_run(RunId(2)).unwrap().items.len(), 1);
+    assert_eq!(cold(&mut *store), [RunId(3)]);
+    assert_eq!(store.check().unwrap(), []);
+}
+
+fn runs_beyond_the_limits_are_due_for_the_cold_tier(records: &dyn Records) {
+    let mut store = records.open(LAB);
+    commit(&mut *store, &[Change::RunCreated(record(9, "other area", 9)), ended(9, 1)]);
+    for run in 1..=5 {
+        commit(&mut *store, &[active(run), ended(run, run as u64 * 10)]);
+    }
+    commit(&mut *store, &[active(6)]);
+    let limits = |runs, before: Option<u64>| HotLimits { runs, ended_before: before.map(Time) };
+    let mut due = |limits, limit| -> Vec<u128> {
+        store.list_due("area", &limits, limit).unwrap().into_iter().map(|run| run.0).collect()
+    };
+    assert_eq!(due(limits(None, None), 99), []);
+    assert_eq!(due(limits(Some(2), None), 99), [1, 2, 3]);
+    assert_eq!(due(limits(Some(2), None), 2), [1, 2]);
+    assert_eq!(due(limits(None, Some(30)), 99), [1, 2]);
+    assert_eq!(due(limits(Some(4), Some(30)), 99), [1, 2]);
+    store.reduce_run(RunId(1)).unwrap();
+    let due = store.list_due("area", &limits(Some(2), None), 99).unwrap();
+    assert_eq!(due, [RunId(2), RunId(3)]);
 }

@@ -56,6 +56,16 @@ pub fn random_changes(records: &dyn Records, seed: u64, commits: u32) {
                 tested.delete_run(run).unwrap();
                 world.forget(run);
             }
+            2..=4 if !world.runs.is_empty() => {
+                let run = world.any_run();
+                let (a, b) = (model.reduce_run(run).map(drop), tested.reduce_run(run).map(drop));
+                assert_eq!(a.map_err(|e| e.to_string()), b.map_err(|e| e.to_string()), "{at}: reducing");
+            }
+            5 if !world.runs.is_empty() => {
+                let run = world.any_run();
+                model.restore_run(run).unwrap();
+                tested.restore_run(run).unwrap();
+            }
             _ => {
                 let mut changes = Vec::new();
                 for _ in 0..=world.random.below(6) {
@@ -75,6 +85,15 @@ pub fn random_changes(records: &dyn Records, seed: u64, commits: u32) {
                 let expected = see(&mut reference.handle(lab.key), &AREAS);
                 let tested = handles.entry(lab.key).or_insert_with(|| records.open(lab.key));
                 assert_eq!(see(&mut **tested, &AREAS), expected, "{at}");
+                let cold = |store: &mut dyn Store| -> Vec<RunId> {
+                    store
+                        .list_cold()
+                        .expect("the cold tier can be listed")
+                        .into_iter()
+                        .map(|(r, _)| r)
+                        .collect()
+                };
+                assert_eq!(cold(&mut **tested), cold(&mut reference.handle(lab.key)), "{at}: the cold tier");
             }
         }
     }

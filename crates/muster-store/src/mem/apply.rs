@@ -165,6 +165,7 @@ impl State {
             Change::LateEvidence { attempt, lease, at, result } => {
                 let run =
                     self.runs.get_mut(&attempt.run).ok_or(StoreError::UnknownRun { run: attempt.run })?;
+                run.cold = false;
                 let (attempt, lease, at, result) = (*attempt, *lease, *at, result.clone());
                 run.late.push(LateEvidence { attempt, lease, at, result });
                 undo.push(Undo::Late(attempt.run));
@@ -203,7 +204,10 @@ impl State {
     fn own(&mut self, key: LabKey, run: RunId) -> Result<&mut Run, StoreError> {
         let known = self.runs.get_mut(&run).ok_or(StoreError::UnknownRun { run })?;
         match known.lab == key {
-            true => Ok(known),
+            true => {
+                known.cold = false;
+                Ok(known)
+            }
             false => Err(contradiction(run, "it belongs to another lab")),
         }
     }

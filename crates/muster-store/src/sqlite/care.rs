@@ -1,10 +1,9 @@
 //! Taking over, deleting, compacting, checking.
 
 use super::error::{reading, writing};
-use super::live::keys;
 use super::read::{Reader, find_rid};
 use super::rows::{self, decode};
-use super::{Sqlite, output, run_dir};
+use super::{Sqlite, cold, output, run_dir};
 use crate::error::StoreError;
 use crate::layout::outline;
 use crate::lock::RunLock;
@@ -22,6 +21,7 @@ impl Sqlite {
     pub(super) fn adopt(&mut self, run: RunId) -> Result<RunSnapshot, StoreError> {
         let err = writing(&self.db);
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&err)?;
+        let left = cold::bring_back(&tx, &self.db, run)?;
         let reader = Reader { conn: &tx, db: &self.db };
         let loaded = reader.run(run)?;
         if loaded.lab != self.lab {
@@ -41,6 +41,7 @@ impl Sqlite {
         }
         let snapshot = reader.snapshot_of(loaded)?;
         tx.commit().map_err(&err)?;
+        cold::remove(left);
         Ok(snapshot)
     }
 
@@ -63,19 +64,17 @@ impl Sqlite {
         self.cache.runs.remove(&run);
         self.cache.sent = None;
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&err)?;
-        let (from, to) = keys(rid);
+        let file = cold::find(&tx, &self.db, run)?.map(|place| place.path(&self.db));
         let lab = tx
             .query_row("SELECT lab FROM runs WHERE rid = ?1", [rid], |r| r.get::<_, i64>(0))
             .map_err(&err)?;
         void_sent(&tx, &self.db, LabKey(lab.cast_unsigned()), run)?;
-        for table in ["records", "expansions", "found_again"] {
-            tx.execute(&format!("DELETE FROM {table} WHERE id BETWEEN ?1 AND ?2"), [from, to])
-                .map_err(&err)?;
-        }
-        for table in ["late", "moves", "plans", "runs"] {
-            tx.execute(&format!("DELETE FROM {table} WHERE rid = ?1"), [rid]).map_err(&err)?;
+        for (table, key) in cold::OF_RUNS.into_iter().chain([("runs", cold::Key::Rid)]) {
+            let (condition, bounds) = key.condition(rid);
+            tx.execute(&format!("DELETE FROM {table} WHERE {condition}"), bounds).map_err(&err)?;
         }
         tx.commit().map_err(&err)?;
+        cold::remove(file);
         // Last: a directory without a run is rubbish, a run without its directory would be damage.
         match std::fs::remove_dir_all(&dir) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error("remove", &dir)(e)),
@@ -98,6 +97,7 @@ impl Sqlite {
             forget_lab(&tx, LabKey(lab.cast_unsigned())).map_err(&err)?;
         }
         tx.commit().map_err(&err)?;
+        self.remove_stray_files()?;
         self.remove_stray_dirs()?;
         self.conn.execute_batch("VACUUM").map_err(&err)?;
         self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(&err)
@@ -160,7 +160,7 @@ impl Sqlite {
         let snapshot = self.load_run_snapshot(run)?;
         let planned = outline(&snapshot.record, &snapshot.expansions);
         let (rid, _) = find_rid(&self.conn, &self.db, run)?.ok_or(StoreError::UnknownRun { run })?;
-        let kept = self.reader().outline(rid)?;
+        let kept = self.reading_run(run, |r| r.outline(rid))?;
         let mut bytes = (Vec::new(), Vec::new());
         rows::encode(&mut bytes.0, "an outline", &planned)?;
         rows::encode(&mut bytes.1, "an outline", &kept.outline(&self.db)?)?;

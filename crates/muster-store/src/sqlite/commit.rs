@@ -4,7 +4,7 @@ use super::error::{reading, writing};
 use super::live::{Cache, Live, Sent, SentRow, is_bad, key, load_used};
 use super::read::{Reader, find_rid, load_live, load_sent};
 use super::rows::{self, OutputRef, encode, encode_attempt, encode_counts, encode_named, verdict_code};
-use super::{Sqlite, plan_blob, run_dir};
+use super::{Sqlite, cold, plan_blob, run_dir};
 use crate::error::StoreError;
 use crate::layout::{FoundOutline, Outline, is_same_run, outline};
 use crate::segment::Segment;
@@ -18,7 +18,7 @@ use muster_core::inputs::Inputs;
 use muster_core::plan::Plan;
 use rusqlite::{CachedStatement, ErrorCode, Transaction, TransactionBehavior, params};
 use std::collections::hash_map::Entry;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Outputs up to this many bytes stay in the row; longer ones go to the run's segment file.
@@ -54,12 +54,15 @@ impl Sqlite {
             used: None,
             touched: Vec::new(),
             over: Vec::new(),
+            left: Vec::new(),
         };
         for change in changes {
             writer.change(change)?;
         }
+        let left = std::mem::take(&mut writer.left);
         let over = writer.finish()?;
         tx.commit().map_err(&err)?;
+        left.into_iter().for_each(|file| cold::remove(Some(file)));
         for run in over {
             self.cache.runs.remove(&run);
         }
@@ -82,6 +85,8 @@ struct Writer<'a> {
     touched: Vec<RunId>,
     /// Runs that need not be remembered.
     over: Vec<RunId>,
+    /// Files of the cold tier whose runs were brought back, since they are changed.
+    left: Vec<PathBuf>,
 }
 
 impl Writer<'_> {
@@ -193,6 +198,7 @@ impl Writer<'_> {
             Change::Returned { unit, items } => self.take_sent(*unit, |i, _| items.contains(&i), true),
             Change::LateEvidence { attempt, lease, at, result } => {
                 let AttemptRef { run, item, attempt: number } = *attempt;
+                self.bring_back(run)?;
                 let (rid, number_of_run) =
                     find_rid(self.tx, self.db, run)?.ok_or(StoreError::UnknownRun { run })?;
                 let output = self.keep_late_output(run, number_of_run, &result.output)?;
@@ -230,6 +236,7 @@ impl Writer<'_> {
         if self.touched.contains(&run) {
             return Ok(self.cache.runs.get_mut(&run).expect("a touched run is remembered"));
         }
+        self.bring_back(run)?;
         let live = match self.cache.runs.entry(run) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(free) => free.insert(load_live(self.tx, self.db, self.lab, run)?),
@@ -244,6 +251,16 @@ impl Writer<'_> {
         }
         self.touched.push(run);
         Ok(live)
+    }
+
+    /// What is to be changed must not be in the cold tier.
+    fn bring_back(&mut self, run: RunId) -> Result<(), StoreError> {
+        if let Some(file) = cold::bring_back(self.tx, self.db, run)? {
+            self.left.push(file);
+            // Somebody else put it there: what is remembered may be of before.
+            self.cache.runs.remove(&run);
+        }
+        Ok(())
     }
 
     fn sent(&mut self) -> Result<&mut Sent, StoreError> {

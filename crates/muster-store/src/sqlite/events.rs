@@ -81,9 +81,9 @@ impl Sqlite {
         events: &mut RunEvents,
         rows_max: u32,
     ) -> Result<(Vec<(u64, Told)>, bool), StoreError> {
-        self.reading(|reader| {
+        let run = events.run;
+        self.reading_run(run, |reader| {
             let get = reading(reader.db);
-            let run = events.run;
             let (rid, _) = find_rid(reader.conn, reader.db, run)?.ok_or(StoreError::UnknownRun { run })?;
             let (_, head) = reader.head(run)?;
             let kept = reader.outline(rid)?;

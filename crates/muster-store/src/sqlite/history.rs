@@ -34,7 +34,7 @@ impl Reader<'_> {
             let Some(last) = page.last() else { break };
             before = rows::run_id_bytes(*last).to_vec();
             for run in page {
-                let of_run = self.history_of(run, test, item)?;
+                let of_run = self.at(run, |r| r.history_of(run, test, item))?;
                 runs += u32::from(!of_run.is_empty());
                 entries.extend(of_run);
                 if runs >= limit {
@@ -122,7 +122,7 @@ impl Reader<'_> {
         let ended: Vec<u32> = heads.iter().map(|h| h.counts.total()).collect();
         let mut samples = Samples::default();
         for i in durations::choose(&ended) {
-            match self.sample(heads[i].id, &mut samples) {
+            match self.at(heads[i].id, |r| r.sample(heads[i].id, &mut samples)) {
                 Ok(()) | Err(StoreError::UnknownRun { .. }) => {}
                 Err(other) => return Err(other),
             }

@@ -4,6 +4,7 @@
 //! .muster/
 //! ├── .gitignore        *
 //! ├── muster.db         write-ahead log, synced at every commit
+//! ├── cold/             runs that are over, a compressed file each
 //! └── runs/NUMBER/
 //!     ├── lock          held by the process that executes the run
 //!     ├── output.seg    outputs longer than a row should hold
@@ -14,6 +15,7 @@
 //! writer remembers between commits is in `live`, and is never needed for what it says to be durable.
 
 mod care;
+mod cold;
 mod commit;
 mod error;
 mod events;
@@ -23,7 +25,10 @@ mod open;
 mod output;
 mod plan_blob;
 mod read;
+mod relocate;
 mod rows;
+#[cfg(test)]
+mod scale_tests;
 mod sent;
 #[cfg(test)]
 mod tests;
@@ -32,8 +37,8 @@ use crate::error::StoreError;
 use crate::segment::io_error;
 use crate::store::Store;
 use crate::types::{
-    Durations, FailedItem, Fault, Happened, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem,
-    RunFilter, RunName,
+    Durations, FailedItem, Fault, Happened, HistoryEntry, HotLimits, ItemFilter, LabKey, LateEvidence,
+    ListedItem, MovedRun, RunFilter, RunName,
 };
 use error::reading;
 pub use events::RunEvents;
@@ -116,11 +121,27 @@ impl Sqlite {
     }
 
     /// Reads that take several statements see one state of the records.
-    fn reading<T>(&self, read: impl FnOnce(Reader<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let tx = self.conn.unchecked_transaction().map_err(reading(&self.db))?;
-        let read = read(Reader { conn: &tx, db: &self.db });
-        tx.finish().map_err(reading(&self.db))?;
-        read
+    fn reading<T>(&self, mut read: impl FnMut(Reader<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut once = || {
+            let tx = self.conn.unchecked_transaction().map_err(reading(&self.db))?;
+            let read = read(Reader { conn: &tx, db: &self.db });
+            tx.finish().map_err(reading(&self.db))?;
+            read
+        };
+        match once() {
+            // A run came back from the cold tier between the look at where it is and the look into it.
+            Err(StoreError::Damaged { path, .. }) if cold::is_gone(&path) => once(),
+            other => other,
+        }
+    }
+
+    /// The same for one run, wherever its records are.
+    fn reading_run<T>(
+        &self,
+        run: RunId,
+        mut read: impl FnMut(Reader<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.reading(|r| r.at(run, &mut read))
     }
 }
 
@@ -150,7 +171,7 @@ impl Store for Sqlite {
     }
 
     fn load_run_snapshot(&mut self, run: RunId) -> Result<RunSnapshot, StoreError> {
-        self.reading(|r| r.snapshot_of(r.run(run)?))
+        self.reading_run(run, |r| r.snapshot_of(r.run(run)?))
     }
 
     fn adopt_run(&mut self, run: RunId) -> Result<RunSnapshot, StoreError> {
@@ -162,7 +183,12 @@ impl Store for Sqlite {
         self.writable()?;
         let runs = self.root.join(RUNS);
         std::fs::create_dir_all(&runs).map_err(io_error("make", &runs))?;
-        let mut number = self.find_last_number(area)?.unwrap_or(0);
+        // That of a run which is in another area now stays its own.
+        let gone: Option<u32> = self
+            .conn
+            .query_row("SELECT max(number) FROM moved WHERE area = ?1", [area], |r| r.get(0))
+            .map_err(reading(&self.db))?;
+        let mut number = self.find_last_number(area)?.max(gone).unwrap_or(0);
         // Making a directory is the one thing only one process can do first. It need not last: a number
         // that is lost was not used.
         loop {
@@ -213,11 +239,11 @@ impl Store for Sqlite {
     }
 
     fn load_run(&mut self, run: RunId, filter: ItemFilter<'_>) -> Result<RunView, StoreError> {
-        self.reading(|r| r.view(run, filter))
+        self.reading_run(run, |r| r.view(run, filter))
     }
 
     fn list_failures(&mut self, run: RunId) -> Result<Vec<FailedItem>, StoreError> {
-        self.reading(|r| r.failures(run))
+        self.reading_run(run, |r| r.failures(run))
     }
 
     fn list_items(
@@ -227,11 +253,11 @@ impl Store for Sqlite {
         from: ItemIx,
         limit: u32,
     ) -> Result<Vec<ListedItem>, StoreError> {
-        self.reading(|r| r.listed(run, filter, from, limit))
+        self.reading_run(run, |r| r.listed(run, filter, from, limit))
     }
 
     fn list_attempts(&mut self, run: RunId, item: ItemIx) -> Result<Vec<AttemptView>, StoreError> {
-        self.reading(|r| r.attempts(run, item))
+        self.reading_run(run, |r| r.attempts(run, item))
     }
 
     fn list_history(
@@ -258,7 +284,7 @@ impl Store for Sqlite {
     }
 
     fn list_late_evidence(&mut self, run: RunId) -> Result<Vec<LateEvidence>, StoreError> {
-        self.reading(|r| r.late(run))
+        self.reading_run(run, |r| r.late(run))
     }
 
     fn read_output(&mut self, run: RunId, output: &Output) -> Result<Vec<u8>, StoreError> {
@@ -282,6 +308,28 @@ impl Store for Sqlite {
     fn delete_run(&mut self, run: RunId) -> Result<(), StoreError> {
         self.writable()?;
         self.delete(run)
+    }
+
+    fn reduce_run(&mut self, run: RunId) -> Result<u64, StoreError> {
+        self.writable()?;
+        self.reduce(run)
+    }
+
+    fn restore_run(&mut self, run: RunId) -> Result<(), StoreError> {
+        self.writable()?;
+        self.restore(run)
+    }
+
+    fn list_due(&mut self, area: &str, limits: &HotLimits, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        self.due(area, limits, limit)
+    }
+
+    fn list_cold(&mut self) -> Result<Vec<(RunId, u64)>, StoreError> {
+        self.cold()
+    }
+
+    fn find_moved(&mut self, area: &str, name: RunName<'_>) -> Result<Option<MovedRun>, StoreError> {
+        self.moved(area, name)
     }
 
     fn compact(&mut self) -> Result<(), StoreError> {

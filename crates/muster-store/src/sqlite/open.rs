@@ -19,7 +19,7 @@ pub(super) const FILE: &str = "muster.db";
 /// `MUST`, so that `file` can tell.
 const APPLICATION_ID: i32 = 0x4d55_5354;
 /// One for each version of the schema, applied in turn.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
@@ -30,6 +30,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/0008.sql"),
     include_str!("migrations/0009.sql"),
     include_str!("migrations/0010.sql"),
+    include_str!("migrations/0011.sql"),
 ];
 /// The version this program writes.
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -95,7 +96,15 @@ fn too_new(db: &Path, found: u32) -> StoreError {
     StoreError::TooNew { path: db.to_owned(), found, known: VERSION }
 }
 
-fn migrate(conn: &mut Connection, db: &Path) -> Result<(), StoreError> {
+/// An empty database of this version that is in no file.
+pub(super) fn in_memory() -> rusqlite::Result<Connection> {
+    let conn = Connection::open_in_memory()?;
+    apply(&conn, 0)?;
+    Ok(conn)
+}
+
+/// Brings a database to this version.
+pub(super) fn migrate(conn: &mut Connection, db: &Path) -> Result<(), StoreError> {
     match version(conn, db)? {
         VERSION => return Ok(()),
         found if found > VERSION => return Err(too_new(db, found)),

@@ -49,12 +49,15 @@ pub(super) fn find_rid(conn: &Connection, db: &Path, run: RunId) -> Result<Optio
 /// What a writer remembers of a run; an error where it is not this lab's.
 pub(super) fn load_live(conn: &Connection, db: &Path, lab: LabKey, run: RunId) -> Result<Live, StoreError> {
     let (rid, number) = find_rid(conn, db, run)?.ok_or(StoreError::UnknownRun { run })?;
-    let owner: i64 = conn
-        .prepare_cached("SELECT lab FROM runs WHERE rid = ?1")
-        .and_then(|mut s| s.query_row([rid], |r| r.get(0)))
+    let (owner, is_cold): (i64, bool) = conn
+        .prepare_cached("SELECT lab, cold IS NOT NULL FROM runs WHERE rid = ?1")
+        .and_then(|mut s| s.query_row([rid], |r| Ok((r.get(0)?, r.get(1)?))))
         .map_err(reading(db))?;
     if owner != lab.0.cast_signed() {
         return Err(StoreError::Contradiction { run, what: "it belongs to another lab".to_owned() });
+    }
+    if is_cold {
+        return Err(StoreError::Contradiction { run, what: "it is in the cold tier".to_owned() });
     }
     let kept = Reader { conn, db }.outline(rid)?;
     Live::load(conn, db, rid, number, &kept.outline(db)?)
@@ -72,7 +75,7 @@ pub(super) fn load_sent(
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(free) => match load_live(conn, db, lab, run) {
                 Ok(live) => free.insert(live),
-                // Deleted, or taken over by another lab: what was sent for it is void.
+                // Deleted, taken over by another lab, or put away: what was sent for it is void.
                 Err(StoreError::UnknownRun { .. } | StoreError::Contradiction { .. }) => return Ok(true),
                 Err(other) => return Err(other),
             },

@@ -10,8 +10,8 @@ use muster_core::change::{Change, RunSnapshot, Snapshot};
 use muster_core::id::{ItemIx, RunId};
 use muster_core::view::{AttemptView, RunView};
 use muster_store::{
-    Durations, FailedItem, Fault, Happened, HistoryEntry, ItemFilter, LabKey, LateEvidence, ListedItem,
-    RunFilter, RunName, Store, StoreError,
+    Durations, FailedItem, Fault, Happened, HistoryEntry, HotLimits, ItemFilter, LabKey, LateEvidence,
+    ListedItem, MovedRun, RunFilter, RunName, Store, StoreError,
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
@@ -239,6 +239,27 @@ impl Store for ServerRecords {
 
     fn delete_run(&mut self, _run: RunId) -> Result<(), StoreError> {
         self.refuse()
+    }
+
+    fn reduce_run(&mut self, _run: RunId) -> Result<u64, StoreError> {
+        self.refuse()
+    }
+
+    fn restore_run(&mut self, _run: RunId) -> Result<(), StoreError> {
+        self.refuse()
+    }
+
+    fn list_due(&mut self, _area: &str, _limits: &HotLimits, _limit: u32) -> Result<Vec<RunId>, StoreError> {
+        self.refuse()
+    }
+
+    fn list_cold(&mut self) -> Result<Vec<(RunId, u64)>, StoreError> {
+        self.refuse()
+    }
+
+    fn find_moved(&mut self, _area: &str, _name: RunName<'_>) -> Result<Option<MovedRun>, StoreError> {
+        // A server's runs stay with it.
+        Ok(None)
     }
 
     fn compact(&mut self) -> Result<(), StoreError> {
