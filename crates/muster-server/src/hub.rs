@@ -14,6 +14,9 @@ use tokio::sync::watch;
 const NEWS_MAX: usize = 20_000;
 /// Runs that are over and remembered.
 const OVER_MAX: usize = 64;
+/// News of all of them together; at least those of the last one stay.
+// Limit: some 20 MB, however large the runs are.
+const OVER_NEWS_MAX: usize = 100_000;
 
 /// The news of all runs.
 #[derive(Debug)]
@@ -109,10 +112,7 @@ impl Hub {
         log.bell.send_replace(log.end());
         runs.over.retain(|r| *r != run);
         runs.over.push_back(run);
-        while runs.over.len() > OVER_MAX {
-            let Some(oldest) = runs.over.pop_front() else { break };
-            runs.logs.remove(&oldest);
-        }
+        runs.forget();
     }
 
     /// What comes behind this number; 0: behind nothing. At most `max` news at once.
@@ -138,6 +138,22 @@ impl Hub {
 
     fn lock(&self) -> MutexGuard<'_, Runs> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Runs {
+    /// What is remembered does not grow with the number of runs that there were.
+    fn forget(&mut self) {
+        let Self { logs, over } = self;
+        let news = |logs: &HashMap<RunId, Log>, run: &RunId| logs.get(run).map_or(0, |log| log.news.len());
+        let mut all: usize = over.iter().map(|run| news(logs, run)).sum();
+        while over.len() > OVER_MAX || (over.len() > 1 && all > OVER_NEWS_MAX) {
+            let Some(oldest) = over.pop_front() else { break };
+            all -= news(logs, &oldest);
+            logs.remove(&oldest);
+        }
+        // Somebody asked once about a run of long ago: without news it is as one that nobody asked about.
+        logs.retain(|_, log| log.over.is_some() || !log.news.is_empty() || log.bell.receiver_count() > 0);
     }
 }
 
@@ -222,6 +238,19 @@ mod tests {
         let after = of_last_life.now(RUN);
         of_last_life.tell(vec![found(RUN, 3)]);
         assert!(matches!(of_last_life.next(RUN, after, 9), Next::News(..)));
+    }
+
+    #[test]
+    fn large_runs_that_are_over_do_not_add_up() {
+        let hub = Hub::new(1);
+        for run in 0..12 {
+            assert!(matches!(hub.next(RunId(1_000 + run), 0, 9), Next::Record(_)), "asked about in passing");
+            hub.tell((0..NEWS_MAX as u32).map(|n| found(RunId(run), n)).collect());
+            hub.end(RunId(run), None);
+        }
+        let runs = hub.lock();
+        assert_eq!(runs.logs.values().map(|log| log.news.len()).sum::<usize>(), OVER_NEWS_MAX);
+        assert_eq!(runs.logs.len(), OVER_NEWS_MAX / NEWS_MAX);
     }
 
     #[test]
