@@ -105,6 +105,8 @@ pub(crate) enum Command {
     Log(commands::log::LogArgs),
     /// List, print or copy files that an attempt left
     Artifacts(commands::artifacts::ArtifactsArgs),
+    /// Keep the files of runs in an archive, where what several have in common is there once
+    Archive(commands::archive::ArchiveArgs),
     /// Say why an item is as it is
     Why(commands::why::WhyArgs),
     /// Compare two runs
@@ -179,6 +181,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Err
         Command::Results(args) => commands::results::run(&args, context),
         Command::Log(args) => commands::log::run(&args, context),
         Command::Artifacts(args) => commands::artifacts::run(&args, context),
+        Command::Archive(args) => commands::archive::run(&args, context),
         Command::Why(args) => commands::why::run(&args, context),
         Command::Diff(args) => commands::diff::run(&args, context),
         Command::Export(args) => commands::export::run(&args, context),

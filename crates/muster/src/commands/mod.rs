@@ -1,6 +1,7 @@
 //! One file for each command: what it is told, its help, and what it does.
 
 pub(crate) mod agent;
+pub(crate) mod archive;
 pub(crate) mod artifacts;
 pub(crate) mod autoserv;
 pub(crate) mod bridge;

@@ -3,19 +3,29 @@
 
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::remote::records::area_at_hand;
+use crate::terminal::text::quoted;
 use muster_core::address::RunRef;
 use muster_core::outcome::ExitCode;
 use muster_core::view::RunView;
-use muster_store::{RunFilter, RunName, Store};
+use muster_store::{MovedRun, RunFilter, RunName, RunPlace, Store};
 
 /// The name of the area at hand: that of its latest run. Looking at records does not need the
 /// configuration, which may be broken or gone.
 ///
 /// # Errors
 /// Nothing has been run here, or the records cannot be read.
-pub(crate) fn area_name(_: &Context, store: &mut dyn Store) -> Result<String, anyhow::Error> {
+pub(crate) fn area_name(context: &Context, store: &mut dyn Store) -> Result<String, anyhow::Error> {
     let newest = store.list_runs(&RunFilter { limit: 1, ..RunFilter::default() })?;
-    newest.into_iter().next().map(|r| r.area).ok_or_else(no_runs)
+    if let Some(run) = newest.into_iter().next() {
+        return Ok(run.area);
+    }
+    // All there were may be in another area now.
+    let named = area_at_hand(context).ok_or_else(no_runs)?;
+    match store.find_moved(&named, RunName::Latest)? {
+        Some(_) => Ok(named),
+        None => Err(no_runs()),
+    }
 }
 
 /// The run a person means, without its tests.
@@ -38,8 +48,25 @@ pub(crate) fn find_run(store: &mut dyn Store, area: &str, run: &RunRef) -> Resul
         RunRef::Number(n) => store.find_run(area, RunName::Number(*n))?,
         RunRef::Name(name) => store.find_run(area, RunName::Name(name))?,
     };
-    found.ok_or_else(|| {
-        Complaint::usage(format!("area `{area}` has no run `{run}`")).hint("`muster runs` lists them").into()
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    let moved = match run {
+        RunRef::Back(_) => None,
+        RunRef::Number(n) => store.find_moved(area, RunName::Number(*n))?,
+        RunRef::Name(name) => store.find_moved(area, RunName::Name(name))?,
+    };
+    Err(match moved {
+        Some(MovedRun { place: RunPlace { dir, area, number }, .. }) => {
+            let dir = dir.to_string_lossy();
+            let dir = quoted(&dir);
+            Complaint::usage(format!("run `{run}` was moved to area `{area}`, as run {number}"))
+                .hint(format!("`muster -C {dir} results {number}` shows it"))
+                .into()
+        }
+        None => Complaint::usage(format!("area `{area}` has no run `{run}`"))
+            .hint("`muster runs` lists them")
+            .into(),
     })
 }
 

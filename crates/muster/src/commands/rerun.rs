@@ -6,7 +6,7 @@ use crate::error::Complaint;
 use crate::local::agent::Agent;
 use crate::local::area::Purpose;
 use crate::local::session::Request;
-use crate::local::{again, area, given, packages, request, session};
+use crate::local::{again, area, given, packages, request, session, tier};
 use crate::remote;
 use clap::Args;
 use muster_core::address::RunRef;
@@ -65,6 +65,7 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
     let name = Some(snapshot.record.spec.name.as_str()).filter(|name| !name.is_empty());
     let purpose = Purpose::Run { name };
     let area = area::load(context, fetched, target.as_deref(), &request::flags(&exec), purpose)?;
+    tier::must_take_runs(&area.loaded.area)?;
     let changed = request::changed_definitions(&snapshot.record, &area);
     let choice = again::Choice {
         patterns,

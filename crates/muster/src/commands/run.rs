@@ -8,7 +8,7 @@ use crate::local::area::Purpose;
 use crate::local::given::{Given, beside_records};
 use crate::local::megatest::Megatest;
 use crate::local::session::Request;
-use crate::local::{area, megatest, packages, request, session};
+use crate::local::{area, megatest, packages, request, session, tier};
 use crate::remote;
 use clap::{Args, ValueEnum};
 use muster_core::inputs::PROFILERS;
@@ -165,6 +165,7 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     let purpose = Purpose::Run { name: name.as_deref() };
     let area = area::load(context, given.area(), target.target.as_deref(), &request::flags(&exec), purpose)?;
     let def = &area.loaded.area;
+    tier::must_take_runs(def)?;
     // The agent makes itself ready while the records are opened and the plan is made.
     let agent = Agent::start(&area.dir, request::jobs(def, context))?;
     let mut store = crate::wiring::open_to_write(&area.dir)?;
@@ -199,5 +200,6 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     if let Some(Megatest { after: Some(line), .. }) = &area.megatest {
         megatest::run_hook("post-hook", line, &area.dir, &def.env)?;
     }
+    tier::settle(def, &area.dir, context);
     Ok(code)
 }

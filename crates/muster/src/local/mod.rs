@@ -14,6 +14,7 @@
 
 pub(crate) mod again;
 pub(crate) mod agent;
+pub(crate) mod archive;
 pub(crate) mod area;
 mod changed;
 pub(crate) mod discovery;
@@ -22,7 +23,9 @@ pub(crate) mod given;
 pub(crate) mod megatest;
 pub(crate) mod packages;
 pub(crate) mod propose;
+pub(crate) mod relocate;
 pub(crate) mod reports;
 pub(crate) mod request;
 pub(crate) mod session;
 pub(crate) mod signals;
+pub(crate) mod tier;

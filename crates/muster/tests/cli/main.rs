@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;
+mod archive;
 mod artifacts;
 mod autoserv;
 mod autotest;
@@ -36,3 +37,4 @@ mod runs;
 mod seeded;
 mod service;
 mod suite_on_device;
+mod tiers;

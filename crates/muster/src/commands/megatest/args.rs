@@ -96,7 +96,7 @@ const SWITCHES: &[Switch] = &[
     not_yet("lock", 0),
     not_yet("unlock", 0),
     not_yet("one-pass", 0),
-    not_yet("archive", 1),
+    yes("archive", 1),
     not_yet("mark-incompletes", 0),
     not_yet("recover-test", 1),
     not_yet("force", 0),

@@ -5,6 +5,7 @@
 //! from the same records.
 
 mod again;
+mod archive;
 mod args;
 mod diff;
 mod ezstep;
@@ -144,6 +145,9 @@ fn with(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let again = has("rerun") || has("rerun-clean") || has("rerun-all");
     if has("run") || has("runall") || has("runtests") || again {
         return run::run(args, context);
+    }
+    if has("archive") {
+        return archive::run(args, context);
     }
     if has("list-runs") || has("test-paths") || has("test-files") {
         return list_runs::run(args, context);

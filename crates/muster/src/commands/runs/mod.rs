@@ -1,0 +1,174 @@
+//! `muster runs`: the recorded runs, newest first, and what is done with them.
+
+mod relocate;
+mod tier;
+
+use crate::context::{Context, OutputMode};
+use crate::records::{Life, Records};
+use crate::terminal::style::{self, DIM, INFO};
+use crate::terminal::table::{Cell, Column, Table};
+use crate::terminal::text::add;
+use crate::terminal::{lines_counts, text};
+use anstyle::Style;
+use clap::{Args, Subcommand};
+use muster_core::id::RunId;
+use muster_core::outcome::{ExitCode, Verdict};
+use muster_core::view::{RunState, RunView};
+use muster_formats::report::{wire, words};
+use muster_store::{MovedRun, RunFilter, RunName, RunPlace, Store as _};
+use std::collections::HashMap;
+use std::io::Write as _;
+
+/// Arguments of `muster runs`.
+#[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct RunsArgs {
+    #[command(subcommand)]
+    command: Option<RunsCommand>,
+    /// List at most this many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: u32,
+    /// Also those that were moved to other areas, with where they are
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum RunsCommand {
+    /// Put runs that are over into the cold tier: compressed, and out of the way
+    Reduce(tier::ReduceArgs),
+    /// Bring runs back from the cold tier
+    Restore(tier::RestoreArgs),
+    /// Move runs to another area with the same keys
+    Move(relocate::MoveArgs),
+}
+
+/// Lists runs, or does something with them.
+pub(crate) fn run(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    match &args.command {
+        None => list(args, context),
+        Some(RunsCommand::Reduce(args)) => tier::reduce(args, context),
+        Some(RunsCommand::Restore(args)) => tier::restore(args, context),
+        Some(RunsCommand::Move(args)) => relocate::run(args, context),
+    }
+}
+
+fn list(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let records = Records::open(context)?;
+    let runs = records.with(|s| s.list_runs(&RunFilter { limit: args.limit, ..RunFilter::default() }))?;
+    let mut out = context.stdout();
+    match context.output {
+        OutputMode::Json => {
+            let all: Vec<_> = runs.iter().map(|r| wire::Run::new(r, wire::Texts::None)).collect();
+            serde_json::to_writer(&mut out, &all)?;
+            writeln!(out)?;
+        }
+        OutputMode::Quiet => {
+            for run in &runs {
+                writeln!(out, "{}", run.number)?;
+            }
+        }
+        OutputMode::Human => {
+            let lives = |run: &RunView| records.life(run);
+            let cold =
+                records.with_here(|s| s.list_cold().map(Some))?.unwrap_or_default().into_iter().collect();
+            for line in table(&runs, &cold, records.area(), lives).lines(context.stdout_width()) {
+                writeln!(out, "{line}")?;
+            }
+        }
+    }
+    if args.full {
+        list_moved(&records, context)?;
+    }
+    Ok(ExitCode::Passed)
+}
+
+/// The runs that are in other areas, as far as these can be asked.
+fn list_moved(records: &Records, context: &Context) -> Result<(), anyhow::Error> {
+    let moved = records.with_here(|s| s.list_moved(records.area()).map(Some))?.unwrap_or_default();
+    let mut out = context.stdout();
+    for MovedRun { run, number, name: _, at: _, place } in moved {
+        let RunPlace { dir, area, number: there } = place;
+        let view = crate::wiring::open_sqlite(&dir).ok().and_then(|mut store| {
+            let found = store.find_run(&area, RunName::Number(there)).ok().flatten();
+            found.filter(|view| view.id == run)
+        });
+        match context.output {
+            // They have the form of all others, and other areas and numbers.
+            OutputMode::Json => {
+                if let Some(view) = view {
+                    serde_json::to_writer(&mut out, &[wire::Run::new(&view, wire::Texts::None)])?;
+                    writeln!(out)?;
+                }
+            }
+            OutputMode::Quiet => writeln!(out, "{area}/{there}")?,
+            OutputMode::Human => {
+                let came_to = view.map_or("not to be found there", |view| word(&view, None).0);
+                writeln!(out, "run {number} is {area}/{there} in `{}`: {came_to}", dir.display())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn table(
+    runs: &[RunView],
+    cold: &HashMap<RunId, u64>,
+    area: &str,
+    life: impl Fn(&RunView) -> Option<Life>,
+) -> Table {
+    let any_cold = runs.iter().any(|run| cold.contains_key(&run.id));
+    let mut columns = vec![
+        ("run", Column::Right),
+        ("name", Column::Shrink),
+        ("target", Column::Left),
+        ("started", Column::Left),
+        ("took", Column::Right),
+        ("came to", Column::Left),
+        ("items", Column::Cut),
+    ];
+    if any_cold {
+        columns.insert(columns.len() - 1, ("cold", Column::Right));
+    }
+    let mut table = Table::new(&columns);
+    for run in runs {
+        let (word, style) = word(run, life(run));
+        let took = run.ended.map(|e| words::duration(e.since(run.started))).unwrap_or_default();
+        let undone = run.items.saturating_sub(run.counts.total());
+        let mut counts = lines_counts(&run.counts);
+        if undone > 0 {
+            let comma = if counts.is_empty() { "" } else { ", " };
+            add!(counts, "{comma}{} not ended", text::count(undone.into()));
+        }
+        let mut row = vec![
+            // A server has runs of other areas too.
+            if run.area == area { run.number.to_string() } else { run.address() }.into(),
+            Cell::new(run.name.as_str(), INFO),
+            text::target(&run.target).into(),
+            Cell::new(text::moment(run.started), DIM),
+            took.into(),
+            Cell::new(word, style),
+            counts.into(),
+        ];
+        if any_cold {
+            let bytes = cold.get(&run.id).map(|n| words::bytes(*n)).unwrap_or_default();
+            row.insert(row.len() - 1, Cell::new(bytes, DIM));
+        }
+        table.row(row);
+    }
+    table
+}
+
+/// A run in one word.
+pub(crate) fn word(run: &RunView, life: Option<Life>) -> (&'static str, Style) {
+    match (run.state, life) {
+        (RunState::Active, Some(Life::Dead)) => ("KILLED", style::of(Verdict::Cancelled)),
+        (RunState::Active, _) => ("RUNNING", INFO),
+        // The lab's fault alone is not the tests'.
+        (_, _) if run.only_lab_failed() => (style::label(Verdict::Error), style::of(Verdict::Error)),
+        (RunState::Stopped, _) if run.was_just_stopped() => ("STOPPED", style::of(Verdict::Cancelled)),
+        (RunState::Stopped | RunState::Ended, _) if !run.is_ok() => ("FAIL", style::of(Verdict::Fail)),
+        (RunState::Stopped | RunState::Ended, _) if run.counts.total() == 0 => ("EMPTY", DIM),
+        (RunState::Stopped | RunState::Ended, _) => ("PASS", style::of(Verdict::Pass)),
+    }
+}

@@ -1,0 +1,217 @@
+//! From a package back to the directories of a run, or to another one. The index and all names in it are taken for
+//! hostile: nothing is written outside the directories that this side names, nothing through a link, and nothing
+//! over what is there.
+
+use super::{Archive, Entry, FILES, INDEX, Index, VERSION, What, complain, is_inside};
+use crate::error::Complaint;
+use muster_package::own::{InstallOptions, Place, Published};
+use std::fs::{self, File, FileTimes, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Longest index.
+// Limit: memory; some millions of files.
+const INDEX_BYTES_MAX: u64 = 1 << 30;
+
+/// Where files go.
+pub(crate) enum Destination<'a> {
+    /// Where they were, as far as these are directories of the run.
+    There(&'a [PathBuf]),
+    /// Below this directory, by the number of the directory they were in: those of the run's own at the top.
+    Below(&'a Path),
+}
+
+/// What was brought back.
+#[derive(Default)]
+pub(crate) struct Restored {
+    /// Files that were written.
+    pub(crate) files: u32,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Files that were there already, as they were saved.
+    pub(crate) there: u32,
+    /// Where they went.
+    pub(crate) dirs: Vec<PathBuf>,
+}
+
+/// Brings back those files whose path the choice wants. `scratch`: an existing directory on the same file system as
+/// where they go, if that can be had.
+///
+/// # Errors
+/// The archive is damaged, something else is where a file belongs, a directory is not one of the run's. What was
+/// written until then stays, and may be gone on with.
+pub(crate) fn restore(
+    archive: &Archive,
+    package: &Published,
+    destination: &Destination<'_>,
+    wants: &dyn Fn(&Path) -> bool,
+    scratch: &Path,
+) -> Result<(Index, Restored), anyhow::Error> {
+    let place = tempfile::Builder::new().prefix("restoring-").tempdir_in(scratch)?;
+    let installed = Place::open(place.path()).map_err(complain)?;
+    // Every byte is compared with its digest on the way.
+    let installed =
+        installed.install(package, &archive.sources(), InstallOptions::default()).map_err(complain)?;
+    let index = read_index(&installed.dir)?;
+    let dirs = directories(&index, destination)?;
+    let mut done = Restored::default();
+    let mut links = Vec::new();
+    let mut modes = Vec::new();
+    for Entry { root, path, what } in &index.entries {
+        let inside = path.path();
+        let Some(dir) = dirs.get(*root as usize) else { return Err(nonsense("a file is in no directory")) };
+        if !is_inside(&inside) {
+            return Err(nonsense("a path leads out of its directory"));
+        }
+        if !wants(&inside) {
+            continue;
+        }
+        let at = dir.join(&inside);
+        match what {
+            What::Dir { mode } => {
+                make_dirs(dir, &inside)?;
+                modes.push((at, *mode));
+            }
+            What::Link { to } => links.push((dir, inside, to.path())),
+            What::File { file, mode, mtime, len } => {
+                if let Some(parent) = inside.parent() {
+                    make_dirs(dir, parent)?;
+                }
+                if is_there(&at, *mtime, *len)? {
+                    done.there += 1;
+                    continue;
+                }
+                let from = installed
+                    .dir
+                    .join(FILES)
+                    .join((file / 1_000).to_string())
+                    .join((file % 1_000).to_string());
+                put(&from, &at, *mode, *mtime).map_err(cannot("write", &at))?;
+                done.files += 1;
+                done.bytes += len;
+            }
+        }
+    }
+    // Last, so that nothing was written through one.
+    for (dir, inside, to) in links {
+        if let Some(parent) = inside.parent() {
+            make_dirs(dir, parent)?;
+        }
+        let at = dir.join(&inside);
+        match fs::read_link(&at) {
+            Ok(there) if there == to => done.there += 1,
+            _ => {
+                std::os::unix::fs::symlink(&to, &at).map_err(cannot("make", &at))?;
+                done.files += 1;
+            }
+        }
+    }
+    for (dir, mode) in modes {
+        fs::set_permissions(&dir, Permissions::from_mode(mode & 0o777 | 0o700))
+            .map_err(cannot("change", &dir))?;
+    }
+    done.dirs = dirs;
+    Ok((index, done))
+}
+
+fn read_index(tree: &Path) -> Result<Index, anyhow::Error> {
+    let path = tree.join(INDEX);
+    let meta = fs::symlink_metadata(&path).map_err(cannot("read", &path))?;
+    if !meta.is_file() || meta.len() > INDEX_BYTES_MAX {
+        return Err(nonsense("it has no index"));
+    }
+    let text = fs::read(&path).map_err(cannot("read", &path))?;
+    let index: Index = serde_json::from_slice(&text)
+        .map_err(|e| Complaint::lab("the archive is none of a run: its index cannot be read").because(e))?;
+    if index.version > VERSION {
+        return Err(Complaint::lab("the archive was written by a newer Muster").into());
+    }
+    Ok(index)
+}
+
+/// Where each directory of the archive goes.
+fn directories(index: &Index, destination: &Destination<'_>) -> Result<Vec<PathBuf>, anyhow::Error> {
+    let own = |nth: usize, saved: &PathBuf| match destination {
+        Destination::There([own, ..]) if nth == 0 => Ok(own.clone()),
+        Destination::There(known) if known.contains(saved) => Ok(saved.clone()),
+        Destination::There(_) => {
+            Err(Complaint::usage(format!("`{}` is no directory of this run here any more", saved.display()))
+                .hint("`muster archive get RUN --to DIR` brings its files elsewhere")
+                .into())
+        }
+        Destination::Below(dir) if nth == 0 => Ok((*dir).to_owned()),
+        Destination::Below(dir) => Ok(dir.join(format!("disk-{nth}"))),
+    };
+    index.roots.iter().enumerate().map(|(nth, saved)| own(nth, saved)).collect()
+}
+
+/// Makes directories one by one, and refuses what is not one.
+fn make_dirs(root: &Path, inside: &Path) -> Result<(), anyhow::Error> {
+    fs::create_dir_all(root).map_err(cannot("make", root))?;
+    let mut path = root.to_owned();
+    for part in inside.components() {
+        path.push(part);
+        match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(_) => return Err(in_the_way(&path)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir(&path).map_err(cannot("make", &path))?;
+            }
+            Err(e) => return Err(cannot("look at", &path)(e).into()),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the file is there as it was saved.
+fn is_there(at: &Path, mtime: i64, len: u64) -> Result<bool, anyhow::Error> {
+    match fs::symlink_metadata(at) {
+        Ok(meta) if meta.is_file() && (meta.mtime(), meta.len()) == (mtime, len) => Ok(true),
+        Ok(_) => Err(in_the_way(at)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(cannot("look at", at)(e).into()),
+    }
+}
+
+/// Puts a file in its place, whole or not at all.
+fn put(from: &Path, at: &Path, mode: u32, mtime: i64) -> io::Result<()> {
+    if !fs::symlink_metadata(from)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the archive has no such file"));
+    }
+    let mut name = at.file_name().unwrap_or_default().to_owned();
+    name.push(".restoring");
+    let new = at.with_file_name(name);
+    match fs::remove_file(&new) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    // The installed tree is this call's own, and gone after it.
+    if fs::rename(from, &new).is_err() {
+        fs::copy(from, &new)?;
+    }
+    fs::set_permissions(&new, Permissions::from_mode(0o600))?;
+    let time = match u64::try_from(mtime) {
+        Ok(after) => UNIX_EPOCH + Duration::from_secs(after),
+        Err(_) => UNIX_EPOCH,
+    };
+    File::options().write(true).open(&new)?.set_times(FileTimes::new().set_modified(time))?;
+    // Whoever made the archive does not say who may become whom here.
+    fs::set_permissions(&new, Permissions::from_mode(mode & 0o777))?;
+    fs::rename(&new, at)
+}
+
+fn nonsense(what: &str) -> anyhow::Error {
+    Complaint::lab(format!("the archive is none of a run: {what}")).into()
+}
+
+fn in_the_way(path: &Path) -> anyhow::Error {
+    Complaint::usage(format!("`{}` is in the way, and is not as it was saved", path.display()))
+        .hint("nothing is written over; move it aside, or `muster archive get RUN --to DIR`")
+        .into()
+}
+
+fn cannot<'a>(doing: &'a str, path: &'a Path) -> impl Fn(io::Error) -> Complaint + use<'a> {
+    move |e| Complaint::lab(format!("cannot {doing} `{}`", path.display())).because(e)
+}

@@ -1,0 +1,79 @@
+//! What becomes of an area's runs once they are over: those that are due leave the way of new ones.
+
+use super::relocate::{There, relocate};
+use crate::context::Context;
+use crate::error::Complaint;
+use muster_core::definition::{AreaDef, Keeping};
+use muster_core::time::{Time, micros};
+use muster_store::{HotLimits, ItemFilter, Store as _, StoreError};
+use std::io::Write as _;
+use std::path::Path;
+
+/// Runs that leave after one run; more are due only where the limits were changed, and go after the next ones.
+// Limit: a person waits for the prompt meanwhile.
+const AT_ONCE: u32 = 4;
+
+/// What is due by what an area says.
+pub(crate) fn limits(keeping: &Keeping, now: Time) -> HotLimits {
+    let Keeping { allow_runs: _, hot_runs, hot_for, move_to: _ } = keeping;
+    let ended_before = hot_for.map(|age| Time(now.0.saturating_sub(micros(age))));
+    HotLimits { runs: Some(*hot_runs), ended_before }
+}
+
+/// Refuses new runs where an area only keeps those of others.
+///
+/// # Errors
+/// It does.
+pub(crate) fn must_take_runs(area: &AreaDef) -> Result<(), anyhow::Error> {
+    if area.records.allow_runs {
+        return Ok(());
+    }
+    let said = format!("area `{}` takes no new runs", area.name);
+    Err(Complaint::usage(said)
+        .hint("its configuration says so: `allow-runs` in `[records]`, in a Megatest area in `[setup]`")
+        .into())
+}
+
+/// Puts runs that are due into the cold tier, or moves them to the area that the configuration names. The run that has just ended is on disk and told already, so that
+/// a failure here is said and changes nothing.
+pub(crate) fn settle(area: &AreaDef, dir: &Path, context: &Context) {
+    let settled = match &area.records.move_to {
+        None => try_settle(area, dir).map_err(anyhow::Error::from),
+        Some(to) => migrate(area, dir, Path::new(to)),
+    };
+    if let Err(error) = settled {
+        // Nobody is left to tell if standard error is closed.
+        drop(writeln!(context.stderr(), "older runs stay where they are: {error:#}"));
+    }
+}
+
+fn try_settle(area: &AreaDef, dir: &Path) -> Result<(), StoreError> {
+    let mut store = crate::wiring::open_to_write(dir)?;
+    let due = store.list_due(&area.name, &limits(&area.records, super::session::now()), AT_ONCE)?;
+    for run in due {
+        match store.reduce_run(run) {
+            // Somebody runs a part of it again just now, or has removed it.
+            Ok(_) | Err(StoreError::RunAlive { .. } | StoreError::UnknownRun { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn migrate(area: &AreaDef, dir: &Path, to: &Path) -> Result<(), anyhow::Error> {
+    let mut store = crate::wiring::open_to_write(dir)?;
+    let due = store.list_due(&area.name, &limits(&area.records, super::session::now()), AT_ONCE)?;
+    if due.is_empty() {
+        return Ok(());
+    }
+    let mut there = There::open(&dir.join(to), dir)?;
+    for run in due {
+        let view = match store.load_run(run, ItemFilter::Failed) {
+            Ok(view) => view,
+            Err(StoreError::UnknownRun { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        relocate(&mut store, &view, &mut there)?;
+    }
+    Ok(())
+}
