@@ -9,6 +9,7 @@ mod deliver;
 mod lab;
 mod noop;
 mod records;
+mod scale;
 mod start;
 
 use anyhow::Context as _;
@@ -28,6 +29,12 @@ pub(crate) struct BenchArgs {
     /// Jobs at once
     #[arg(short, long, default_value_t = 2)]
     jobs: usize,
+    /// Shapes of the areas of `scale`, RUNSxTESTS; 2000x50000 needs 20 GB
+    #[arg(long, value_delimiter = ',', default_values_t = ["2000x500".to_owned(), "50x50000".to_owned()])]
+    shapes: Vec<String>,
+    /// This program in place of one that is built for it; works that need others build those as they are built for tests
+    #[arg(long, value_name = "FILE")]
+    muster: Option<PathBuf>,
     /// Only these works
     #[arg(long, value_delimiter = ',')]
     only: Vec<Work>,
@@ -45,15 +52,24 @@ enum Work {
     Lab,
     /// A tree of 20,000 files, delivered cold, changed and unchanged, beside rsync, casync, tar over ssh and tarballs over HTTP
     Deliver,
+    /// Areas of many large runs beside such of few, and a chain of tests that wait item by item
+    Scale,
     /// Two crates' own tests, beside nextest and xargs over the same binaries
     Cargo,
 }
 
 pub(crate) fn run(args: &BenchArgs, root: &Path) -> anyhow::Result<()> {
-    super::cargo(&["build", "--release", "--package", "muster"])?;
+    let built = if args.muster.is_some() { "debug" } else { "release" };
+    if args.muster.is_none() {
+        super::cargo(&["build", "--release", "--package", "muster"])?;
+    }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let bench = Bench {
-        muster: target.join("release/muster"),
+        muster: match &args.muster {
+            Some(file) => file.canonicalize().with_context(|| format!("no `{}`", file.display()))?,
+            None => target.join("release/muster"),
+        },
+        generate: target.join(built).join("examples/generate_runs"),
         dir: target.join("bench"),
         root: root.to_owned(),
         jobs: args.jobs,
@@ -84,6 +100,15 @@ pub(crate) fn run(args: &BenchArgs, root: &Path) -> anyhow::Result<()> {
     if wanted(Work::Deliver) {
         bench.deliver()?;
     }
+    if wanted(Work::Scale) {
+        let example = ["build", "--package", "muster-store", "--example", "generate_runs"];
+        let release = ["--release"].into_iter().filter(|_| args.muster.is_none());
+        super::cargo(&example.into_iter().chain(release).collect::<Vec<_>>())?;
+        bench.chain()?;
+        for shape in &args.shapes {
+            bench.scale(shape)?;
+        }
+    }
     if wanted(Work::Cargo) {
         bench.cargo()?;
     }
@@ -93,6 +118,8 @@ pub(crate) fn run(args: &BenchArgs, root: &Path) -> anyhow::Result<()> {
 /// What all works share.
 struct Bench {
     muster: PathBuf,
+    /// Makes runs that nobody has run.
+    generate: PathBuf,
     /// Where the works are laid out.
     dir: PathBuf,
     root: PathBuf,
