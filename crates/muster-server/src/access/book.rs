@@ -504,7 +504,10 @@ mod tests {
         assert!(book.renew_agent(AgentId(1), b"new", &[7; 32], NOW + 2 * HOUR, NOW).unwrap());
         assert!(!book.renew_agent(AgentId(1), b"two", &[8; 32], NOW + 2 * HOUR, NOW).unwrap());
         assert_eq!(book.find_certificate(&[7; 32], NOW + HOUR).unwrap(), Some(AgentId(1)));
+        assert_eq!(book.count_revoked_agents().unwrap(), 0);
         assert!(book.revoke_agent(AgentId(1), NOW).unwrap());
+        assert!(book.revoke_agent(AgentId(1), NOW).unwrap(), "again is as once");
+        assert_eq!(book.count_revoked_agents().unwrap(), 1);
         assert_eq!(book.find_certificate(&[7; 32], NOW).unwrap(), None);
         assert!(!enter(1, b"new", &any, 9), "who was revoked stays so");
         assert!(!book.renew_agent(AgentId(1), b"x", &[9; 32], NOW + HOUR, NOW).unwrap());

@@ -20,6 +20,7 @@ use muster_api::{Client, ClientError};
 use muster_core::exchange::{DeviceOffer, Labels};
 use muster_core::id::AgentId;
 use muster_core::outcome::ExitCode;
+use muster_device::DeviceAddress;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
@@ -342,6 +343,12 @@ fn offers(
             return Err(Complaint::usage(format!("two devices are called `{}`", offer.name)).into());
         }
     }
+    for DeviceOffer { name, labels } in &offers {
+        let address = labels.get("address").map(|a| a.parse::<DeviceAddress>());
+        if let Some(Err(why)) = address {
+            return Err(Complaint::usage(format!("`{name}` cannot be used as a device")).because(why).into());
+        }
+    }
     for offer in &mut offers {
         let mut all = common.clone();
         all.append(&mut offer.labels);
@@ -375,6 +382,9 @@ mod tests {
         );
         assert_eq!(offers[1].labels["kind"], "board");
         assert_eq!(offers[1].labels["os"], std::env::consts::OS);
+        let wrong = vec![device("a:address=container:").unwrap()];
+        let said = format!("{:#}", super::offers(wrong, None, &Labels::new()).unwrap_err());
+        assert!(said.contains("`a` cannot be used as a device"), "{said}");
         let twice = vec![device("a").unwrap(), device("a").unwrap()];
         assert!(super::offers(twice, None, &Labels::new()).is_err());
     }

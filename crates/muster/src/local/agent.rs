@@ -9,8 +9,9 @@ use muster_core::exchange::DeviceOffer;
 use muster_core::id::{AgentId, SessionId};
 use muster_core::lab::{Gone, Input};
 use muster_core::outcome::ExitCode;
+use std::ffi::OsString;
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 /// The hidden command that makes this program the agent process of another.
@@ -36,7 +37,11 @@ pub(crate) struct Agent {
 /// # Errors
 /// Standard input is no connection, what comes over it cannot be understood, or the directory cannot be used.
 pub(crate) fn be_agent() -> Result<ExitCode, anyhow::Error> {
-    let env = muster_agent::tasks::inherited(std::env::vars_os());
+    let vars = std::env::vars_os().map(|(name, value)| match name == "PATH" {
+        true => (name, with_own_place(value)),
+        false => (name, value),
+    });
+    let env = muster_agent::tasks::inherited(vars);
     match std::env::args_os().nth(2) {
         Some(state_dir) => {
             let stop = Signals::terminate()?;
@@ -45,6 +50,20 @@ pub(crate) fn be_agent() -> Result<ExitCode, anyhow::Error> {
         None => muster_agent::process::run(muster_agent::process::socket_from_stdin()?, env)?,
     }
     Ok(ExitCode::Passed)
+}
+
+/// A search path that leads to this program too, last of all: checks of devices and steps of tests call it, also where
+/// it was started from a place that nobody looks at.
+fn with_own_place(path: OsString) -> OsString {
+    let Some(own) = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())) else {
+        return path;
+    };
+    let mut places: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    if !places.contains(&own) {
+        places.push(own);
+    }
+    // A place that no path can name is left out.
+    std::env::join_paths(places).unwrap_or(path)
 }
 
 impl Agent {

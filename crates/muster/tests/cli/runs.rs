@@ -463,3 +463,11 @@ fn changes_beside_the_area_in_included_files_and_by_a_move_concern_their_tests()
     env.write("more.toml", &format!("{text}# a word more\n"));
     assert_eq!(concerned(), "any one src two");
 }
+
+#[test]
+fn a_test_finds_muster_although_it_was_started_from_a_place_nobody_looks_at() {
+    let env = TestEnv::new();
+    env.write("muster.toml", "[area]\nname = \"own\"\n[test.asks]\nrun = \"muster --version\"\n");
+    let said = env.command(&["run", "--progress", "quiet"]).output().unwrap();
+    assert_eq!(said.status.code(), Some(0), "{}", env.tell(&said));
+}
