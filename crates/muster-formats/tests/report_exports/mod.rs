@@ -246,6 +246,13 @@ fn a_drawing_is_well_formed_and_escapes_what_tests_are_called() {
         let drawing = gantt(&run(), by).unwrap();
         read_by("xmllint", &["--noout", "--nonet", "-"], &drawing, XMLLINT);
         assert!(drawing.contains("&lt;script&gt;") && !drawing.contains("<script"), "{drawing}");
+        // Styles of a drawing hold for the whole page that it is in, unless they say where.
+        let style = drawing.split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
+        for selectors in
+            style.split('}').filter(|rule| !rule.is_empty()).map(|rule| rule.split('{').next().unwrap())
+        {
+            assert!(selectors.split(',').all(|selector| selector.starts_with(".gantt ")), "{selectors}");
+        }
     }
     assert_eq!(gantt(&run_of(Vec::new()), Lanes::Tests), None);
     let drawing = gantt(&big(20_000), Lanes::Devices).unwrap();

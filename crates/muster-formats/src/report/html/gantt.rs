@@ -29,9 +29,12 @@ const LEFT: u32 = 200;
 const ROW: usize = 16;
 const TOP: usize = 40;
 
+/// Everything is below `.gantt`: in a page, what a drawing says of colours holds for all of it, and the other way round.
 const STYLE: &str = "\
-text{font:12px system-ui,sans-serif;fill:#1c2024}.soft{fill:#60646c}.in{fill:#fff;font-size:10px}.line{stroke:#d0d3d8}\
-.pass{fill:#1a7f45}.warn,.check{fill:#8a5d00}.skip{fill:#687076}.fail,.timeout,.crash,.abort{fill:#c01f2b}.error{fill:#8250df}.cancelled{fill:#6b6d78}";
+.gantt text{font:12px system-ui,sans-serif;fill:#1c2024}.gantt rect{stroke:none}.gantt .back{fill:#fff}.gantt .soft{fill:#60646c}\
+.gantt .in{fill:#fff;font-size:10px}.gantt .line{stroke:#d0d3d8}.gantt .bad{fill:url(#muster-bad)}.gantt .hatch{fill:#fff;fill-opacity:.3}\
+.gantt .pass{fill:#1a7f45}.gantt .warn,.gantt .check{fill:#8a5d00}.gantt .skip{fill:#687076}.gantt .error{fill:#8250df}\
+.gantt .fail,.gantt .timeout,.gantt .crash,.gantt .abort{fill:#c01f2b}.gantt .cancelled{fill:#6b6d78}";
 
 struct Lane {
     name: String,
@@ -107,14 +110,15 @@ fn draw(run: &RunView, lanes: &[Lane], span: u64, hidden: usize) -> Markup {
         y += lane.rows * ROW + 4;
     }
     html! {
-        svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (WIDTH + 10) " " (height) } width=(WIDTH + 10) height=(height) role="img" {
+        svg.gantt xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (WIDTH + 10) " " (height) } width=(WIDTH + 10) height=(height) role="img" {
             title { "When what ran in " (clean(&run.address())) ", " (words::duration(Duration::from_micros(span))) " in all" }
             style { (PreEscaped(STYLE)) }
             defs {
                 pattern id="muster-bad" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" {
-                    rect width="2" height="6" fill="#fff" fill-opacity=".45" {}
+                    rect.hatch width="2" height="6" {}
                 }
             }
+            rect.back width=(WIDTH + 10) height=(height) {}
             (legend(lanes))
             @for at in ticks(span) {
                 line.line x1=(px(x(at))) x2=(px(x(at))) y1=(TOP - 6) y2=(bottom) {}
@@ -142,7 +146,7 @@ fn draw_bar(bar: &Bar, from: f64, to: f64, y: usize) -> Markup {
                 ": " (bar.worst) ", " (words::duration(Duration::from_micros(bar.to - bar.from)))
             }
             rect.(bar.worst.word()) x=(left) y=(y + 1) width=(wide_px) height=(ROW - 2) rx="1" {}
-            @if !bar.worst.is_good() { rect x=(left) y=(y + 1) width=(wide_px) height=(ROW - 2) fill="url(#muster-bad)" {} }
+            @if !bar.worst.is_good() { rect.bad x=(left) y=(y + 1) width=(wide_px) height=(ROW - 2) {} }
             @if fits >= 4 { text.in x=(px(from + 3.0)) y=(y + 12) { (shorten(&one_line(&bar.name, 200), fits - 1)) } }
         }
     }
@@ -155,7 +159,7 @@ fn legend(lanes: &[Lane]) -> Markup {
     html! {
         @for (n, outcome) in (0u32..).zip(outcomes) {
             rect.(outcome.word()) x=(LEFT + n * 90) y="2" width="10" height="10" {}
-            @if !outcome.is_good() { rect x=(LEFT + n * 90) y="2" width="10" height="10" fill="url(#muster-bad)" {} }
+            @if !outcome.is_good() { rect.bad x=(LEFT + n * 90) y="2" width="10" height="10" {} }
             text x=(LEFT + n * 90 + 14) y="11" { (outcome) }
         }
     }
