@@ -21,37 +21,33 @@ impl Bench {
         let few_dir = self.area_of(&format!("scale-{few}x{tests}"), few, tests, 2 * rounds)?;
         say(&format!("\n{runs} runs of {tests} tests take {} in .muster", size(&many)?));
         let names = [format!("{runs} runs"), format!("{few} runs")];
-        let both = |title: &str, args: &[&[&str]; 2]| {
+        let muster = self.muster.display();
+        // Tests that failed, now or before, are part of the answer, and make no question a failure.
+        let both = |title: &str, args: &str| {
             let mut contest = Contest::default();
-            contest.add(&names[0], call(&self.muster, args[0], &many));
-            contest.add(&names[1], call(&self.muster, args[1], &few_dir));
+            contest.add(&names[0], line(&format!("{muster} {args}; test $? -le 5"), &many));
+            contest.add(&names[1], line(&format!("{muster} {args}; test $? -le 5"), &few_dir));
             contest.hold(title, rounds, millis)
         };
-        let same = |args: &'static [&'static str]| [args, args];
-        both("list the newest 20", &same(&["runs"]))?;
-        both("list all", &same(&["runs", "-n", "100000"]))?;
-        both("failures of run 2", &same(&["results", "2", "--failed", "--output", "quiet"]))?;
-        both("run 2 rolled up from its items", &same(&["results", "2", "--output", "quiet"]))?;
-        both("run one test of run 3 again", &same(&["rerun", "3", "noop/7", "--progress", "quiet"]))?;
-        both("history of a test in 10 runs", &same(&["history", "noop/7", "-n", "10"]))?;
-        both("plan a new run", &same(&["plan", "--output", "quiet"]))?;
+        both("list the newest 20", "runs")?;
+        both("list all", "runs -n 100000")?;
+        both("failures of run 2", "results 2 --failed --output quiet")?;
+        both("run 2 rolled up from its items", "results 2 --output quiet")?;
+        both("run one test of run 3 again", "rerun 3 noop/7 --progress quiet")?;
+        both("history of a test in 10 runs", "history noop/7 -n 10")?;
+        both("plan a new run", "plan --output quiet")?;
         // Each of them can be resumed once; the newest are open.
         let mut contest = Contest::default();
         for (name, dir, runs) in [(&names[0], &many, runs), (&names[1], &few_dir, few)] {
             let next = format!(
-                "n=$(cat next 2>/dev/null || echo {runs}); echo $((n - 1)) > next; exec {} resume $n --progress quiet",
-                self.muster.display()
+                "n=$(cat next 2>/dev/null || echo {runs}); echo $((n - 1)) > next; {muster} resume $n --progress quiet"
             );
-            contest.add(name, line(&format!("{next}; test $? -le 1"), dir));
+            contest.add(name, line(&format!("{next}; test $? -le 5"), dir));
         }
         contest.hold("resume a run that lacks one test", rounds, millis)?;
-        both("run 2 into the cold tier and back", &same(&["runs", "reduce", "2"]))?;
-        both(
-            "failures of a run in the cold tier",
-            &same(&["results", "2", "--failed", "--output", "quiet"]),
-        )?;
+        both("run 2 into the cold tier", "runs reduce 2")?;
+        both("failures of a run in the cold tier", "results 2 --failed --output quiet")?;
         let mut contest = Contest::default();
-        let muster = self.muster.display();
         let and_back = format!("{muster} runs restore 2 && {muster} runs reduce 2");
         contest.add(&names[0], line(&and_back, &many));
         contest.add(&names[1], line(&and_back, &few_dir));

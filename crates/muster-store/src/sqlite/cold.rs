@@ -52,6 +52,10 @@ pub(super) const OF_RUNS: [(&str, Key); 6] = [
     ("plans", Key::Rid),
 ];
 
+/// Every table whose rows of a run stay in the common database, since people list and change them without opening
+/// the run. Whoever reads a run from its file is given them as they are now.
+pub(super) const BESIDE: [(&str, Key); 1] = [("runs", Key::Rid)];
+
 impl Key {
     /// The condition, with the bounds for `?1` and `?2`.
     pub(super) fn condition(self, rid: i64) -> (&'static str, [i64; 2]) {
@@ -106,9 +110,11 @@ impl Reader<'_> {
         let Some(place) = find(self.conn, self.db, run)? else { return read(*self) };
         let path = place.path(self.db);
         let conn = unpack(&path)?;
-        // The row may have changed since.
-        conn.execute("DELETE FROM runs", []).map_err(reading(&path))?;
-        copy(self.conn, self.db, &conn, "runs", Key::Rid.condition(place.rid))?;
+        // They may have changed since.
+        for (table, key) in BESIDE {
+            conn.execute(&format!("DELETE FROM {table}"), []).map_err(reading(&path))?;
+            copy(self.conn, self.db, &conn, table, key.condition(place.rid))?;
+        }
         read(Reader { conn: &conn, db: &path })
     }
 }
@@ -150,7 +156,7 @@ impl Sqlite {
             }
             let err = reading(from.db);
             let whole = made.unchecked_transaction().map_err(&err)?;
-            for (table, key) in OF_RUNS.into_iter().chain([("runs", Key::Rid)]) {
+            for (table, key) in OF_RUNS.into_iter().chain(BESIDE) {
                 whole.execute(&format!("DELETE FROM {table}"), []).map_err(&err)?;
                 copy(from.conn, from.db, &whole, table, key.condition(rid))?;
             }
@@ -273,7 +279,7 @@ pub(super) fn lock(run_dir: &Path, run: RunId) -> Result<RunLock, StoreError> {
 }
 
 /// Copies rows between databases of the same version.
-fn copy(
+pub(super) fn copy(
     from: &Connection,
     from_path: &Path,
     to: &Connection,

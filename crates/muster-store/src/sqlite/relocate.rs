@@ -6,7 +6,7 @@
 //!
 //! A process that dies in between leaves the run here, or here and there under one id: to move it again ends it.
 
-use super::cold::{self, Key, OF_RUNS, pack, path, unpack};
+use super::cold::{self, BESIDE, Key, OF_RUNS, copy, pack, path, unpack};
 use super::error::{reading, writing};
 use super::read::find_rid;
 use super::rows::{self, decode_named, encode_named};
@@ -61,6 +61,9 @@ impl Sqlite {
             .map_err(&read)?;
         let new = insert_head(&made, &tx, from, &self.db)?;
         renumber(&made, old, new).map_err(&read)?;
+        for (table, key) in BESIDE.into_iter().filter(|(table, _)| *table != "runs") {
+            copy(&made, from, &tx, table, key.condition(new))?;
+        }
         let file = path(&self.db, *number, new);
         let bytes = pack(&mut made, &file)?;
         tx.execute("UPDATE runs SET cold = ?2 WHERE rid = ?1", params![new, bytes.cast_signed()])
@@ -85,7 +88,7 @@ impl Sqlite {
         let err = writing(&self.db);
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&err)?;
         let file = cold::find(&tx, &self.db, run)?.map(|place| place.path(&self.db));
-        for (table, key) in OF_RUNS.into_iter().chain([("runs", Key::Rid)]) {
+        for (table, key) in OF_RUNS.into_iter().chain(BESIDE) {
             let (condition, bounds) = key.condition(rid);
             tx.execute(&format!("DELETE FROM {table} WHERE {condition}"), bounds).map_err(&err)?;
         }
@@ -199,7 +202,7 @@ fn insert_head(from: &Connection, to: &Connection, from_path: &Path, db: &Path) 
 /// The rows of a run under another number.
 fn renumber(conn: &Connection, old: i64, new: i64) -> rusqlite::Result<()> {
     let whole = conn.unchecked_transaction()?;
-    for (table, key) in OF_RUNS.into_iter().chain([("runs", Key::Rid)]) {
+    for (table, key) in OF_RUNS.into_iter().chain(BESIDE) {
         match key {
             Key::Span => whole.execute(&format!("UPDATE {table} SET id = id + ?1"), [(new - old) << 32])?,
             Key::Rid => whole.execute(&format!("UPDATE {table} SET rid = ?1"), [new])?,

@@ -4,7 +4,7 @@
 
 use super::Sqlite;
 use crate::contract::{attempt, record};
-use crate::{HotLimits, ItemFilter, LabKey, RunFilter, RunName, Store};
+use crate::{HotLimits, ItemFilter, LabKey, RunFilter, RunName, Store as _};
 use muster_core::change::{Change, RunPhase, RunRecord};
 use muster_core::id::RunId;
 use muster_core::outcome::Outcome;
@@ -77,7 +77,6 @@ fn what_is_asked_of_a_run_costs_the_same_beside_ten_times_as_many() {
         ("failures", Box::new(|r| assert_eq!(r.store.list_failures(old).unwrap().len(), 3))),
         ("roll-up", Box::new(|r| drop(r.store.load_run(old, ItemFilter::All).unwrap()))),
         ("snapshot to go on with", Box::new(|r| drop(r.store.load_run_snapshot(old).unwrap()))),
-        ("expectations", Box::new(|r| drop(r.store.list_durations("area", &[]).unwrap()))),
         ("history", Box::new(|r| drop(r.store.list_history("area", "unit", Some("5"), None, 5).unwrap()))),
         (
             "to the cold tier and back",
