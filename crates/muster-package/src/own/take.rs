@@ -6,7 +6,7 @@ use super::chunk::{CHUNK_BYTES_MAX, ChunkId};
 use super::error::{At as _, PackageError};
 use super::manifest::{self, MANIFEST_BYTES_MAX, Manifest};
 use super::names::Published;
-use super::pack::{FRAME_BYTES_MAX, FrameUse, PackIndex, Run, Unpacker};
+use super::pack::{FRAME_BYTES_MAX, FrameUse, PackIndex, Run, TABLE_BYTES_MAX, Unpacker};
 use super::packs::PACK_BYTES_MAX;
 use super::repository::{Repository, Upload, must_not_clash};
 use super::source::{Sources, read_limited};
@@ -38,7 +38,7 @@ impl Repository {
     /// Takes in a pack, a file of the same file system, which is gone afterwards. Says whether it is new.
     ///
     /// # Errors
-    /// It is not what its name or its index say, or cannot be kept.
+    /// It is not what its name or its index say, it is here with another index, or it cannot be kept.
     pub fn take_pack(&self, pack: Digest, index: &[u8], file: &Path) -> Result<bool, PackageError> {
         let damaged = |why: String| PackageError::damaged(format!("pack {pack}"), SENT, why);
         let frames = PackIndex::decode(index).map_err(|why| damaged(format!("its index: {why}")))?;
@@ -46,9 +46,18 @@ impl Repository {
         verify(pack, &frames, &opened).at(file)?.map_err(damaged)?;
         opened.sync_all().at(file)?;
         let _lock = self.lock()?;
-        let there = self.root().join("packs").join(pack.to_string());
-        let is_new = !there.is_file();
-        // What is there may be damaged; this is not.
+        let packs = self.root().join("packs");
+        // The chunks of others are found by the index that is here. One that cuts the same bytes otherwise is true as
+        // well, and would take them away.
+        let index_here = File::open(packs.join(format!("{pack}.index")))
+            .and_then(|file| read_limited(file, TABLE_BYTES_MAX))
+            .ok()
+            .and_then(|bytes| PackIndex::decode(&bytes).ok());
+        if index_here.is_some_and(|here| here != frames) {
+            return Err(damaged("it is here, and its index is another".to_owned()));
+        }
+        let is_new = !packs.join(pack.to_string()).is_file();
+        // The bytes that are there may be damaged; these are not.
         self.keep_pack(pack, index, file)?;
         Ok(is_new)
     }
@@ -137,4 +146,52 @@ fn verify(pack: Digest, index: &PackIndex, file: &File) -> io::Result<Result<(),
     }
     let is_it = Digest(*hash.finalize().as_bytes()) == pack;
     Ok(if is_it { Ok(()) } else { Err("its digest is another".to_owned()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pack::{IndexedFrame, Packer};
+    use super::*;
+
+    /// A pack of these bytes as one frame, whose index cuts it here.
+    fn pack(raw: &[u8], cut: usize) -> (Digest, Vec<u8>, Vec<u8>) {
+        let chunks: Vec<(ChunkId, u32)> = [&raw[..cut], &raw[cut..]]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .map(|part| (ChunkId::of(part), u32::try_from(part.len()).unwrap()))
+            .collect();
+        let frame = Packer::default().pack(raw, chunks);
+        let len = u32::try_from(frame.bytes.len()).unwrap();
+        let frames = vec![IndexedFrame { at: 0, len, raw: frame.raw, chunks: frame.chunks }];
+        let digest = Digest(*blake3::hash(&frame.bytes).as_bytes());
+        (digest, PackIndex { frames }.encode(), frame.bytes)
+    }
+
+    #[test]
+    fn who_sends_a_pack_that_is_there_cannot_give_it_another_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let repository = Repository::create(&dir.path().join("repo")).unwrap();
+        let sent = dir.path().join("sent");
+        let take = |pack: Digest, index: &[u8], bytes: &[u8]| {
+            std::fs::write(&sent, bytes).unwrap();
+            repository.take_pack(pack, index, &sent)
+        };
+        let raw: Vec<u8> = (0..=255).cycle().take(4_000).collect();
+        let (digest, index, bytes) = pack(&raw, 1_000);
+        let (same, otherwise, _) = pack(&raw, 0);
+        assert_eq!(digest, same);
+        assert!(take(digest, &index, &bytes).unwrap());
+        let refused = take(digest, &otherwise, &bytes).unwrap_err().to_string();
+        assert!(refused.contains("its index is another"), "{refused}");
+        let first = [ChunkId::of(&raw[..1_000])];
+        assert_eq!(repository.lacking(&first).unwrap(), [], "the chunks of others are where they were");
+
+        // What is damaged there is mended by sending it again.
+        std::fs::write(repository.root().join("packs").join(digest.to_string()), b"short").unwrap();
+        assert_eq!(repository.lacking(&first).unwrap(), first);
+        assert!(!take(digest, &index, &bytes).unwrap());
+        std::fs::write(repository.root().join("packs").join(format!("{digest}.index")), b"torn").unwrap();
+        assert!(!take(digest, &index, &bytes).unwrap());
+        assert_eq!(repository.lacking(&first).unwrap(), []);
+    }
 }
