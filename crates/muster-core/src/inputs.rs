@@ -65,6 +65,11 @@ impl Needed {
         !self.from.is_empty() && self.from.iter().all(|from| from == Self::LAB)
     }
 
+    /// Whether the store of the lab's own server is one of those it can be had from.
+    pub fn may_be_of_lab(&self) -> bool {
+        self.from.iter().any(|from| from == Self::LAB)
+    }
+
     /// The directory of all packages, in the directory of a run.
     pub const DIR: &str = "packages";
 

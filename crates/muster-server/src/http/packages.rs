@@ -20,6 +20,7 @@ use futures_util::StreamExt as _;
 use muster_api::{PackageName, PackagePublished, PackagesCollected, PackagesRemoved, Problem, PrunePackages};
 use muster_core::change::RunSpec;
 use muster_core::digest::Digest;
+use muster_core::inputs::Needed;
 use muster_package::own::{
     ChunkId, PackageError, Published, Reference, Repository, SENT, TAKEN_INDEX_BYTES_MAX,
     TAKEN_PACK_BYTES_MAX, Wanted,
@@ -30,6 +31,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
+use tokio::sync::OwnedRwLockReadGuard;
 
 problems! {
     OfFile: "no-such-package", "range-not-satisfiable";
@@ -384,10 +386,21 @@ pub(super) async fn collect(
     Ok((Extension(Said(said)), Json(collected)))
 }
 
-/// Refuses a run that needs packages of this store which are not here.
-pub(super) fn must_have_packages(state: &State, spec: &RunSpec) -> Result<(), Refusal> {
-    let of_lab = spec.inputs.packages.iter().filter(|needed| needed.is_of_lab_alone());
-    for needed in of_lab {
+/// What a run needs of this store is there for as long as the answer lives, which is until it is recorded that the
+/// run needs it. A run that needs nothing of the store waits for nobody who tidies it up.
+///
+/// # Errors
+/// A package that is to be had here alone is not here.
+pub(super) async fn keep_packages(
+    state: &State,
+    spec: &RunSpec,
+) -> Result<Option<OwnedRwLockReadGuard<()>>, Refusal> {
+    let packages = &spec.inputs.packages;
+    if !packages.iter().any(Needed::may_be_of_lab) {
+        return Ok(None);
+    }
+    let gate = Arc::clone(&state.packages.gate).read_owned().await;
+    for needed in packages.iter().filter(|needed| needed.is_of_lab_alone()) {
         if !state.packages.repository.keeps(needed.digest) {
             let said = format!("package `{}` ({}) is not here", needed.title(), needed.digest);
             return Err(Problem::new(409, "no-such-package", said)
@@ -395,7 +408,7 @@ pub(super) fn must_have_packages(state: &State, spec: &RunSpec) -> Result<(), Re
                 .into());
         }
     }
-    Ok(())
+    Ok(Some(gate))
 }
 
 /// Does something with the store, off the threads that serve connections.

@@ -4,7 +4,7 @@ use super::State;
 use super::agents::gone;
 use super::answer::{Cbor, Refusal, read, run_id};
 use super::guard::Said;
-use super::packages::must_have_packages;
+use super::packages::keep_packages;
 use super::runs::must_have_blobs;
 use crate::access::Who;
 use crate::desk::Ask;
@@ -29,8 +29,7 @@ pub(super) async fn reopen(
         _ => None,
     };
     must_have_blobs(&state, spec)?;
-    let _gate = state.packages.gate.read().await;
-    must_have_packages(&state, spec)?;
+    let _kept = keep_packages(&state, spec).await?;
     let reopened = state.desk.ask(|answer| Ask::Reopen(run, Box::new(reopen), answer)).await;
     let reopened = reopened.unwrap_or_else(|| Err(gone()))?;
     Ok((Extension(Said(format!("{area}/{}", reopened.accepted.number))), Cbor(reopened)))

@@ -6,7 +6,7 @@ use super::answer::{Cbor, Refusal, read, read_either, run_id};
 use super::codes::problems;
 use super::devices::name_of;
 use super::guard::Said;
-use super::packages::must_have_packages;
+use super::packages::keep_packages;
 use crate::access::Who;
 use crate::blobs::sync_dir;
 use crate::desk::{Ask, down, now};
@@ -65,9 +65,7 @@ pub(super) async fn submit(
         }
     }
     must_have_blobs(&state, &submit.spec)?;
-    // What it needs of the store is there until it is recorded that it does.
-    let _gate = state.packages.gate.read().await;
-    must_have_packages(&state, &submit.spec)?;
+    let _kept = keep_packages(&state, &submit.spec).await?;
     let accepted = state.desk.ask(|answer| Ask::Submit(run, Box::new(submit), answer)).await;
     let accepted = accepted.unwrap_or_else(|| Err(gone()))?;
     Ok((Extension(Said(format!("{area}/{}", accepted.number))), Cbor(accepted)))

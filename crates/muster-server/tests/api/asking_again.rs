@@ -7,7 +7,7 @@ use muster_core::change::{Placement, RunSpec};
 use muster_core::inputs::Inputs;
 use muster_store::contract::record;
 
-fn submit(area: &str) -> Submit {
+pub(crate) fn submit(area: &str) -> Submit {
     let known = record(1, area, 1);
     // What is fetched would have to be among the blobs.
     let (placement, inputs) = (Placement::default(), Inputs::default());

@@ -1,6 +1,7 @@
 //! The store of packages: read as a repository is, filled piece by piece, and tidied up without taking from runs.
 
-use crate::site::Site;
+use crate::asking_again::submit;
+use crate::site::{Site, run_id};
 use muster_api::trust::Trust;
 use muster_api::{Client, ClientError, PrunePackages};
 use muster_core::digest::Digest;
@@ -138,4 +139,21 @@ fn a_manifest_whose_chunks_are_not_there_waits_for_them() {
     let refused = client.put_manifest(package.digest, &packed).unwrap_err();
     assert_eq!(refused.code(), Some("chunks-lacking"));
     assert!(refused.to_string().contains("needs 21 chunks"), "{refused}");
+}
+
+#[test]
+fn a_run_that_needs_nothing_of_the_store_does_not_wait_until_it_is_tidied_up() {
+    let site = Site::with_runs(1);
+    let lock = File::options().write(true).open(site.dir.path().join("packages/lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let client = || Client::new(&site.url(), &Trust::default()).unwrap();
+    std::thread::scope(|scope| {
+        let tidies = scope.spawn(|| client().collect_packages());
+        // So that it has begun, and waits for the lock.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let answered = client().submit(run_id(2), &submit("area"));
+        drop(lock);
+        assert_eq!(answered.unwrap().number, 2);
+        tidies.join().unwrap().unwrap();
+    });
 }
