@@ -1,10 +1,16 @@
 //! Each reader of what comes from outside, fed with any bytes: it must not panic, hang, or get outside of where
 //! it may write, and what it takes must come back as it was when it is written and read again.
 //!
-//! The fuzzer and the test that replays the corpus (crates/muster-package/tests/own/corpus.rs) call these same functions.
+//! The fuzzer and the test that replays the corpus (crates/muster-agent/tests/agent/corpus.rs) call these same functions.
 
+use muster_agent::unpack::unpack_at_most;
+use muster_core::expr::Facts;
+use muster_core::inputs::Packing;
+use muster_formats::area::{self, Layer, LayerKind, LoadContext};
+use muster_formats::status_log::{Entry, StatusLog};
 use muster_package::autotest::Checksums;
 use muster_package::own::{Address, Manifest, Reference, outside};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub(crate) type Reader = fn(&[u8]);
 
 /// All of them, by the names of their folders in the corpus.
-pub(crate) const READERS: [(&str, Reader); 9] = [
+pub(crate) const READERS: [(&str, Reader); 13] = [
     ("manifest", manifest),
     ("names", |bytes| drop(outside::names(bytes))),
     ("index", |bytes| drop(outside::index(bytes))),
@@ -22,6 +28,10 @@ pub(crate) const READERS: [(&str, Reader); 9] = [
     ("checksums", checksums),
     ("autotest-tar", autotest_tar),
     ("autotest-bz2", autotest_bz2),
+    ("status-log", status_log),
+    ("muster-toml", muster_toml),
+    ("tar", |bytes| unpacked(bytes, Packing::Tar)),
+    ("zip", |bytes| unpacked(bytes, Packing::Zip)),
 ];
 
 fn manifest(bytes: &[u8]) {
@@ -102,4 +112,43 @@ fn autotest_tar(bytes: &[u8]) {
 
 fn autotest_bz2(bytes: &[u8]) {
     autotest_unpack(bytes);
+}
+
+fn status_log(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut log = StatusLog::default();
+    for line in text.lines() {
+        if let Some(entry) = Entry::read(line) {
+            assert_eq!(entry.write(), line);
+        }
+        log.line(line);
+    }
+    log.job();
+}
+
+fn muster_toml(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let none = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+    let (mut facts, env) = (Facts::default(), BTreeMap::from([("HOME".to_owned(), "/home/ana".to_owned())]));
+    facts.set("os", "linux");
+    facts.set("cores", 8);
+    for target in [&[][..], &["linux".to_owned(), "debug".to_owned()]] {
+        let context =
+            LoadContext { area_name: "area", target, process_env: &env, facts: &facts, files: &none };
+        match area::load(&[Layer { name: "muster.toml", text, kind: LayerKind::Project }], &context) {
+            Ok(loaded) => drop(loaded.show()),
+            Err(errors) => assert!(!errors.is_empty(), "who is refused is told why"),
+        }
+    }
+}
+
+/// What a build or an area comes packed in.
+fn unpacked(bytes: &[u8], packing: Packing) {
+    let scratch = scratch();
+    let (packed, into) =
+        (tempfile::NamedTempFile::new().expect("a file can be made"), scratch.path().join("into"));
+    std::fs::write(packed.path(), bytes).expect("it can be written");
+    let done = unpack_at_most(packed.path(), packing, &into, 1 << 20);
+    assert!(done.is_ok() || !into.exists(), "of what was refused nothing is left");
+    nothing_got_out(scratch.path(), &into);
 }

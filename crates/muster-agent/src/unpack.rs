@@ -87,10 +87,18 @@ pub fn place_build(fetched: &Path, build: &Package, run_dir: &Path) -> Result<()
 /// # Errors
 /// [`UnpackError`]
 pub fn unpack(file: &Path, packing: Packing, dir: &Path) -> Result<(), UnpackError> {
+    unpack_at_most(file, packing, dir, UNPACKED_BYTES_MAX)
+}
+
+/// The same where there is less room.
+///
+/// # Errors
+/// [`UnpackError`]
+pub fn unpack_at_most(file: &Path, packing: Packing, dir: &Path, bytes_max: u64) -> Result<(), UnpackError> {
     fs::create_dir_all(dir)?;
     let done = (|| {
         let file = BufReader::with_capacity(1 << 16, File::open(file)?);
-        let mut tree = Tree::new(dir);
+        let mut tree = Tree { bytes_left: bytes_max, ..Tree::new(dir) };
         match packing {
             Packing::Tar => tree.add_tar(file),
             Packing::TarGz => tree.add_tar(MultiGzDecoder::new(file)),
