@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use std::process::Command;
 
 /// Debian packages, each with a program or file that shows it is there.
-const DEBIAN: [(&str, &str); 26] = [
+const DEBIAN: [(&str, &str); 27] = [
     ("adb", "/usr/bin/adb"),
     ("binutils", "/usr/bin/strip"),
     ("bzip2", "/usr/bin/bzip2"),
@@ -29,6 +29,7 @@ const DEBIAN: [(&str, &str); 26] = [
     ("qemu-utils", "/usr/bin/qemu-img"),
     ("runc", "/usr/sbin/runc"),
     ("strace", "/usr/bin/strace"),
+    ("sysstat", "/usr/bin/iostat"),
     ("wget", "/usr/bin/wget"),
     ("zlib1g-dev", "/usr/include/zlib.h"),
 ];

@@ -123,6 +123,12 @@ pub struct TestDef {
     /// What is brought to the device and back, where its steps run there.
     #[serde(default)]
     pub device_files: DeviceFiles,
+    /// The packages that it needs beyond those of its area.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// What watches its attempts beyond what watches all of the area.
+    #[serde(default)]
+    pub profilers: Vec<String>,
     /// Where it was written: `muster.toml:12`.
     pub origin: String,
 }
@@ -148,6 +154,8 @@ impl TestDef {
             dir: String::new(),
             expectations: Vec::new(),
             device_files: DeviceFiles::default(),
+            packages: Vec::new(),
+            profilers: Vec::new(),
             origin: String::new(),
         }
     }

@@ -24,7 +24,7 @@ pub struct Inputs {
 }
 
 /// The profilers that are built in.
-pub const PROFILERS: [&str; 3] = ["perf", "proc-sampler", "strace"];
+pub const PROFILERS: [&str; 4] = ["iostat", "perf", "proc-sampler", "strace"];
 
 /// A package that is installed before anything of a run starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,9 @@ pub struct Needed {
     /// The repositories it can be had from: their URLs, and [`Needed::LAB`].
     #[serde(default)]
     pub from: Vec<String>,
+    /// The tests that need it; empty: all of the run.
+    #[serde(default)]
+    pub tests: Vec<String>,
 }
 
 impl Needed {
@@ -155,6 +158,22 @@ impl Package {
 }
 
 impl Inputs {
+    /// The packages that a test finds installed.
+    pub fn packages_of<'a>(&'a self, test: &'a str) -> impl Iterator<Item = &'a Needed> {
+        self.packages.iter().filter(move |n| n.tests.is_empty() || n.tests.iter().any(|t| t == test))
+    }
+
+    /// What watches the attempts of a test that itself asks for these: each once.
+    pub fn profilers_of<'a>(&'a self, own: &'a [String]) -> Vec<&'a str> {
+        let mut all: Vec<&str> = Vec::new();
+        for name in self.profilers.iter().chain(own) {
+            if !all.contains(&name.as_str()) {
+                all.push(name);
+            }
+        }
+        all
+    }
+
     /// Where an area that was fetched lies, in the directory of its run.
     pub fn area_dir(&self) -> Option<String> {
         self.tests.as_ref().map(|tests| join("tests", &tests.root))
@@ -178,10 +197,14 @@ mod tests {
             digest: Digest([0; 32]),
             local: String::new(),
             from: Vec::new(),
+            tests: vec!["login".to_owned()],
         };
         assert_eq!(needed.title(), "dep:chrome-test.x@1");
         assert_eq!(needed.dir(), "packages/dep/chrome-test.x");
         assert_eq!(needed.variable(), "MUSTER_PACKAGE_DEP_CHROME_TEST_X");
+        let inputs = Inputs { packages: vec![needed], ..Inputs::default() };
+        assert_eq!(inputs.packages_of("login").count(), 1);
+        assert_eq!(inputs.packages_of("logout").count(), 0);
     }
 
     #[test]

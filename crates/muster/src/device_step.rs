@@ -6,10 +6,11 @@
 use crate::device_list;
 use crate::far::Reached;
 use crate::local::signals::Signals;
+use crate::profile::on_device;
 use crate::terminal::text::plural;
 use anyhow::Context as _;
 use muster_agent::tasks::{
-    BEFORE_END, DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep, HeldOpen, MEASURES, Packages,
+    BEFORE_END, DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep, HeldOpen, MEASURES, Packages, Watched,
 };
 use muster_core::definition::Push;
 use muster_core::inputs::Needed;
@@ -114,13 +115,26 @@ fn perform(step: &DeviceStep, report: &mut File) -> Result<DeviceEnd, anyhow::Er
             open(files, &dir, push, &until)?;
             install(&far, &dir, packages)?;
         }
-        DevicePart::Run { argv, env, dir: within, packages, report: reports } => {
-            let env = [&env[..], &variables(&far, &dir, &packages.needed)?].concat();
-            if !reports {
-                return run_there(&*device, &dir, argv, &env, within, &until);
-            }
+        DevicePart::Run { argv, env, dir: within, packages, report: reports, watched } => {
+            let mut env = [&env[..], &variables(&far, &dir, &packages.needed)?].concat();
+            let mut argv = match watched {
+                Some(Watched::OnDevice { profilers, dir: told, step }) => {
+                    on_device::argv(&far, &dir, (profilers, told, step), argv)
+                }
+                Some(Watched::OnHost(_)) | None => argv.clone(),
+            };
             let place = there(&dir, REPORT);
-            let argv = reporting(&place, argv);
+            if *reports {
+                argv = reporting(&place, &argv);
+            }
+            if let Some(Watched::OnHost(step)) = watched {
+                let (words, variable) = step.words(&argv);
+                argv = words;
+                env.push(variable);
+            }
+            if !reports {
+                return run_there(&*device, &dir, &argv, &env, within, &until);
+            }
             // Another conversation: this one runs the program.
             let reader = open_device(step)?;
             return follow(&*reader, &place, report, &until, || {
@@ -133,7 +147,10 @@ fn perform(step: &DeviceStep, report: &mut File) -> Result<DeviceEnd, anyhow::Er
             list.iter().try_for_each(|path| writeln!(out, "{path}"))?;
             out.flush()?;
         }
-        DevicePart::Close { pull, into, measures, packages } => {
+        DevicePart::Close { pull, into, measures, packages, profile } => {
+            if let Some(profile) = profile {
+                on_device::bring_back(&far, &dir, Path::new(profile));
+            }
             close(files, &dir, pull, Path::new(into), Path::new(measures), &until)?;
             if !packages.needed.is_empty() {
                 DevicePlace::let_go(&far, holder(&dir))?;

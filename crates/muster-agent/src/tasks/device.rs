@@ -18,6 +18,7 @@
 //! A device that is not the host itself is held open from one step to the next by a [worker](super::workers).
 
 use super::environment::ADDRESS;
+use super::profile::Watched;
 use crate::exec::Status;
 use muster_core::definition::{DeviceFiles, FROM_DEVICE, Proceed, Push, TO_DEVICE};
 use muster_core::exchange::DeviceOffer;
@@ -82,6 +83,8 @@ pub enum DevicePart {
         packages: Packages,
         /// What it writes to descriptor 3 is passed on as it comes.
         report: bool,
+        /// What watches it.
+        watched: Option<Watched>,
     },
     /// Print the files that match any of these, one a line: relative paths, sorted, each once.
     List {
@@ -103,6 +106,8 @@ pub enum DevicePart {
         measures: String,
         /// What is not used any more.
         packages: Packages,
+        /// The directory here for what profilers left, where some have watched it.
+        profile: Option<String>,
     },
 }
 

@@ -184,12 +184,9 @@ impl Contract<'_> {
                 }
             }
         }
-        if inputs.packages.is_empty() {
-            env.unset("MUSTER_PACKAGES");
-        } else {
+        env.unset("MUSTER_PACKAGES");
+        for needed in inputs.packages_of(&self.test.def.name) {
             env.set("MUSTER_PACKAGES", format!("{run_dir}/{}", Needed::DIR));
-        }
-        for needed in &inputs.packages {
             env.set(&needed.variable(), format!("{run_dir}/{}", needed.dir()));
         }
         match inputs.changeset.as_str() {

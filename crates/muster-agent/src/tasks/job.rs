@@ -6,7 +6,7 @@ use super::device::{self, DEVICE_STEP, DevicePart, DevicePlan, DeviceStep, HeldO
 use super::environment::{ADDRESS, Contract, Env, address, stretched};
 use super::logs::Place;
 use super::prepared::{Prepared, StepPlan};
-use super::profile;
+use super::profile::{self, Watched};
 use super::scratch::{self, Left, WorkDir};
 use super::{Ears, Host};
 use crate::exec::{Limits, ProcessSpec};
@@ -114,16 +114,15 @@ impl Job {
                 }
                 contract.apply(&mut env);
                 plan.overrule(&mut env);
-                if let Some((words, step)) =
-                    profile::watched(self, plan, &argv, &env, work_dir, manner.deadline)
-                {
+                if let Some(step) = profile::on_host(self, plan, &plan.dir, &env, work_dir, manner.deadline) {
+                    let (words, (name, value)) = step.words(&argv);
                     argv = words;
-                    env.set(profile::PROFILE_STEP, step);
+                    env.set(&name, value);
                 }
             }
             // The contract is with the program on the device; this one is told by the step.
             Some(on_device) => {
-                let step = self.device_step(on_device, plan, &contract)?;
+                let step = self.device_step(on_device, plan, &contract, &env)?;
                 env.set(DEVICE_STEP, serde_json::to_string(&step).map_err(|e| e.to_string())?);
                 argv = device::argv();
             }
@@ -190,14 +189,19 @@ impl Job {
         on_device: &DevicePlan,
         plan: &StepPlan,
         contract: &Contract<'_>,
+        host_env: &Env,
     ) -> Result<DeviceStep, String> {
         let address =
             contract.device.and_then(|d| d.labels.get(ADDRESS)).map_or(device::LOCAL, String::as_str);
         let name = contract.device.map_or("", |d| d.name.as_str());
+        let there = device::dir(address, name, contract.work_dir, plan.seat);
         // A slot of this host finds them where the host has them.
         let packages = match address {
             device::LOCAL => Packages::default(),
-            _ => Packages { run_dir: self.run.run_dir.clone(), needed: self.run.inputs.packages.clone() },
+            _ => {
+                let needed = self.run.inputs.packages_of(&self.test.def.name).cloned().collect();
+                Packages { run_dir: self.run.run_dir.clone(), needed }
+            }
         };
         let part = match on_device {
             DevicePlan::Open { push } => DevicePart::Open { push: push.clone(), packages },
@@ -215,7 +219,15 @@ impl Job {
                 }
                 plan.overrule(&mut all);
                 let (argv, env) = (plan.argv.clone(), all.into_vec());
-                DevicePart::Run { argv, env, dir: dir.clone(), packages, report: *report }
+                let watched = match address {
+                    device::LOCAL => {
+                        let dir = Path::new(&there).join(dir);
+                        let (work_dir, deadline) = (contract.work_dir, contract.deadline);
+                        profile::on_host(self, plan, &dir, host_env, work_dir, deadline).map(Watched::OnHost)
+                    }
+                    _ => profile::on_device(self, plan, contract.work_dir),
+                };
+                DevicePart::Run { argv, env, dir: dir.clone(), packages, report: *report, watched }
             }
             DevicePlan::List { patterns, dir, executable } => {
                 let (patterns, dir) = (patterns.clone(), dir.clone());
@@ -229,7 +241,10 @@ impl Job {
                     None => here.to_owned(),
                 };
                 let measures = format!("{here}/{}", scratch::MEASURES);
-                DevicePart::Close { pull: pull.clone(), into, measures, packages }
+                let is_watched = !self.profilers().is_empty() && !self.unit.discovery;
+                let profile = (is_watched && address != device::LOCAL)
+                    .then(|| format!("{here}/{}", profile::PROFILE_DIR));
+                DevicePart::Close { pull: pull.clone(), into, measures, packages, profile }
             }
         };
         let held = match &self.host.workers {
@@ -239,8 +254,7 @@ impl Job {
             }
             _ => None,
         };
-        let dir = device::dir(address, name, contract.work_dir, plan.seat);
-        Ok(DeviceStep { address: address.to_owned(), held, dir, part })
+        Ok(DeviceStep { address: address.to_owned(), held, dir: there, part })
     }
 
     /// A file of this name in the directory; `None` where it has none.
@@ -262,10 +276,15 @@ impl Job {
         }
     }
 
+    /// What watches it, by name.
+    pub(super) fn profilers(&self) -> Vec<&str> {
+        self.run.inputs.profilers_of(&self.test.def.profilers)
+    }
+
     /// What those who watched it have to tell.
     pub(super) fn told_by_profilers(&self) -> Vec<String> {
         match &self.work_dir {
-            Some(dir) if !self.run.inputs.profilers.is_empty() => profile::told(dir.path()),
+            Some(dir) if !self.profilers().is_empty() => profile::told(dir.path()),
             _ => Vec::new(),
         }
     }
@@ -274,7 +293,7 @@ impl Job {
     /// with the result and at the end of its log.
     pub(super) fn leave(&mut self, left: &Left, index: usize, result: &mut AttemptResult) {
         let has_page = result.outcome != Outcome::Pass && self.prepared.has_logpro();
-        let has_more = !self.test.def.device_files.pull.is_empty() || !self.run.inputs.profilers.is_empty();
+        let has_more = !self.test.def.device_files.pull.is_empty() || !self.profilers().is_empty();
         let wanted = !result.outcome.is_good() || has_page || has_more;
         let Some(attempt) = self.unit.attempts.get(index).filter(|_| wanted) else {
             return self.clear(left);

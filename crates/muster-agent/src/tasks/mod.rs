@@ -32,7 +32,9 @@ pub use device::{
     BEFORE_END, DEVICE_COMMAND, DEVICE_STEP, DeviceEnd, DevicePart, DeviceStep, HeldOpen, Packages,
 };
 pub use environment::{Env, inherited};
-pub use profile::{PROFILE_COMMAND, PROFILE_DIR, PROFILE_STEP, PROFILE_TOLD, ProfileStep, Profiler};
+pub use profile::{
+    PROFILE_COMMAND, PROFILE_DIR, PROFILE_STEP, PROFILE_TOLD, ProfileStep, Profiler, ProfilerPlace, Watched,
+};
 pub use scratch::MEASURES;
 pub use workers::WORKER_COMMAND;
 

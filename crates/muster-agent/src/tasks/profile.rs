@@ -1,14 +1,15 @@
-//! What watches an attempt on its host.
+//! What watches an attempt.
 //!
-//! A process of the test is started by a program that knows profilers (`muster` itself, in a hidden command): it holds
+//! On its host: a process of the test is started by a program that knows profilers (`muster` itself, in a hidden command): it holds
 //! the process back until they watch it, ends as it ends, and lets them leave their files in the attempt's directory.
+//! On a device, who runs the step there starts the profilers beside it ([`Watched`]).
 //! Whatever becomes of a profiler, the process is judged as without; what went wrong is told below its output.
-//!
-//! Deliberately absent: steps on devices, whose processes are not on this host.
 
 use super::environment::Env;
 use super::job::Job;
 use super::prepared::StepPlan;
+use muster_core::digest::Digest;
+use muster_core::exchange::RunContext;
 use muster_core::time::Time;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -57,56 +58,114 @@ pub enum ProfileStep {
 pub struct Profiler {
     /// Its name.
     pub name: String,
-    /// The directory of its package; empty for one that is built in.
-    pub dir: String,
+    /// Where it is.
+    pub place: ProfilerPlace,
 }
 
-/// The words and the variable by which a process is started so that it is watched. `None`: it is not.
-pub(super) fn watched(
+/// Where a profiler is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProfilerPlace {
+    /// It is built in.
+    BuiltIn,
+    /// In this directory of this host, which is its package.
+    Dir(String),
+    /// In its package, installed on the device.
+    OnDevice(Digest),
+    /// The run was not given its package.
+    Nowhere,
+}
+
+/// How a step on a device is watched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Watched {
+    /// As a process of the host, which is the device.
+    OnHost(ProfileStep),
+    /// On the device itself.
+    OnDevice {
+        /// By these.
+        profilers: Vec<Profiler>,
+        /// The directory of this host in which what went wrong is told.
+        dir: String,
+        /// Where files are left, below the directory for that on the device; empty for there.
+        step: String,
+    },
+}
+
+/// What watches a job, which runs on this host or on a device elsewhere.
+fn profilers(job: &Job, elsewhere: bool) -> Vec<Profiler> {
+    let RunContext { inputs, run_dir, .. } = &*job.run;
+    let place = |name: &str| {
+        let Some(asked) = name.strip_prefix("profiler:") else { return ProfilerPlace::BuiltIn };
+        let asked = asked.split('@').next().unwrap_or(asked);
+        match inputs.packages.iter().find(|n| n.kind == "profiler" && n.name == asked) {
+            None => ProfilerPlace::Nowhere,
+            Some(package) if elsewhere => ProfilerPlace::OnDevice(package.digest),
+            Some(package) => ProfilerPlace::Dir(format!("{run_dir}/{}", package.dir())),
+        }
+    };
+    let names = job.profilers().into_iter();
+    names.map(|name| Profiler { name: name.to_owned(), place: place(name) }).collect()
+}
+
+/// A step's name as that of a directory.
+fn step_dir(plan: &StepPlan) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    plan.name.chars().map(plain).collect()
+}
+
+/// How a step on a device elsewhere is watched there. `None`: it is not.
+pub(super) fn on_device(job: &Job, plan: &StepPlan, work_dir: &str) -> Option<Watched> {
+    let profilers = profilers(job, true);
+    let dir = format!("{work_dir}/{PROFILE_DIR}");
+    let is_watched = !profilers.is_empty() && !job.unit.discovery;
+    is_watched.then(|| Watched::OnDevice { profilers, dir, step: step_dir(plan) })
+}
+
+/// How a process in this directory of the host is watched. `None`: it is not.
+pub(super) fn on_host(
     job: &Job,
     plan: &StepPlan,
-    argv: &[String],
+    dir: &Path,
     env: &Env,
     work_dir: &str,
     deadline: Option<Time>,
-) -> Option<(Vec<String>, String)> {
-    let inputs = &job.run.inputs;
+) -> Option<ProfileStep> {
+    let profilers = profilers(job, false);
     // What cannot be started is told in the same words as without.
-    if inputs.profilers.is_empty() || job.unit.discovery || !starts(plan, argv, env) {
+    if profilers.is_empty() || job.unit.discovery || !starts(dir, &plan.argv, env) {
         return None;
     }
-    let profiler = |name: &String| {
-        let dir = name.strip_prefix("profiler:").map_or_else(String::new, |asked| {
-            let asked = asked.split('@').next().unwrap_or(asked);
-            let package = inputs.packages.iter().find(|n| n.kind == "profiler" && n.name == asked);
-            package.map(|n| format!("{}/{}", job.run.run_dir, n.dir())).unwrap_or_default()
-        });
-        Profiler { name: name.clone(), dir }
-    };
-    let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-    let step = ProfileStep::Watch {
-        profilers: inputs.profilers.iter().map(profiler).collect(),
+    Some(ProfileStep::Watch {
+        profilers,
         dir: format!("{work_dir}/{PROFILE_DIR}"),
-        step: plan.name.chars().map(plain).collect(),
+        step: step_dir(plan),
         deadline_millis: deadline.map(|at| at.0 / 1_000),
-    };
-    let words = ["/proc/self/exe".to_owned(), PROFILE_COMMAND.to_owned()];
-    let argv = words.into_iter().chain(argv.iter().cloned()).collect();
-    Some((argv, serde_json::to_string(&step).ok()?))
+    })
+}
+
+impl ProfileStep {
+    /// The words by which a process is started so that this is done with it, and the variable they need.
+    pub fn words(&self, argv: &[String]) -> (Vec<String>, (String, String)) {
+        let words = ["/proc/self/exe".to_owned(), PROFILE_COMMAND.to_owned()];
+        let step = serde_json::to_string(self).expect("it is plain data");
+        (words.into_iter().chain(argv.iter().cloned()).collect(), (PROFILE_STEP.to_owned(), step))
+    }
 }
 
 /// Whether there is such a program.
-fn starts(plan: &StepPlan, argv: &[String], env: &Env) -> bool {
+fn starts(dir: &Path, argv: &[String], env: &Env) -> bool {
     let Some(program) = argv.first().filter(|p| !p.is_empty()) else { return false };
     let is_program = |path: &Path| {
         use std::os::unix::fs::PermissionsExt as _;
         fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
     };
     if program.contains('/') {
-        return is_program(&plan.dir.join(program));
+        return is_program(&dir.join(program));
     }
     let path = env.get("PATH").unwrap_or_default();
-    path.split(':').any(|dir| is_program(&plan.dir.join(dir).join(program)))
+    path.split(':').any(|of_path| is_program(&dir.join(of_path).join(program)))
 }
 
 /// What profilers have to tell of an attempt, line by line.

@@ -71,7 +71,7 @@ section! {
         "packages" packages: List<String>,
         /// Where packages are had from, in this order: directories, relative to the area, URLs, or `lab`, the store of the lab that runs the tests.
         "repositories" repositories: List<String>,
-        /// What watches each attempt on its host and leaves files: "proc-sampler", "perf", "strace", or a package "profiler:NAME".
+        /// What watches each attempt and leaves files: "proc-sampler", "iostat", "perf", "strace", or a package "profiler:NAME".
         "profilers" profilers: List<String>,
     }
 }
@@ -159,6 +159,10 @@ section! {
         "push" push: OneOrMore<PushValue>,
         /// Files and directories of the device that are brought back afterwards, if they are there.
         "pull" pull: OneOrMore<String>,
+        /// Packages that it needs beyond those of the area, as `packages` of `[area]` has them.
+        "packages" packages: List<String>,
+        /// What watches its attempts beyond what watches all of the area, as `profilers` of `[area]` has it.
+        "profilers" profilers: List<String>,
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) mod layers;
 pub(crate) mod limits;
 mod logpro;
 mod names;
+mod packages;
 pub(crate) mod resolve;
 pub(crate) mod scalar;
 mod schema;

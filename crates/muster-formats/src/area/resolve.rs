@@ -6,12 +6,12 @@ use super::file::{AreaKeys, File, LimitKeys, RecordKeys, Settings, SuiteKeys, Ta
 use super::layers::Read;
 use super::limits::{LimitPlaces, check_name, check_variable, fit_name, merge};
 use super::names::{Interpolation, Space, is_name};
+use super::packages::{check_package, check_profiler};
 use super::scalar::Scalar;
 use super::source::{At, Pos, Sources};
 use super::{Files, LoadContext, after, expectations, target};
 use muster_core::definition::{AreaDef, Keeping, TestDef};
 use muster_core::expr::Facts;
-use muster_core::inputs::PROFILERS;
 use std::collections::HashMap;
 
 /// Where the value of each key of a test was written.
@@ -113,15 +113,7 @@ pub(super) fn resolve(read: &Read, context: &LoadContext<'_>, complaints: &mut C
     let profilers = area_tables.iter().rev().find_map(|a| a.profilers.as_ref());
     places.profilers = profilers.map(|p| p.pos);
     for profiler in profilers.into_iter().flat_map(|p| &p.value) {
-        match profiler.starts_with("profiler:") {
-            true => check_package(profiler, complaints),
-            false if PROFILERS.contains(&profiler.as_str()) => {}
-            false => {
-                let message = format!("there is no profiler `{}`", profiler.value);
-                let known = format!("there are {}, and packages as `profiler:NAME`", PROFILERS.join(", "));
-                complaints.error(profiler.pos, message).hint(known);
-            }
-        }
+        check_profiler(profiler, complaints);
     }
     let texts = |list: Option<&At<Vec<At<String>>>>| -> Vec<String> {
         list.into_iter().flat_map(|l| &l.value).map(|text| text.value.clone()).collect()
@@ -212,20 +204,6 @@ fn keeping(read: &Read, places: &mut Places) -> Keeping {
         }
     }
     keeping
-}
-
-/// Whether a package is asked for as one can be; whether there is one is found out when a run begins.
-fn check_package(package: &At<String>, complaints: &mut Complaints) {
-    const KINDS: [&str; 5] = ["client", "test", "dep", "profiler", "build"];
-    let is_asked_for = package.split_once(':').is_some_and(|(kind, name)| {
-        KINDS.contains(&kind) && !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '/')
-    });
-    if !is_asked_for {
-        let message = format!("`{}` is not a package", package.value);
-        complaints.error(package.pos, message).hint(
-            "a package is KIND:NAME, where KIND is client, test, dep, profiler or build; `@VERSION` may be behind it",
-        );
-    }
 }
 
 /// Every file that may speak of the area itself, later ones win.

@@ -190,6 +190,11 @@ impl Lister<'_> {
         if !pull.is_empty() {
             add("pull", strings(pull));
         }
+        for (key, list) in [("packages", &test.packages), ("profilers", &test.profilers)] {
+            if !list.is_empty() {
+                add(key, strings(list));
+            }
+        }
         if !test.after.is_empty() {
             let after = test.after.iter().map(|a| match &a.mode {
                 AfterMode::Passed => quoted(&a.test),

@@ -7,6 +7,7 @@ use super::file::{
 };
 use super::limits::check_variable;
 use super::names::{Space, Use};
+use super::packages::{check_package, check_profiler};
 use super::resolve::{Resolver, TestPlaces};
 use super::scalar::{OneOrMore, Scalar};
 use super::source::{At, Pos};
@@ -100,6 +101,13 @@ impl<'a> Resolver<'a, '_> {
             pull: pull.map_or_else(Vec::new, |pull| self.pull(&pull.value)),
         };
         pick!("runs-on", runs_on);
+        let packages = pick!("packages", packages);
+        packages.into_iter().flat_map(|p| &p.value).for_each(|p| check_package(p, self.complaints));
+        let profilers = pick!("profilers", profilers);
+        profilers.into_iter().flat_map(|p| &p.value).for_each(|p| check_profiler(p, self.complaints));
+        let written = |list: Option<&At<List<String>>>| {
+            list.into_iter().flat_map(|l| &l.value).map(|text| text.value.clone()).collect()
+        };
         self.check_device(&kind, own);
         let pass =
             PassRule { exit, stdout: self.stdout(keys), log, measures: self.measures(keys), logpro: None };
@@ -135,6 +143,8 @@ impl<'a> Resolver<'a, '_> {
             dir,
             expectations: Vec::new(),
             device_files,
+            packages: written(packages),
+            profilers: written(profilers),
             origin: self.sources.origin(name.pos),
         };
         (test, places)

@@ -182,7 +182,7 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     if let Some(Megatest { before: Some(line), .. }) = &area.megatest {
         megatest::run_hook("pre-hook", line, &area.dir, &def.env)?;
     }
-    let packages = packages::install(&inputs, &area, context)?;
+    let packages = packages::install(&inputs, &area, &plan, context)?;
     let profilers = packages::profilers(&inputs, &area);
     let number = store.reserve_number(&def.name)?;
     let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);

@@ -12,12 +12,13 @@ use crate::remote;
 use crate::settings::{cache_dir, state_dir};
 use muster_api::Client;
 use muster_core::inputs::{Inputs, Needed};
+use muster_core::plan::Plan;
 use muster_package::own::{
     About, Address, InstallOptions, Installed, Lease, Place, Published, Reference, Repository, Source,
     Sources, Tree, Wanted, changes,
 };
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -33,22 +34,21 @@ pub(crate) struct Packages {
 ///
 /// # Errors
 /// A package cannot be had; nothing has been recorded then.
-pub(crate) fn install(args: &InputArgs, area: &Area, context: &Context) -> Result<Packages, anyhow::Error> {
+pub(crate) fn install(
+    args: &InputArgs,
+    area: &Area,
+    plan: &Plan,
+    context: &Context,
+) -> Result<Packages, anyhow::Error> {
     let mut local = local_folders(&args.local, context)?;
     let mut packages = Packages::default();
-    let asked_for = asked_for(args, area);
+    let mut asked_for = AskedFor::new(args, area, plan)?;
     if asked_for.is_empty() && local.is_empty() {
         return Ok(packages);
     }
     let sources = sources_of(args, area, context)?;
     let place = Place::open(&cache_dir("packages")?).map_err(complain)?;
-    let mut waiting = references(&asked_for)?;
-    waiting.reverse();
-    let mut seen = HashMap::new();
-    while let Some(wanted) = waiting.pop() {
-        if is_seen(&mut seen, &wanted, context) {
-            continue;
-        }
+    while let Some(wanted) = asked_for.next(context) {
         let folder = local.remove(&wanted.title());
         let (package, from) = match &folder {
             Some(folder) => make_of(folder, &wanted, &sources, context)?,
@@ -57,11 +57,12 @@ pub(crate) fn install(args: &InputArgs, area: &Area, context: &Context) -> Resul
         let from = if folder.is_some() { &from } else { &sources };
         let installed = place.install(&package, from, InstallOptions::default()).map_err(complain)?;
         tell(&installed, context);
-        waiting.extend(place.deps(package.digest).into_iter().rev());
+        asked_for.found(&wanted, place.deps(package.digest));
         packages.needed.push(needed(&package, folder.as_deref(), sources.addresses()));
         packages.installed.push(installed);
     }
     none_left(&local)?;
+    asked_for.say_whose(&mut packages.needed);
     tell_troubles(&sources, context);
     Ok(packages)
 }
@@ -74,10 +75,11 @@ pub(crate) fn install(args: &InputArgs, area: &Area, context: &Context) -> Resul
 pub(crate) fn resolve(
     args: &InputArgs,
     area: &Area,
+    plan: &Plan,
     client: &Client,
     context: &Context,
 ) -> Result<Vec<Needed>, anyhow::Error> {
-    let asked_for = asked_for(args, area);
+    let mut asked_for = AskedFor::new(args, area, plan)?;
     let mut local = local_folders(&args.local, context)?;
     if asked_for.is_empty() && local.is_empty() {
         return Ok(Vec::new());
@@ -98,14 +100,8 @@ pub(crate) fn resolve(
         let mut dirs = here.iter().flat_map(|text| text.split('|'));
         dirs.any(|dir| Source::dir(context.dir.join(dir)).shown() == place)
     };
-    let mut waiting = references(&asked_for)?;
-    waiting.reverse();
-    let mut seen = HashMap::new();
     let mut all: Vec<Needed> = Vec::new();
-    while let Some(wanted) = waiting.pop() {
-        if is_seen(&mut seen, &wanted, context) {
-            continue;
-        }
+    while let Some(wanted) = asked_for.next(context) {
         let folder = local.remove(&wanted.title());
         let (package, manifest, from) = match &folder {
             Some(folder) => {
@@ -126,10 +122,11 @@ pub(crate) fn resolve(
                 }
             }
         };
-        waiting.extend(manifest.about.deps.into_iter().rev());
+        asked_for.found(&wanted, manifest.about.deps);
         all.push(needed(&package, folder.as_deref(), from));
     }
     none_left(&local)?;
+    asked_for.say_whose(&mut all);
     tell_troubles(&sources, context);
     Ok(all)
 }
@@ -151,7 +148,7 @@ fn bring(
     Ok(())
 }
 
-/// What watches each attempt: what the area names and what was typed, each once.
+/// What watches each attempt of a run: what the area names and what was typed, each once.
 pub(crate) fn profilers(args: &InputArgs, area: &Area) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for name in area.loaded.area.profilers.iter().chain(&args.profile) {
@@ -162,10 +159,87 @@ pub(crate) fn profilers(args: &InputArgs, area: &Area) -> Vec<String> {
     all
 }
 
-/// The packages that an area asks for, with those that watch its attempts.
-fn asked_for(args: &InputArgs, area: &Area) -> Vec<String> {
-    let watch = profilers(args, area).into_iter().filter(|name| name.starts_with("profiler:"));
-    area.loaded.area.packages.iter().cloned().chain(watch).collect()
+/// What is asked for, by the area and by the planned tests; and what of it was found.
+struct AskedFor {
+    /// What is still to be found, the next last.
+    waiting: Vec<Reference>,
+    /// The first that asked for a name, by `KIND:NAME`.
+    seen: HashMap<String, Reference>,
+    /// Who asks for what: a test, or all.
+    by: Vec<(String, Option<String>)>,
+    /// What was found needs these.
+    deps: HashMap<String, Vec<String>>,
+}
+
+impl AskedFor {
+    fn new(args: &InputArgs, area: &Area, plan: &Plan) -> Result<Self, anyhow::Error> {
+        let is_package = |name: &&String| name.starts_with("profiler:");
+        let watch = profilers(args, area);
+        let own = |text: &String, test: Option<&String>| {
+            text.parse::<Reference>().map(|wanted| (wanted, test.cloned())).map_err(complain)
+        };
+        let area_s = area.loaded.area.packages.iter().chain(watch.iter().filter(is_package));
+        let mut all: Vec<_> = area_s.map(|text| own(text, None)).collect::<Result<_, _>>()?;
+        for def in plan.tests.iter().map(|test| &test.def) {
+            for text in def.packages.iter().chain(def.profilers.iter().filter(is_package)) {
+                all.push(own(text, Some(&def.name))?);
+            }
+        }
+        let by = all.iter().map(|(wanted, test)| (wanted.title(), test.clone())).collect();
+        let waiting = all.into_iter().rev().map(|(wanted, _)| wanted).collect();
+        Ok(Self { waiting, seen: HashMap::new(), by, deps: HashMap::new() })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// What is to be found next. The first that asks for a name has the say; who asks for another version of it is
+    /// told.
+    fn next(&mut self, context: &Context) -> Option<Reference> {
+        while let Some(wanted) = self.waiting.pop() {
+            match self.seen.entry(wanted.title()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(wanted.clone());
+                    return Some(wanted);
+                }
+                Entry::Occupied(first) => {
+                    let first = first.get();
+                    if *first != wanted && wanted.wanted != Wanted::Newest {
+                        drop(writeln!(
+                            context.stderr(),
+                            "warning: `{wanted}` is needed, and `{first}` is used"
+                        ));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// It was found, and needs these.
+    fn found(&mut self, wanted: &Reference, deps: Vec<Reference>) {
+        self.deps.insert(wanted.title(), deps.iter().map(Reference::title).collect());
+        self.waiting.extend(deps.into_iter().rev());
+    }
+
+    /// Says of each package which tests need it, where not all of them do.
+    fn say_whose(&self, all: &mut [Needed]) {
+        let mut whose: HashMap<&str, BTreeSet<Option<&str>>> = HashMap::new();
+        for (title, test) in &self.by {
+            let mut below = vec![title.as_str()];
+            while let Some(title) = below.pop() {
+                if whose.entry(title).or_default().insert(test.as_deref()) {
+                    below.extend(self.deps.get(title).into_iter().flatten().map(String::as_str));
+                }
+            }
+        }
+        for needed in all {
+            let by = whose.get(format!("{}:{}", needed.kind, needed.name).as_str());
+            let tests = by.filter(|by| !by.contains(&None)).into_iter().flatten().flatten();
+            needed.tests = tests.map(|test| (*test).to_owned()).collect();
+        }
+    }
 }
 
 /// Installs again what a recorded run was given, for more attempts of it.
@@ -226,10 +300,6 @@ impl Packages {
 /// The repository of what is made of folders for one's own runs, in the user's state directory.
 pub(crate) const LOCAL: &str = "packages-local";
 
-fn references(texts: &[String]) -> Result<Vec<Reference>, anyhow::Error> {
-    texts.iter().map(|text| text.parse().map_err(complain)).collect()
-}
-
 /// Where the packages of an area are had from: what was typed, else what the area says.
 fn repositories(args: &InputArgs, area: &Area) -> Result<Vec<String>, anyhow::Error> {
     if !args.repo.is_empty() {
@@ -257,24 +327,7 @@ fn needed(package: &Published, folder: Option<&Path>, from: Vec<String>) -> Need
         digest: package.digest,
         local: folder.map(|f| f.display().to_string()).unwrap_or_default(),
         from,
-    }
-}
-
-/// Whether a package of this name is had already. The first that asks has the say; who asks for another version is
-/// told.
-fn is_seen(seen: &mut HashMap<String, Reference>, wanted: &Reference, context: &Context) -> bool {
-    match seen.entry(wanted.title()) {
-        Entry::Vacant(entry) => {
-            entry.insert(wanted.clone());
-            false
-        }
-        Entry::Occupied(first) => {
-            let first = first.get();
-            if first != wanted && wanted.wanted != Wanted::Newest {
-                drop(writeln!(context.stderr(), "warning: `{wanted}` is needed, and `{first}` is used"));
-            }
-            true
-        }
+        tests: Vec::new(),
     }
 }
 

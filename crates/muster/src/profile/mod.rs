@@ -6,7 +6,9 @@
 //! ```
 //!
 //! It ends as the process ends, by the same code or signal, and never waits for a profiler beyond the attempt's time.
+//! Where the process is on a device, so are the profilers: [`on_device`].
 
+pub(crate) mod on_device;
 mod plot;
 mod programs;
 mod sampler;
@@ -49,8 +51,8 @@ pub(crate) fn run() -> Result<ExitCode, anyhow::Error> {
             Err(become_it(&argv))
         }
         ProfileStep::Watch { profilers, dir, step, deadline_millis } => {
-            let (told, dir) = (PathBuf::from(&dir).join(PROFILE_TOLD), PathBuf::from(dir).join(step));
-            let mut tell = Tell(told);
+            let mut tell = Tell::within(Path::new(&dir));
+            let dir = PathBuf::from(dir).join(step);
             match watch(&profilers, &dir, deadline_millis, &argv, &mut tell) {
                 Ok(status) => end_as(status),
                 Err(error) => {
@@ -71,6 +73,13 @@ fn become_it(argv: &[OsString]) -> anyhow::Error {
 
 /// Where profilers tell what went wrong.
 struct Tell(PathBuf);
+
+impl Tell {
+    /// In this directory of what profilers leave.
+    fn within(dir: &Path) -> Self {
+        Self(dir.join(PROFILE_TOLD))
+    }
+}
 
 impl Tell {
     fn line(&mut self, text: &str) {

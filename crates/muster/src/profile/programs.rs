@@ -1,10 +1,10 @@
-//! Profilers that are programs: `perf`, `strace`, and those of packages.
+//! Profilers that are programs: `iostat`, `perf`, `strace`, and those of packages.
 //!
 //! A package of kind `profiler` has a program `profile`. It is started with the number of a process and a directory
 //! for its files, prints a line when it watches, and is sent SIGINT when the process has ended.
 
 use anyhow::{Context as _, bail};
-use muster_agent::tasks::Profiler;
+use muster_agent::tasks::{Profiler, ProfilerPlace};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,13 @@ use std::time::{Duration, Instant, SystemTime};
 const READY_MAX: Duration = Duration::from_secs(2);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// What the host's disks do, second by second: `iostat` of sysstat, into the file `$1`.
+pub(super) const IOSTAT: &str = "command -v iostat >/dev/null || {
+        echo 'there is no program `iostat`; on Debian it is in the package `sysstat`' >&2; exit 127
+    }
+    echo watching
+    exec iostat -dxkt 1 > \"$1\"";
 
 /// A profiler that can be started.
 pub(super) struct Program {
@@ -40,44 +47,62 @@ impl Program {
     pub(super) fn of(profiler: &Profiler, pid: u32, dir: &Path) -> Result<Self, anyhow::Error> {
         let pid = pid.to_string();
         let (said, printed) = (dir.join(said(&profiler.name, "err")), dir.join(said(&profiler.name, "out")));
-        let (words, ready, settle, hint): (Vec<String>, _, _, _) = match profiler.name.as_str() {
-            "perf" => {
-                let data = dir.join("perf.data");
-                let words =
-                    ["perf", "record", "-q", "-g", "-F", "99", "-o", &data.display().to_string(), "-p", &pid];
-                (
-                    words.map(str::to_owned).into(),
-                    data,
-                    Duration::from_millis(50),
-                    "on Debian it is in the package `linux-perf`",
-                )
-            }
-            "strace" => {
-                let file = dir.join("strace.txt").display().to_string();
-                let words = ["strace", "-f", "-c", "-o", &file, "-p", &pid];
-                (
-                    words.map(str::to_owned).into(),
-                    said,
-                    Duration::ZERO,
-                    "on Debian it is in the package `strace`",
-                )
-            }
-            name if !profiler.dir.is_empty() => {
-                let program = format!("{}/profile", profiler.dir);
-                if !Path::new(&program).is_file() {
-                    bail!("its package has no program `profile`");
+        let (words, ready, settle, hint): (Vec<String>, _, _, _) =
+            match (profiler.name.as_str(), &profiler.place) {
+                ("iostat", ProfilerPlace::BuiltIn) => {
+                    let words = ["sh", "-c", IOSTAT, "sh", &dir.join("iostat.txt").display().to_string()];
+                    (words.map(str::to_owned).into(), printed, Duration::ZERO, "")
                 }
-                let dir = dir.join(name.trim_start_matches("profiler:"));
-                fs::create_dir_all(&dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
-                (
-                    vec![program, pid, dir.display().to_string()],
-                    printed,
-                    Duration::ZERO,
-                    "it is in its package",
-                )
-            }
-            _ => bail!("there is none of this name"),
-        };
+                ("perf", ProfilerPlace::BuiltIn) => {
+                    let data = dir.join("perf.data");
+                    let words = [
+                        "perf",
+                        "record",
+                        "-q",
+                        "-g",
+                        "-F",
+                        "99",
+                        "-o",
+                        &data.display().to_string(),
+                        "-p",
+                        &pid,
+                    ];
+                    (
+                        words.map(str::to_owned).into(),
+                        data,
+                        Duration::from_millis(50),
+                        "on Debian it is in the package `linux-perf`",
+                    )
+                }
+                ("strace", ProfilerPlace::BuiltIn) => {
+                    let file = dir.join("strace.txt").display().to_string();
+                    let words = ["strace", "-f", "-c", "-o", &file, "-p", &pid];
+                    (
+                        words.map(str::to_owned).into(),
+                        said,
+                        Duration::ZERO,
+                        "on Debian it is in the package `strace`",
+                    )
+                }
+                (name, ProfilerPlace::Dir(package)) => {
+                    let program = format!("{package}/profile");
+                    if !Path::new(&program).is_file() {
+                        bail!("its package has no program `profile`");
+                    }
+                    let dir = dir.join(name.trim_start_matches("profiler:"));
+                    fs::create_dir_all(&dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
+                    (
+                        vec![program, pid, dir.display().to_string()],
+                        printed,
+                        Duration::ZERO,
+                        "it is in its package",
+                    )
+                }
+                (_, ProfilerPlace::BuiltIn) => bail!("there is none of this name"),
+                (_, ProfilerPlace::OnDevice(_) | ProfilerPlace::Nowhere) => {
+                    bail!("its package is none of those that the run was given")
+                }
+            };
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
         Ok(Self { command, name: profiler.name.clone(), ready, settle, hint })

@@ -77,13 +77,85 @@ impl Sampler {
     pub(super) fn end(self) -> Result<(), anyhow::Error> {
         drop(self.stop);
         let all = self.thread.join().map_err(|_| anyhow::anyhow!("its thread has ended"))?;
-        let write = |name: &str, text: String| {
-            let path = self.dir.join(name);
-            fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))
-        };
-        write("proc-sampler.csv", table(&all))?;
-        write("proc-sampler.svg", picture(&all))
+        leave(&self.dir, &all)
     }
+}
+
+/// Leaves samples as a table and as a plot.
+fn leave(dir: &Path, all: &[Sample]) -> Result<(), anyhow::Error> {
+    let write = |name: &str, text: String| {
+        let path = dir.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))
+    };
+    write("proc-sampler.csv", table(all))?;
+    write("proc-sampler.svg", picture(all))
+}
+
+/// The same for a device that has no more than a shell: `$1` is the process, `$2` the file for what is seen. A line of
+/// it is the time and, for each process, `NUMBER:USER:SYSTEM:PAGES:READ:WRITTEN`. Only what the first process has
+/// started is looked at: a device may have one session for all it does. It is looked less often as time goes on.
+pub(super) const ON_DEVICE: &str = r#"
+    echo "$(getconf PAGESIZE 2>/dev/null || echo 4096)" > "$2" || exit 1
+    echo watching
+    root=$1 to=$2 known=" $1 " looks=0
+    while [ -d "/proc/$root" ]; do
+        read -r line _ < /proc/uptime
+        for stat in /proc/[0-9]*/stat; do
+            { read -r text < "$stat"; } 2>/dev/null || continue
+            one=${stat#/proc/} one=${one%/stat}
+            [ "$one" = $$ ] && continue
+            set -- ${text##*) }
+            case $known in
+            *" $one "*) ;;
+            *" $2 "*) known="$known$one " ;;
+            *) continue ;;
+            esac
+            user=${12} system=${13} pages=${22} read=0 written=0
+            { { read -r _ read; read -r _ written; } < "/proc/$one/io"; } 2>/dev/null
+            line="$line $one:$user:$system:$pages:$read:$written"
+        done
+        echo "$line" >> "$to" || exit 1
+        looks=$((looks + 1)) pause=0.2
+        [ $looks -gt 1500 ] && pause=2
+        [ $looks -gt 3000 ] && pause=20
+        sleep $pause 2>/dev/null || sleep 1
+    done"#;
+
+/// Makes table and plot of what was seen on a device. The file goes.
+///
+/// # Errors
+/// It is not what it should be, or the others cannot be written.
+pub(super) fn seen_on_device(file: &Path) -> Result<(), anyhow::Error> {
+    let text = fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let all = samples(&String::from_utf8_lossy(&text)).context("what it saw on the device is not whole")?;
+    leave(file.parent().context("it is nowhere")?, &all)?;
+    fs::remove_file(file).with_context(|| format!("cannot remove `{}`", file.display()))
+}
+
+/// What was seen on a device. A line that was cut is left out, and so is what it saw nothing in.
+fn samples(text: &str) -> Option<Vec<Sample>> {
+    let mut lines = text.lines();
+    let page: u64 = lines.next()?.trim().parse().ok()?;
+    let (mut begun, mut known, mut all) = (None, Known::new(), Vec::new());
+    for line in lines {
+        let mut words = line.split(' ');
+        let Some(at) = words.next().and_then(|at| at.parse::<f64>().ok()) else { continue };
+        let mut sample = Sample { seconds: at - *begun.get_or_insert(at), ..Sample::default() };
+        for word in words {
+            let numbers: Vec<u64> = word.split(':').filter_map(|n| n.parse().ok()).collect();
+            let [process, user, system, pages, read, written] = numbers[..] else { continue };
+            #[expect(clippy::cast_precision_loss, reason = "it is drawn")]
+            let cpu = user.saturating_add(system) as f64 / TICKS;
+            known.insert(u32::try_from(process).ok()?, (cpu, read, written));
+            sample.processes += 1;
+            sample.rss_bytes = sample.rss_bytes.saturating_add(pages.saturating_mul(page));
+        }
+        if sample.processes > 0 {
+            sample.add(&known);
+            all.push(sample);
+        }
+    }
+    (!all.is_empty()).then_some(all)
 }
 
 /// What processes had used when they were seen last: what has ended counts on.
@@ -104,12 +176,19 @@ fn look(pid: u32, left_out: &HashSet<u32>, known: &mut Known) -> Sample {
         sample.processes += 1;
         sample.rss_bytes += rss(other).unwrap_or(0);
     }
-    for (cpu, read, written) in known.values() {
-        sample.cpu_seconds += cpu;
-        sample.read_bytes += read;
-        sample.written_bytes += written;
-    }
+    sample.add(known);
     sample
+}
+
+impl Sample {
+    /// Adds what all processes have used so far.
+    fn add(&mut self, known: &Known) {
+        for (cpu, read, written) in known.values() {
+            self.cpu_seconds += cpu;
+            self.read_bytes = self.read_bytes.saturating_add(*read);
+            self.written_bytes = self.written_bytes.saturating_add(*written);
+        }
+    }
 }
 
 struct Stat {
@@ -194,5 +273,37 @@ mod tests {
         );
         let plot = fs::read_to_string(dir.path().join("proc-sampler.svg")).unwrap();
         assert!(plot.starts_with("<svg") && plot.matches("<polyline").count() == 4, "{plot}");
+    }
+
+    #[test]
+    fn what_a_shell_sees_becomes_the_same_table_and_plot() {
+        let dir = tempfile::tempdir().unwrap();
+        let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; sleep 0.3 & head -c 30000000 /dev/zero | wc -c; wait";
+        let mut child = std::process::Command::new("sh").args(["-c", busy]).spawn().unwrap();
+        let raw = dir.path().join("raw");
+        let words = ["-c", ON_DEVICE, "sh", &child.id().to_string(), &raw.display().to_string()];
+        let mut sampler =
+            std::process::Command::new("sh").args(words).stdout(std::process::Stdio::null()).spawn().unwrap();
+        child.wait().unwrap();
+        assert!(sampler.wait().unwrap().success());
+        seen_on_device(&raw).unwrap();
+        assert!(!raw.exists());
+        let table = fs::read_to_string(dir.path().join("proc-sampler.csv")).unwrap();
+        let last: Vec<f64> = table.lines().last().unwrap().split(',').map(|n| n.parse().unwrap()).collect();
+        assert!(last[0] >= 0.2 && last[2] > 0.0, "{table}");
+        assert!(last[3] > 100_000.0, "{table}");
+        assert!(dir.path().join("proc-sampler.svg").exists());
+    }
+
+    #[test]
+    fn lines_of_a_device_that_are_cut_or_nonsense_are_left_out() {
+        let all = samples("4096\n10.50 7:1:2:3:4\n10.70 7:100:50:2:10:20 x\nnonsense\n11.70 8:1:0:1:0:0\n")
+            .unwrap();
+        let told: Vec<_> = all.iter().map(|s| (s.processes, s.rss_bytes, s.read_bytes)).collect();
+        assert_eq!(told, [(1, 8192, 10), (1, 4096, 10)]);
+        assert!((all[1].cpu_seconds - 1.51).abs() < 1e-9);
+        for wrong in ["", "x\n", "4096\n", "4096\n1.0\n"] {
+            assert!(samples(wrong).is_none(), "{wrong}");
+        }
     }
 }

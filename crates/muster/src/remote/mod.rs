@@ -76,7 +76,7 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
         let said = Complaint::new(ExitCode::NothingRan, "nothing to run: no test is selected");
         return Err(said.hint(format!("`{} plan` lists the tests", context.program())).into());
     }
-    let packages = packages::resolve(&inputs, &area, &client, context)?;
+    let packages = packages::resolve(&inputs, &area, &plan, &client, context)?;
     let source = source(&client, &area, given.area().as_deref().unwrap_or(&area.dir))?;
     if let (Some(file), Some(build)) = (given.build(), &given.inputs.build) {
         send_build(&client, file, build)?;

@@ -149,3 +149,55 @@ fn tests_find_their_packages_on_the_device_they_run_on() {
     let uses = root.join("muster-packages/uses");
     assert_eq!(fs::read_dir(uses).unwrap().count(), 0, "nobody uses them any more");
 }
+
+/// A profiler that says whom it watches, and that it was ended.
+const WATCH: &str = "#!/bin/sh
+trap 'echo ended >> \"$2/seen\"; exit 0' INT TERM
+echo \"$1\" > \"$2/seen\"
+echo watching
+while :; do sleep 0.1; done
+";
+
+#[test]
+fn a_test_has_packages_and_profilers_of_its_own_on_its_device_and_others_have_not() {
+    let env = TestEnv::new();
+    tool(&env);
+    for (name, program) in [("watch", WATCH), ("broken", "#!/bin/sh\necho it broke >&2\nexit 9\n")] {
+        env.write(&format!("{name}/profile"), program);
+        use std::os::unix::fs::PermissionsExt as _;
+        let program = env.area().join(name).join("profile");
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+        let said = env.run(&["package", "build", name, "--kind", "profiler", "--repo", "repo"]);
+        assert!(said.ends_with("--- exit 0\n"), "{said}");
+    }
+    env.write(
+        "muster.toml",
+        "[area]\nname = \"demo\"\nrepositories = [\"repo\"]\n\n[defaults]\nruns-on = \"device\"\n\n\
+         [test.greets]\npackages = [\"dep:tool\"]\n\
+         profilers = [\"profiler:watch\", \"profiler:broken\", \"proc-sampler\"]\n\
+         run = 'echo \"I am $$\"; \"$MUSTER_PACKAGE_DEP_TOOL/bin/greet\" one; exit 3'\n\n\
+         [test.plain]\nrun = 'echo \"<${MUSTER_PACKAGES-none}> <${MUSTER_PACKAGE_DEP_TOOL-none}>\"'\n",
+    );
+    let (device, address, root) = sut(&env);
+    let mut lab = Lab::start(&env);
+    lab.agents.push(device);
+    lab.start_agent("one", &["--device", &format!("phone:address={address}")]);
+    let told = |args: &[&str]| env.tell(&lab.command(args).output().unwrap());
+    let said = told(&["run", "--progress", "quiet"]);
+    assert!(said.contains("1 failed, 1 passed"), "{said}");
+    let log = told(&["log", "plain"]);
+    assert!(log.contains("<none> <none>") && !log.contains("brought"), "{log}");
+    let log = told(&["log", "greets"]);
+    assert!(log.contains("one from version 1") && log.contains("22 files of 22 brought"), "{log}");
+    assert!(log.contains("`broken` did not do its work on the device: it broke (code 9)"), "{log}");
+    let list = told(&["artifacts", "greets"]);
+    assert!(list.contains("profile/run/proc-sampler.svg"), "{list}\n{log}");
+    let seen = told(&["artifacts", "greets", "profile/run/watch/seen"]);
+    let number = log.split("I am ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    assert!(seen.starts_with(&format!("{number}\nended\n")), "{seen}\n{log}");
+    assert!(!root.join("muster-phone").exists(), "nothing stays on the device");
+    let json = told(&["results", "latest", "--output", "json"]);
+    let json: serde_json::Value = serde_json::from_str(json.split("--- ").next().unwrap()).unwrap();
+    let needed = json["inputs"]["packages"].as_array().unwrap();
+    assert!(needed.iter().all(|package| package["tests"] == serde_json::json!(["greets"])), "{needed:?}");
+}

@@ -66,6 +66,39 @@ fn what_profilers_do_changes_no_verdict_and_what_they_leave_is_kept() {
 }
 
 #[test]
+fn steps_on_a_slot_of_the_host_are_watched_as_its_processes_and_judged_as_without() {
+    let env = TestEnv::new();
+    env.write(
+        "muster.toml",
+        &AREA.replace("[test.passes]", "[defaults]\nruns-on = \"device\"\n[test.passes]"),
+    );
+    // A shell tells in its own words that a program is not there.
+    let run = |more: &[&str]| env.run(&[&["run", "--progress", "quiet", "!is-not-there"], more].concat());
+    run(&[]);
+    let plain = results(&env);
+    assert_eq!(plain.len(), 5, "{plain:?}");
+    let all = ["proc-sampler", "iostat", "strace"].map(|name| ["--profile", name]).concat();
+    let said = run(&all);
+    // Whom the driver was about to end is another.
+    let ended = |line: &String| line.replace("running `/proc/self/exe` on", "running `sleep` on");
+    assert_eq!(results(&env).iter().map(ended).collect::<Vec<_>>(), plain, "{said}");
+    let work = env.area().join(".muster/runs/2/work");
+    let left = |path: &str| {
+        fs::read_to_string(work.join(path))
+            .unwrap_or_else(|e| panic!("{path}: {e}\n{}", env.run(&["log", "passes"])))
+    };
+    assert!(left("passes#1/profile/run/proc-sampler.svg").starts_with("<svg"));
+    assert!(left("passes#1/profile/run/proc-sampler.csv").lines().count() > 1);
+    assert!(left("passes#1/profile/run/strace.txt").contains("calls"));
+    assert!(left("passes#1/profile/run/iostat.txt").contains("Linux"));
+    for step in ["step-1", "second"] {
+        left(&format!("steps#1/profile/{step}/proc-sampler.csv"));
+    }
+    let log = env.run(&["log", "2/fails"]);
+    assert!(log.contains("out\n") && log.contains("err\n") && !log.contains("profiler:"), "{log}");
+}
+
+#[test]
 fn a_profiler_that_is_not_there_or_fails_is_told_of_and_nothing_else() {
     let env = TestEnv::new();
     env.write("muster.toml", AREA);
@@ -96,7 +129,7 @@ fn a_profiler_that_is_not_there_or_fails_is_told_of_and_nothing_else() {
     let seen = fs::read_to_string(seen).unwrap();
     assert!(seen.ends_with("ended\n") && seen.lines().count() == 2, "{seen}");
     let said = env.run(&["run", "--profile", "nothing"]);
-    assert!(said.contains("there are perf, proc-sampler, strace"), "{said}");
+    assert!(said.contains("there are iostat, perf, proc-sampler, strace"), "{said}");
 }
 
 #[test]
@@ -104,7 +137,8 @@ fn calls_of_the_system_are_counted_where_there_is_strace() {
     let env = TestEnv::new();
     env.write(
         "muster.toml",
-        "[area]\nname = \"demo\"\nprofilers = [\"strace\"]\n[test.reads]\nrun = \"cat /dev/null; cat /dev/null\"\n",
+        "[area]\nname = \"demo\"\nprofilers = [\"strace\"]\n[test.reads]\nprofilers = [\"iostat\"]\n\
+         run = \"cat /dev/null; cat /dev/null; sleep 1.2\"\n[test.other]\nrun = \"true\"\n",
     );
     let said = env.run(&["run", "--progress", "quiet"]);
     assert!(said.ends_with("--- exit 0\n"), "{said}");
@@ -113,4 +147,12 @@ fn calls_of_the_system_are_counted_where_there_is_strace() {
         panic!("{e}; `cargo xtask setup` installs strace, which this needs; {}", env.run(&["log", "reads"]))
     });
     assert!(counts.contains("execve") && counts.contains("read"), "{counts}");
+    // What one test asks for watches that one alone.
+    let disks = env.area().join(".muster/runs/1/work/reads#1/profile/iostat.txt");
+    let disks = fs::read_to_string(&disks).unwrap_or_else(|e| {
+        panic!("{e}; `cargo xtask setup` installs sysstat, which this needs; {}", env.run(&["log", "reads"]))
+    });
+    assert!(disks.contains("wkB/s"), "{disks}");
+    let other = env.area().join(".muster/runs/1/work/other#1/profile");
+    assert!(other.join("strace.txt").exists() && !other.join("iostat.txt").exists());
 }

@@ -135,6 +135,17 @@ fn a_test_says_all_that_a_definition_can_hold() {
 }
 
 #[test]
+fn a_test_asks_for_packages_and_profilers_of_its_own_or_has_those_of_the_defaults() {
+    let text = "[defaults]\nprofilers = ['proc-sampler']\n[test.t]\nrun = 'x'\npackages = ['dep:a@1']\n";
+    let test = only_test(text);
+    assert_eq!(test.packages, ["dep:a@1"]);
+    assert_eq!(test.profilers, ["proc-sampler"]);
+    let wrong = World::default().load("[test.t]\nrun='x'\npackages = ['a']\nprofilers = ['b']\n");
+    let said = told(&wrong.unwrap_err());
+    assert!(said.contains("`a` is not a package") && said.contains("there is no profiler `b`"), "{said}");
+}
+
+#[test]
 fn rule_files_of_logpro_are_taken_up_with_the_test_and_its_steps() {
     let world = World::default().with_file("a.logpro", "(hook:value \"a\")").with_file("b.logpro", "; b");
     let area = "[test.t]\nlogpro = ['a.logpro', 'b.logpro']\n\

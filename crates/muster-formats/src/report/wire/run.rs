@@ -129,6 +129,8 @@ pub struct Needed<'a> {
     pub digest: String,
     /// The folder it was made of for this run; empty for a published one.
     pub local: &'a str,
+    /// The tests that need it; empty: all of the run.
+    pub tests: &'a [String],
 }
 
 impl<'a> Inputs<'a> {
@@ -146,8 +148,8 @@ impl<'a> Inputs<'a> {
 
 impl<'a> Needed<'a> {
     fn new(needed: &'a core_inputs::Needed) -> Self {
-        let core_inputs::Needed { kind, name, version, digest, local, from: _ } = needed;
-        Self { kind, name, version, digest: digest.to_string(), local }
+        let core_inputs::Needed { kind, name, version, digest, local, from: _, tests } = needed;
+        Self { kind, name, version, digest: digest.to_string(), local, tests }
     }
 }
 
