@@ -2,6 +2,7 @@
 //! what nobody has touched is known without reading it. A record is evidence and never proof: what differs is
 //! read, and after a reboot everything is read once.
 
+use super::about::Reference;
 use super::codec;
 use super::error::{At as _, PackageError};
 use super::manifest::{Manifest, What};
@@ -9,14 +10,16 @@ use super::names::Published;
 use super::parallel;
 use super::tree_path::TreePath;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
-use serde::{Deserialize, Serialize};
-use std::ffi::OsStr;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::ffi::{CStr, OsStr};
+use std::fmt;
 use std::fs;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-const MAGIC: &[u8] = b"muster install record 1\n";
+const MAGIC: &[u8] = b"muster install record 2\n";
 /// Directories that one thread looks at in one go.
 const RUN: usize = 8;
 
@@ -36,6 +39,8 @@ pub(super) struct Record {
     pub(super) package: Published,
     /// The boot of the system in which it was verified.
     pub(super) boot: String,
+    /// What it needs: known without its manifest, which is as long as the list of its files.
+    pub(super) deps: Vec<Reference>,
     dirs: Vec<DirRecord>,
 }
 
@@ -45,7 +50,47 @@ struct DirRecord {
     path: Option<TreePath>,
     /// Of the directory: changed whenever a name in it is.
     mark: Mark,
-    names: Vec<(TreePath, Mark)>,
+    names: Names,
+    /// Of the names.
+    marks: Vec<Mark>,
+}
+
+/// Names in a directory one behind the other, each with NUL behind it: as the system wants them, in one piece.
+#[derive(Debug)]
+struct Names(Vec<u8>);
+
+impl Names {
+    fn of(names: &[TreePath]) -> Self {
+        Self(names.iter().flat_map(|name| [name.bytes(), b"\0"]).flatten().copied().collect())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &CStr> {
+        self.0.split_inclusive(|b| *b == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok())
+    }
+}
+
+impl Serialize for Names {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("names of files")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Names, E> {
+                Ok(Names(bytes.to_vec()))
+            }
+        }
+        from.deserialize_bytes(Bytes)
+    }
 }
 
 /// What the file system says of a file.
@@ -99,7 +144,8 @@ impl Record {
 
     /// The record in this file; `None` where there is none that can be used.
     pub(super) fn read(file: &Path) -> Option<Self> {
-        codec::unseal_own(MAGIC, &fs::read(file).ok()?).ok()
+        let record: Self = codec::unseal_own(MAGIC, &fs::read(file).ok()?).ok()?;
+        record.dirs.iter().all(|dir| dir.names.iter().count() == dir.marks.len()).then_some(record)
     }
 
     /// Whether it was made since the system was started.
@@ -113,35 +159,36 @@ impl Record {
         let dirs = parallel::each(&dirs, RUN, |_, dir| -> Result<DirRecord, PackageError> {
             let path = dir.path.as_ref().map_or_else(|| tree.to_owned(), |p| p.below(tree));
             let fd = open_dir(&path)?;
-            let names = dir.names.iter().map(|name| {
-                let stat = stat_in(fd.as_fd(), name).at(&name.below(&path))?;
-                Ok((name.clone(), Mark::of(&stat)))
+            let names = Names::of(&dir.names);
+            let marks = names.iter().map(|name| {
+                let stat = stat_in(fd.as_fd(), name);
+                stat.map(|stat| Mark::of(&stat)).at(&path.join(OsStr::from_bytes(name.to_bytes())))
             });
-            let names = names.collect::<Result<_, PackageError>>()?;
+            let marks = marks.collect::<Result<_, PackageError>>()?;
             let mark = Mark::of_dir(&rustix::fs::fstat(&fd).at(&path)?);
-            Ok(DirRecord { path: dir.path.clone(), mark, names })
+            Ok(DirRecord { path: dir.path.clone(), mark, names, marks })
         })?;
-        Ok(Self { package: package.clone(), boot: boot(), dirs })
+        Ok(Self { package: package.clone(), boot: boot(), deps: manifest.about.deps.clone(), dirs })
     }
 
     /// Holds it against what is there.
     pub(super) fn suspects(&self, tree: &Path) -> Suspects {
         let look = |_, dir: &DirRecord| -> Result<(Vec<TreePath>, bool), ()> {
             let path = dir.path.as_ref().map_or_else(|| tree.to_owned(), |p| p.below(tree));
-            let whole = |name: &TreePath| match &dir.path {
-                None => name.clone(),
-                Some(dir) => {
-                    TreePath::new([dir.bytes(), b"/", name.bytes()].concat()).expect("it was in the package")
-                }
+            let whole = |name: &CStr| {
+                let name = name.to_bytes();
+                let whole = dir.path.as_ref().map(|dir| [dir.bytes(), b"/", name].concat());
+                TreePath::new(whole.unwrap_or_else(|| name.to_vec())).expect("it was in the package")
             };
             let Ok(fd) = open_dir(&path) else {
-                return Ok((dir.names.iter().map(|(name, _)| whole(name)).collect(), true));
+                return Ok((dir.names.iter().map(whole).collect(), true));
             };
             let is_same = rustix::fs::fstat(&fd).is_ok_and(|stat| Mark::of_dir(&stat) == dir.mark);
-            let differs = |(name, mark): &&(TreePath, Mark)| {
-                !stat_in(fd.as_fd(), name).is_ok_and(|stat| Mark::of(&stat) == *mark)
+            let differs = |(name, mark): &(&CStr, &Mark)| {
+                !stat_in(fd.as_fd(), name).is_ok_and(|stat| Mark::of(&stat) == **mark)
             };
-            Ok((dir.names.iter().filter(differs).map(|(name, _)| whole(name)).collect(), !is_same))
+            let names = dir.names.iter().zip(&dir.marks).filter(differs);
+            Ok((names.map(|(name, _)| whole(name)).collect(), !is_same))
         };
         let mut suspects = Suspects::default();
         for (names, is_reshaped) in parallel::each(&self.dirs, RUN, look).unwrap_or_default() {
@@ -202,8 +249,8 @@ pub(super) fn open_dir(path: &Path) -> Result<OwnedFd, PackageError> {
     rustix::fs::open(path, flags, Mode::empty()).at(path)
 }
 
-fn stat_in(dir: BorrowedFd<'_>, name: &TreePath) -> rustix::io::Result<Stat> {
-    rustix::fs::statat(dir, OsStr::from_bytes(name.bytes()), AtFlags::SYMLINK_NOFOLLOW)
+fn stat_in(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Stat> {
+    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// Names this start of the system; empty where it cannot be said.

@@ -1,6 +1,7 @@
 //! Installs a package on this host's disk: finds out what is there, and carries out what the plan in core says.
 //! What was there stays until all of the new one is whole, and stays if this fails.
 
+use super::about::Reference;
 use super::chunk::Piece;
 use super::error::{At as _, PackageError};
 use super::fetch::Traffic;
@@ -44,6 +45,8 @@ pub struct Installed {
     pub moved: Moved,
     /// What was wrong with what was there.
     pub damage: Vec<Damage>,
+    /// What it needs.
+    pub deps: Vec<Reference>,
     /// It stays as long as this lives.
     pub lease: Lease,
 }
@@ -100,37 +103,37 @@ impl Place {
     ) -> Result<Installed, PackageError> {
         let lease = self.lease(package.digest)?;
         let before = sources.traffic();
-        let done = |moved: Moved, damage| {
+        let done = |moved: Moved, damage, deps| {
             let after = sources.traffic();
             let traffic =
                 Traffic { bytes: after.bytes - before.bytes, requests: after.requests - before.requests };
             self.touch(package.digest);
             let moved = Moved { traffic, ..moved };
-            Installed { package: package.clone(), dir: self.tree(package.digest), moved, damage, lease }
+            Installed { package: package.clone(), dir: self.tree(package.digest), moved, damage, deps, lease }
         };
-        if self.is_as_recorded(package, options.verify) {
+        if let Some(deps) = self.as_recorded(package, options.verify) {
             let moved = self.carry_out(Target::Recorded, package, sources, options)?;
-            return Ok(done(moved, Vec::new()));
+            return Ok(done(moved, Vec::new(), deps));
         }
         options.step("lock");
         let _lock = self.install_lock(package.digest)?;
         // Somebody else may have done it meanwhile.
-        let (target, damage) = if self.is_as_recorded(package, options.verify) {
+        let (target, damage) = if self.as_recorded(package, options.verify).is_some() {
             (Target::Recorded, Vec::new())
         } else {
             self.look(package, options)?
         };
         let moved = self.carry_out(target, package, sources, options)?;
-        Ok(done(moved, damage))
+        Ok(done(moved, damage, self.deps(package.digest)))
     }
 
-    fn is_as_recorded(&self, package: &Published, verify: Verify) -> bool {
-        verify == Verify::Record
-            && self.record(package.digest).is_some_and(|record| {
-                record.is_of_this_boot()
-                    && record.package == *package
-                    && record.suspects(&self.tree(package.digest)).is_none()
-            })
+    /// What a package needs that is there as it was recorded; `None` where it is not.
+    fn as_recorded(&self, package: &Published, verify: Verify) -> Option<Vec<Reference>> {
+        let record = self.record(package.digest).filter(|_| verify == Verify::Record)?;
+        let is_so = record.is_of_this_boot()
+            && record.package == *package
+            && record.suspects(&self.tree(package.digest)).is_none();
+        is_so.then_some(record.deps)
     }
 
     /// What is wrong with what is installed, found by reading it.

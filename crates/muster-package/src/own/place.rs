@@ -140,7 +140,7 @@ impl Place {
     }
 
     /// The packages that an installed one needs.
-    pub fn deps(&self, digest: Digest) -> Vec<Reference> {
+    pub(super) fn deps(&self, digest: Digest) -> Vec<Reference> {
         self.manifest(digest).map(|(manifest, _)| manifest.about.deps).unwrap_or_default()
     }
 

@@ -57,7 +57,7 @@ pub(crate) fn install(
         let from = if folder.is_some() { &from } else { &sources };
         let installed = place.install(&package, from, InstallOptions::default()).map_err(complain)?;
         tell(&installed, context);
-        asked_for.found(&wanted, place.deps(package.digest));
+        asked_for.found(&wanted, installed.deps.clone());
         packages.needed.push(needed(&package, folder.as_deref(), sources.addresses()));
         packages.installed.push(installed);
     }

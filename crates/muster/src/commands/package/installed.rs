@@ -61,7 +61,7 @@ pub(super) fn run(args: &InstallArgs, context: &Context) -> Result<ExitCode, any
         let package = find(&sources, &wanted)?;
         let options = InstallOptions { verify, ..InstallOptions::default() };
         let installed = place.install(&package, &sources, options).map_err(complain)?;
-        waiting.extend(place.deps(package.digest).into_iter().rev());
+        waiting.extend(installed.deps.into_iter().rev());
         let (dir, moved, damage) = (installed.dir, installed.moved, installed.damage);
         told.push(Told { package, dir, moved, damage });
     }
