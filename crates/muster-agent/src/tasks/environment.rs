@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The label that says how a device is spoken with, where it is not the host itself.
 pub(super) const ADDRESS: &str = "address";
 
+/// The label that says where packages for the build on a device are.
+const JOB_REPO_URL: &str = "job_repo_url";
+
 /// Variables of the agent's own environment that tests do not inherit: what another runner told *us* about
 /// our part of its work would be taken by the frameworks as told to them.
 const NOT_INHERITED: &[&str] = &[
@@ -123,6 +126,11 @@ impl Contract<'_> {
         env.set("MUSTER_SLOT", device.map_or("", |d| d.name.as_str()));
         if let Some(address) = device.and_then(|d| d.labels.get(ADDRESS)) {
             env.set("MUSTER_DEVICE_ADDRESS", address.as_str());
+        }
+        // As Autotest's servers keep it with a host: the repository of the build that is on the device.
+        match device.and_then(|d| d.labels.get(JOB_REPO_URL)) {
+            Some(url) => env.set("MUSTER_JOB_REPO_URL", url.as_str()),
+            None => env.unset("MUSTER_JOB_REPO_URL"),
         }
         self.seats(env);
         self.given(env);

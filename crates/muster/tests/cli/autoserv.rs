@@ -277,11 +277,79 @@ fn control_files_are_items_of_a_suite_and_their_tests_are_steps_with_values() {
     };
     let good = item("jobs/good");
     assert_eq!(good["outcome"], "pass", "{good:#}");
-    assert_eq!(good["measures"][0]["name"], "measures.n", "{good:#}");
-    assert_eq!(good["measures"][0]["value"], 41.0, "{good:#}");
+    let value = |name: &str| {
+        let all = good["measures"].as_array().unwrap();
+        all.iter().find(|m| m["name"] == name).unwrap_or_else(|| panic!("{name}: {good:#}"))["value"].clone()
+    };
+    assert_eq!(value("measures.n"), 41.0);
+    assert!(value("measures.keyval.sysinfo-memtotal-in-kb").as_f64().unwrap() > 1e5, "{good:#}");
+    // What the client left is kept, whatever it came to.
+    let kept = env.tell(&env.command(&["-C", &dir, "artifacts", "1/jobs/jobs/good"]).output().unwrap());
+    assert!(kept.contains("autoserv-results/measures/sysinfo/"), "{kept}");
     let mixed = item("jobs/mixed");
     assert_eq!(mixed["message"], "other FAIL: it is broken", "{mixed:#}");
     let steps: Vec<_> =
         mixed["steps"].as_array().unwrap().iter().map(|s| (&s["name"], &s["outcome"])).collect();
     assert_eq!(steps.len(), 2, "{mixed:#}");
+}
+
+#[test]
+fn a_job_that_another_server_has_run_is_told_as_one_of_ours_is() {
+    let env = TestEnv::new();
+    let muster = env.command(&[]).get_program().to_string_lossy().into_owned();
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"old\"\n[suite.jobs]\nframework = \"autotest\"\nfiles = \"results/*/status.log\"\n\
+             command = [\"{muster}\", \"autoserv\"]\nargs = [\"--import\"]\n"
+        ),
+    );
+    let log = |word: &str, end: &str| {
+        format!(
+            "START\t----\t----\ttimestamp=1\tlocaltime=x\t\n\tSTART\tdisk\tdisk\ttimestamp=2\tlocaltime=x\t\n\
+             \t\t{word}\tdisk\tdisk\ttimestamp=5\tlocaltime=x\tit is so\n\
+             \tEND {word}\tdisk\tdisk\ttimestamp=5\tlocaltime=x\t\n{end}"
+        )
+    };
+    let end = "END GOOD\t----\t----\ttimestamp=6\tlocaltime=x\t\n";
+    env.write("results/1/status.log", &log("GOOD", end));
+    env.write("results/1/disk/results/keyval", "seeks{perf}=7\nkind{attr}=ssd\n");
+    env.write("results/1/disk/keyval", "version=1\nsysinfo-memtotal-in-kb=2048\n");
+    env.write("results/2/status.log", &log("FAIL", end));
+    env.write("results/3/status.log", &log("GOOD", ""));
+    let said = env.run(&["run", "--progress", "quiet", "--report", "json:r.json"]);
+    let report: serde_json::Value = serde_json::from_str(&text(&env.area().join("r.json"))).unwrap();
+    // The question for the items is none of them.
+    let items = report["tests"][0]["items"].as_array().unwrap().iter().filter(|item| item["path"] != "");
+    let items: Vec<_> = items.collect();
+    let told: Vec<_> = items
+        .iter()
+        .map(|item| {
+            let attempt = &item["attempts"][0];
+            (
+                item["path"].as_str().unwrap(),
+                attempt["outcome"].as_str().unwrap(),
+                attempt["measures"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told.iter().map(|(_, outcome, _)| *outcome).collect::<Vec<_>>(),
+        ["pass", "fail", "error"],
+        "{said}"
+    );
+    let values: Vec<_> =
+        told[0].2.as_array().unwrap().iter().map(|m| (m["name"].clone(), m["value"].clone())).collect();
+    let value = |name: &str, value: f64| (serde_json::json!(name), serde_json::json!(value));
+    assert_eq!(values, [value("disk.seeks", 7.0), value("disk.keyval.sysinfo-memtotal-in-kb", 2048.0)]);
+    assert_eq!(items[0]["attempts"][0]["steps"][0]["name"], "disk");
+}
+
+#[test]
+fn a_control_file_for_a_server_is_refused_with_what_to_do() {
+    let env = TestEnv::new();
+    env.write("control.srv", "AUTHOR = 'ana'\nTEST_TYPE = \"Server\"  # of two hosts\njob.parallel()\n");
+    let said = env.run(&["autoserv", "--packages", "none", "control.srv"]);
+    assert!(said.contains("is for a server") && said.contains("--import"), "{said}");
+    assert!(said.ends_with("--- exit 2\n"), "{said}");
 }

@@ -80,7 +80,8 @@ impl Client<'_> {
         until: &Until,
     ) -> Result<(), anyhow::Error> {
         let mut text = format!("args = {}\n", python_list(args.iter().map(String::as_str)));
-        let urls: Vec<String> = pull.iter().filter_map(|l| l.url().map(str::to_owned)).collect();
+        // The client tries the last of them first.
+        let urls: Vec<String> = pull.iter().rev().filter_map(|l| l.url().map(str::to_owned)).collect();
         if !urls.is_empty() {
             writeln!(text, "job.add_repository({})", python_list(urls.iter().map(String::as_str)))?;
         }

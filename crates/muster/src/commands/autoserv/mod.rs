@@ -6,6 +6,7 @@
 //! * status lines go on while packages are sent and results are collected.
 
 mod client;
+mod import;
 mod job;
 mod measures;
 mod serve;
@@ -36,6 +37,7 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 Examples:
   muster autoserv --sources ~/autotest --on ssh://root@board7 tests/sleeptest/control
   muster autoserv --packages http://devserver/static/build-7/autotest/packages --results out control
+  muster autoserv --import results/123-ana/board7/status.log
 
 Standard output has the lines of the status log as they come; DIR of --results has all that the client left, and
 `requests.log`, which says what became of each package that it asked for.
@@ -54,6 +56,10 @@ pub(crate) struct AutoservArgs {
     /// A repository of packages: a directory, `http://…` or `ssh://…`; several are tried in this order
     #[arg(long, value_name = "REPOSITORY")]
     packages: Vec<Location>,
+    /// The repository of the build that is on the device, asked before all others [default: the label `job_repo_url` of
+    /// the device, where a lab runs this]
+    #[arg(long, value_name = "URL", env = "MUSTER_JOB_REPO_URL", hide_env_values = true)]
+    job_repo_url: Option<Location>,
     /// An Autotest tree; what is below its `client/` is packed when it is asked for, and wins over repositories
     #[arg(long, value_name = "DIR")]
     sources: Option<PathBuf>,
@@ -88,6 +94,9 @@ pub(crate) struct AutoservArgs {
     /// How long a reboot of the device may take
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30m")]
     reboot_timeout: Duration,
+    /// CONTROL is the status log of a job that another server has run: tell what it came to, and run nothing
+    #[arg(long)]
+    import: bool,
     /// The control file
     #[arg(value_name = "CONTROL")]
     control: PathBuf,
@@ -107,18 +116,42 @@ fn tag(text: &str) -> Result<String, String> {
     }
 }
 
+/// Whether a control file says that it is for a server.
+fn is_of_server(control: &[u8]) -> bool {
+    String::from_utf8_lossy(control).lines().any(|line| {
+        let assigned = line.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("TEST_TYPE"));
+        assigned.is_some_and(|(_, value)| {
+            let value = value.split('#').next().unwrap_or_default().trim();
+            value.trim_matches(['"', '\'']).eq_ignore_ascii_case("server")
+        })
+    })
+}
+
 /// Runs a job.
 pub(crate) fn run(args: &AutoservArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let control = std::fs::read(&args.control)
         .map_err(|e| Complaint::usage(format!("`{}` cannot be read", args.control.display())).because(e))?;
-    if args.sources.is_none() && args.packages.is_empty() && !args.no_install {
+    if args.import {
+        return import::run(&control, &args.control, context);
+    }
+    if is_of_server(&control) {
+        let said = format!("`{}` is for a server (`TEST_TYPE`)", args.control.display());
+        return Err(Complaint::usage(said)
+            .hint(
+                "it is a program on Autotest's own server libraries, which are not here: run it with Autotest's \
+                 `autoserv`, and have its results told with `muster autoserv --import RESULTS/status.log`",
+            )
+            .into());
+    }
+    let packages: Vec<Location> = args.job_repo_url.iter().chain(&args.packages).cloned().collect();
+    if args.sources.is_none() && packages.is_empty() && !args.no_install {
         return Err(Complaint::usage("there is nothing to install the client from")
             .hint("`--sources DIR` or `--packages REPOSITORY`; `--no-install` runs the one that is there")
             .into());
     }
     let shelf = Shelf::new(
         args.sources.clone(),
-        args.packages.clone(),
+        packages.clone(),
         Limits { total: args.request_timeout, ca_file: context.fetch_ca(None), ..Limits::default() },
     )?;
     let log = args.results.join("status.log");
@@ -146,7 +179,7 @@ pub(crate) fn run(args: &AutoservArgs, context: &Context) -> Result<ExitCode, an
         let installed = client.install(&shelf, &until)?;
         drop(writeln!(context.stderr(), "client: {installed}"));
     }
-    client.put_control(&control, &args.arg, if args.pull { &args.packages } else { &[] }, &until)?;
+    client.put_control(&control, &args.arg, if args.pull { &packages } else { &[] }, &until)?;
     if !shelf.is_empty() {
         // A client believes its own list, and would go on with what was changed here since it was written.
         let sums = format!("{}/{}", client.autodir, checksums::FILE);

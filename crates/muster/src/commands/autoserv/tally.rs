@@ -49,6 +49,11 @@ impl Tally {
         self.stand
     }
 
+    /// Its log is whole.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.stand, Stand::Ended { .. })
+    }
+
     /// Nothing is worse than a warning, and the job was not aborted.
     pub(super) fn is_good(&self) -> bool {
         let good = |word: &String| matches!(word.as_str(), "GOOD" | "WARN" | "TEST_NA");
