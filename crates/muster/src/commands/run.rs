@@ -68,7 +68,7 @@ pub(crate) struct InputArgs {
     /// Make this package of this folder as it is now, in place of one that is published
     #[arg(long, value_name = "PACKAGE=DIR")]
     pub(crate) local: Vec<String>,
-    /// Have this watch each attempt on its host and leave files, besides what the area names: `proc-sampler`, `perf`,
+    /// Have this watch each attempt and leave files, besides what the area names: `proc-sampler`, `iostat`, `perf`,
     /// `strace`, or a package `profiler:NAME`
     #[arg(long, value_name = "NAME", value_parser = profiler)]
     pub(crate) profile: Vec<String>,

@@ -96,7 +96,6 @@ fn leave(dir: &Path, all: &[Sample]) -> Result<(), anyhow::Error> {
 /// started is looked at: a device may have one session for all it does. It is looked less often as time goes on.
 pub(super) const ON_DEVICE: &str = r#"
     echo "$(getconf PAGESIZE 2>/dev/null || echo 4096)" > "$2" || exit 1
-    echo watching
     root=$1 to=$2 known=" $1 " looks=0
     while [ -d "/proc/$root" ]; do
         read -r line _ < /proc/uptime
@@ -115,6 +114,8 @@ pub(super) const ON_DEVICE: &str = r#"
             line="$line $one:$user:$system:$pages:$read:$written"
         done
         echo "$line" >> "$to" || exit 1
+        # What it watches is held back until it has seen it.
+        [ $looks = 0 ] && echo watching
         looks=$((looks + 1)) pause=0.2
         [ $looks -gt 1500 ] && pause=2
         [ $looks -gt 3000 ] && pause=20
