@@ -15,6 +15,7 @@ mod log;
 mod measure;
 mod message;
 mod steps;
+mod told;
 mod useful;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use lines::for_each_line;
 pub use measure::{MeasureError, parse_measures, split_csv};
 pub use message::{describe, duration_words, signal_name};
 pub use steps::{Progress, goes_on};
+pub use told::with_told;
 pub use useful::first_useful_line;
 
 use crate::attempt::{Cause, Measured};

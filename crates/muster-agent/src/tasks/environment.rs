@@ -140,9 +140,10 @@ impl Contract<'_> {
                 env.set("MUSTER_ITEM", &*one.path);
                 env.set("MUSTER_ATTEMPT", one.attempt.attempt.to_string());
                 env.set("MUSTER_MEASURES", format!("{work_dir}/{}", super::scratch::MEASURES));
+                env.set("MUSTER_STEPS", format!("{work_dir}/{}", super::scratch::STEPS));
             }
             None => {
-                for name in ["MUSTER_ITEM", "MUSTER_ATTEMPT", "MUSTER_MEASURES"] {
+                for name in ["MUSTER_ITEM", "MUSTER_ATTEMPT", "MUSTER_MEASURES", "MUSTER_STEPS"] {
                     env.unset(name);
                 }
             }

@@ -210,7 +210,7 @@ impl Job {
                 all.set_all(env);
                 contract.apply(&mut all);
                 // Directories of this host mean nothing there.
-                for here in ["MUSTER_AREA_DIR", "MUSTER_WORK_DIR", "MUSTER_MEASURES"] {
+                for here in ["MUSTER_AREA_DIR", "MUSTER_WORK_DIR", "MUSTER_MEASURES", "MUSTER_STEPS"] {
                     all.unset(here);
                 }
                 for needed in &packages.needed {

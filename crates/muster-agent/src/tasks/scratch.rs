@@ -20,9 +20,12 @@ use std::time::Duration;
 /// Name of the file of measured values in the directory.
 pub const MEASURES: &str = ".muster-measures";
 
-/// Most bytes of measured values read.
+/// Name of the file of steps in the directory.
+pub(super) const STEPS: &str = ".muster-steps";
+
+/// Most bytes read of each.
 // Limit: far more lines than anyone looks at; a test that floods the file is cut, not obeyed.
-const MEASURES_BYTES_MAX: u64 = 1 << 20;
+const TOLD_BYTES_MAX: u64 = 1 << 20;
 
 /// The directories of all slots.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(super) struct WorkDir {
 pub(super) struct Left {
     /// The text of its file of measured values.
     pub(super) measures: String,
+    /// The text of its file of steps.
+    pub(super) steps: String,
     /// There is something else.
     pub(super) files: bool,
 }
@@ -147,16 +152,16 @@ impl WorkDir {
         &self.text
     }
 
-    /// Looks what was left; takes the file of measured values away.
+    /// Looks what was left; takes the files of measured values and of steps away.
     ///
     /// # Errors
-    /// The directory or the file cannot be read.
+    /// The directory or a file cannot be read.
     pub(super) fn look(&self) -> io::Result<Left> {
         let mut left = Left::default();
         rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(0))?;
         let mut buffer = [std::mem::MaybeUninit::uninit(); 1024];
         let mut entries = rustix::fs::RawDir::new(&self.fd, &mut buffer);
-        let mut measures = false;
+        let (mut measures, mut steps) = (false, false);
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Err(Errno::NOENT) => break,
@@ -165,14 +170,18 @@ impl WorkDir {
             match entry.file_name().to_bytes() {
                 b"." | b".." => {}
                 name if OsStr::from_bytes(name) == MEASURES => measures = true,
+                name if OsStr::from_bytes(name) == STEPS => steps = true,
                 _ => left.files = true,
             }
-            if left.files && measures {
+            if left.files && measures && steps {
                 break;
             }
         }
         if measures {
-            left.measures = self.read_measures()?;
+            left.measures = self.take_file(MEASURES)?;
+        }
+        if steps {
+            left.steps = self.take_file(STEPS)?;
         }
         // The test may have removed the directory itself, or put something else in its place.
         if !left.files && self.is_gone() {
@@ -185,19 +194,19 @@ impl WorkDir {
         rustix::fs::lstat(&self.path).map_or(true, |now| (now.st_dev, now.st_ino) != self.id)
     }
 
-    fn read_measures(&self) -> io::Result<String> {
+    fn take_file(&self, name: &str) -> io::Result<String> {
         // Not through a link, and not from a pipe that would keep us waiting.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = fs::File::from(rustix::fs::openat(&self.fd, MEASURES, flags, Mode::empty())?);
+        let file = fs::File::from(rustix::fs::openat(&self.fd, name, flags, Mode::empty())?);
         let mut bytes = Vec::new();
         if file.metadata()?.is_file() {
-            file.take(MEASURES_BYTES_MAX).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 == MEASURES_BYTES_MAX {
+            file.take(TOLD_BYTES_MAX).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 == TOLD_BYTES_MAX {
                 // The last line may be half of one, which would be read as a mistake of the test.
                 bytes.truncate(bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1));
             }
         }
-        rustix::fs::unlinkat(&self.fd, MEASURES, rustix::fs::AtFlags::empty())?;
+        rustix::fs::unlinkat(&self.fd, name, rustix::fs::AtFlags::empty())?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
@@ -248,7 +257,7 @@ mod tests {
         let line = "{\"name\":\"x\",\"value\":1}\n";
         fs::write(Path::new(dir.path()).join(MEASURES), line.repeat(100_000)).unwrap();
         let read = dir.look().unwrap().measures;
-        assert!(read.len() as u64 <= MEASURES_BYTES_MAX && read.len() as u64 > MEASURES_BYTES_MAX - 100);
+        assert!(read.len() as u64 <= TOLD_BYTES_MAX && read.len() as u64 > TOLD_BYTES_MAX - 100);
         assert!(read.lines().all(|l| l == line.trim_end()));
     }
 
@@ -258,7 +267,7 @@ mod tests {
         let dir = scratch.take(&run_dir, 0).unwrap();
         fs::write(Path::new(dir.path()).join(MEASURES), "{}\n").unwrap();
         let left = dir.look().unwrap();
-        assert_eq!(left, Left { measures: "{}\n".into(), files: false });
+        assert_eq!(left, Left { measures: "{}\n".into(), ..Left::default() });
         assert_eq!(dir.look().unwrap(), Left::default());
     }
 

@@ -10,7 +10,7 @@ use crate::exec::{Next, ProcessEnd, Status, Task};
 use muster_core::attempt::{AttemptResult, Cause, Measured, Output, StepResult, Usage};
 use muster_core::definition::Proceed;
 use muster_core::exchange::AttemptEnd;
-use muster_core::judge::{CompiledRule, Ended, Evidence, Progress, describe};
+use muster_core::judge::{CompiledRule, Ended, Evidence, Progress, describe, with_told};
 use muster_core::outcome::Outcome;
 use muster_core::output::Stream;
 use muster_core::time::Time;
@@ -319,7 +319,7 @@ impl StepsTask {
             started,
             duration: at.since(started),
             usage: self.usage,
-            steps: std::mem::take(&mut self.results),
+            steps: with_told(std::mem::take(&mut self.results), &left.steps, judgement.outcome),
             measures: judgement.measures.into_iter().chain(std::mem::take(&mut self.measures)).collect(),
             output: Output::None,
             leaked: self.leaked,
