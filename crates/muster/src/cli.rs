@@ -218,6 +218,10 @@ fn clap_error(error: &clap::Error) -> Result<ExitCode, anyhow::Error> {
         _ => {
             // If even this cannot be printed, the exit code still tells.
             drop(error.print());
+            // Its small codes are verdicts about a log.
+            if std::env::args_os().nth(1).is_some_and(|word| word == "logpro") {
+                std::process::exit(commands::logpro::WRONG_ARGUMENTS);
+            }
             Err(Complaint::said(ExitCode::Usage).into())
         }
     }

@@ -20,6 +20,7 @@ const RULES_BYTES_MAX: u64 = 8 << 20;
 #[command(after_help = "\
 The log is read from standard input. Beside PAGE its results go into a `.dat` file. Exit codes are those of
 logpro: 0 pass, 1 fail, 2 warn, 3 check, 4 waived, 5 abort, 6 skip; 1 too if a rule file cannot be used.
+What else goes wrong is told by a code that is no verdict: 64 for wrong arguments, 74 for files.
 
 Example: muster logpro boot.logpro boot.html < boot.log")]
 pub(crate) struct LogproArgs {
@@ -34,8 +35,30 @@ pub(crate) struct LogproArgs {
     pub(crate) waivers: Option<PathBuf>,
 }
 
-/// Judges the log; does not come back where it has something to say that is none of our own exit codes.
+/// Ends the program for wrong arguments, and for files that cannot be written or a log that cannot be read: codes from
+/// `sysexits.h`, since all small ones are verdicts.
+pub(crate) const WRONG_ARGUMENTS: i32 = 64;
+const NO_FILE: i32 = 74;
+
+/// Judges the log, and ends the program with the code for it.
 pub(crate) fn run(args: &LogproArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let error = match judge(args, context) {
+        Ok(code) => std::process::exit(code),
+        Err(error) => error,
+    };
+    let is_rules = error.downcast_ref::<BadRules>().is_some();
+    crate::error::say(&match error.downcast::<BadRules>() {
+        Ok(BadRules(error)) | Err(error) => error,
+    });
+    std::process::exit(if is_rules { 1 } else { NO_FILE })
+}
+
+/// The rules cannot be used, for which logpro has a code of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BadRules(anyhow::Error);
+
+fn judge(args: &LogproArgs, context: &Context) -> Result<i32, anyhow::Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let paths: Vec<&PathBuf> = args.waivers.iter().chain([&args.rules]).collect();
     let texts: Vec<String> =
@@ -43,7 +66,7 @@ pub(crate) fn run(args: &LogproArgs, context: &Context) -> Result<ExitCode, anyh
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     let files: Vec<(&str, &str)> = names.iter().zip(&texts).map(|(n, t)| (n.as_str(), t.as_str())).collect();
     let program = Program::read(&files, i64::try_from(now).unwrap_or(i64::MAX)).map_err(|why| {
-        Complaint::new(ExitCode::Failed, why).hint("the reference is docs/reference/logpro.md")
+        BadRules(Complaint::lab(why).hint("the reference is docs/reference/logpro.md").into())
     })?;
     let mut said = context.stderr();
     for remark in &program.rules().remarks {
@@ -79,16 +102,18 @@ pub(crate) fn run(args: &LogproArgs, context: &Context) -> Result<ExitCode, anyh
     out.flush()?;
     drop((out, said));
     // The codes are logpro's, and mean something else than ours.
-    std::process::exit(i32::from(report.exit_code()))
+    Ok(i32::from(report.exit_code()))
 }
 
 fn read_rules(path: &Path) -> Result<String, anyhow::Error> {
     let read = || -> io::Result<String> {
-        let mut text = String::new();
-        File::open(path)?.take(RULES_BYTES_MAX).read_to_string(&mut text)?;
-        Ok(text)
+        let mut bytes = Vec::new();
+        File::open(path)?.take(RULES_BYTES_MAX).read_to_end(&mut bytes)?;
+        // Old rules have comments in other encodings; the bytes that are no UTF-8 are shown as such.
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    Ok(read().map_err(|e| {
-        Complaint::new(ExitCode::Failed, format!("cannot read the rule file `{}`", path.display())).because(e)
-    })?)
+    read().map_err(|e| {
+        let said = format!("cannot read the rule file `{}`", path.display());
+        BadRules(Complaint::lab(said).because(e).into()).into()
+    })
 }
