@@ -7,16 +7,16 @@ use super::echo::{Echoed, echo, is_name};
 use super::requirements;
 use super::testconfig::{self, Test, parse_span};
 use super::ticket::Ticket;
-use super::{MAIN_FILE, NotRun, Printed, RUNCONFIGS_FILE, TEST_FILE, World, known, runconfigs};
+use super::{MAIN_FILE, NotRun, Printed, RUNCONFIGS_FILE, TEST_FILE, World, known, outline, runconfigs};
 use crate::area::above::{self, Around};
 use crate::area::error::{Complaints, ConfigError};
-use crate::area::limits::{LimitPlaces, fit_name, wrong_name};
+use crate::area::limits::{LimitPlaces, fit_name};
 use crate::area::resolve::Places;
 use crate::area::show::Origins;
 use crate::area::source::Pos;
 use crate::area::{Layer, LoadContext, Loaded, Shown, conditions};
 use muster_core::definition::{AreaDef, AreaLimits, Keeping};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ pub struct MegatestArea {
     pub main: Vec<ShownSection>,
     /// What holds of `runconfigs.config`: `default` and the target.
     pub runconfigs: Vec<ShownSection>,
+    /// What a native file cannot say of each test, in the order of the tests.
+    pub(super) beyond: Vec<Vec<String>>,
 }
 
 /// A section as its file has it, once read.
@@ -79,6 +81,10 @@ pub(super) struct Common<'a> {
     pub(super) groups: Vec<String>,
     pub(super) retries: u16,
     pub(super) timeout: Option<Duration>,
+    /// Commands that copy the files of tests whose names match: `[testcopy]`.
+    pub(super) copies: Vec<(String, String)>,
+    /// Commands that make a page of a test's items when they have ended, by test: `[testrollup]`.
+    pub(super) rollups: Vec<(String, String)>,
 }
 
 /// Key names that Megatest has columns of its own for.
@@ -104,7 +110,7 @@ pub fn load(context: &AreaContext<'_>) -> Result<MegatestArea, Vec<ConfigError>>
     let (errors, warnings) = session.complaints.finish(&session.sources);
     match area {
         Some(made) if !failed => {
-            let Made { area, places, hooks, main, runconfigs } = made;
+            let Made { area, places, hooks, main, runconfigs, beyond } = made;
             let facts = conditions::facts(context.load.facts, &area.target, context.load.process_env);
             // A test's own file changes that test alone.
             let of_test = format!("/{TEST_FILE}");
@@ -113,21 +119,10 @@ pub fn load(context: &AreaContext<'_>) -> Result<MegatestArea, Vec<ConfigError>>
             let origins = Origins::new(session.sources, places);
             let [pre_hook, post_hook] = hooks;
             let loaded = Loaded { area, facts, warnings, origins };
-            Ok(MegatestArea { loaded, pre_hook, post_hook, files, main, runconfigs })
+            Ok(MegatestArea { loaded, pre_hook, post_hook, files, main, runconfigs, beyond })
         }
         Some(_) | None => Err(errors),
     }
-}
-
-/// The sections of runconfigs, in their order: targets, `default` and wildcards. Nothing is run.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn targets(dir: &str, env: &BTreeMap<String, String>, world: &dyn World) -> io::Result<Vec<String>> {
-    let looking = Looking(world);
-    let mut session = Session::new(&looking, dir, env.clone());
-    let table = config::read(&mut session, &format!("{dir}/{RUNCONFIGS_FILE}"), What::List)?;
-    Ok(table.names().map(str::to_owned).collect())
 }
 
 /// What an area is called, for whatever target. Nothing is run. `otherwise`: where it does not say itself.
@@ -190,10 +185,24 @@ pub(super) fn exported(entry: &Entry, session: &mut Session<'_>) -> Option<Strin
         Echoed::NeedsShell if !entry.is_known() => Some(entry.value.clone()),
         Echoed::NeedsShell => {
             let line = format!("echo {}", entry.value.replace('\n', " "));
-            let printed = session.run(&line, entry.pos, &BTreeMap::new());
-            Some(printed.map_or_else(|| entry.value.clone(), |p| p.text.trim_end_matches('\n').to_owned()))
+            let Some(printed) = session.run(&line, entry.pos, &BTreeMap::new()) else {
+                return Some(entry.value.clone());
+            };
+            if printed.status != 0 {
+                let message = format!("a shell that reads this value ends with exit code {}", printed.status);
+                session
+                    .complaints
+                    .warning(entry.pos, message)
+                    .hint("what is exported goes through a shell's `echo`: `\\$`, `\\(` and the like stand for themselves");
+            }
+            Some(printed.text.trim_end_matches('\n').to_owned())
         }
     }
+}
+
+/// Keys of a section with their values.
+pub(super) fn pairs(table: &Table, section: &str) -> Vec<(String, String)> {
+    table.entries(section).map(|e| (e.key.clone(), e.value.trim().to_owned())).collect()
 }
 
 struct Reading<'a, 's, 'w> {
@@ -232,6 +241,7 @@ struct Made {
     hooks: [Option<String>; 2],
     main: Vec<ShownSection>,
     runconfigs: Vec<ShownSection>,
+    beyond: Vec<Vec<String>>,
 }
 
 impl Reading<'_, '_, '_> {
@@ -297,15 +307,18 @@ impl Reading<'_, '_, '_> {
             groups: limits.groups.keys().cloned().collect(),
             retries: self.number(&main, "setup", "reruns").unwrap_or(0),
             timeout: self.span(&main, "setup", "runtimelim"),
+            copies: pairs(&main, "testcopy"),
+            rollups: pairs(&main, "testrollup"),
         };
         let mut tests = Vec::new();
-        for (name, dir) in self.test_dirs(&main) {
+        for (name, dir) in outline::test_dirs(self.session, &main) {
             let env = self.session.env.clone();
             self.session.env.insert("MT_TEST_NAME".to_owned(), name.clone());
             let test = testconfig::read(&name, &dir, &common, self.session);
             self.session.env = env;
             tests.extend(test);
         }
+        let beyond = tests.iter_mut().map(|t| std::mem::take(&mut t.beyond)).collect();
         let (defs, test_places) = self.tests(tests);
         self.sum_up();
         let hook = |key: &str| {
@@ -330,7 +343,7 @@ impl Reading<'_, '_, '_> {
         let target = self.session.target.as_deref();
         let main = self.shown(&main, &|_| true);
         let runconfigs = self.shown(&runconfigs, &|name| name == DEFAULT || Some(name) == target);
-        Some(Made { area, places, hooks, main, runconfigs })
+        Some(Made { area, places, hooks, main, runconfigs, beyond })
     }
 
     /// Sections that hold, for people.
@@ -541,55 +554,20 @@ impl Reading<'_, '_, '_> {
         let text =
             |key: &str| main.get("setup", key).map(|e| e.value.trim().to_owned()).filter(|v| !v.is_empty());
         let area = &self.session.area;
-        let disks: Vec<(String, String)> =
-            main.entries("disks").map(|e| (e.key.clone(), e.value.trim().to_owned())).collect();
-        let disks = if disks.is_empty() { vec![("disk0".to_owned(), format!("{area}/runs"))] } else { disks };
+        let disks = outline::disks(main, area);
         Ticket {
             target: self.session.target.clone().unwrap_or_default(),
             run_name: self.context.run_name.map(str::to_owned),
             link_tree,
             disks,
             copy: text("testcopycmd"),
-            triggers: main.entries("triggers").map(|e| (e.key.clone(), e.value.trim().to_owned())).collect(),
+            triggers: pairs(main, "triggers"),
+            waiver_comment: text("waivercommentpatt"),
             hidden: text("blacklistvars")
                 .map_or_else(Vec::new, |names| names.split_whitespace().map(str::to_owned).collect()),
             min_space: self.number(main, "setup", "minspace").unwrap_or(10_000),
             ..Ticket::default()
         }
-    }
-
-    /// The directories of tests: on each path of `[tests-paths]`, then in `tests`; the first of a name wins.
-    fn test_dirs(&mut self, main: &Table) -> Vec<(String, String)> {
-        let area = self.session.area.clone();
-        let absolute = |path: &str| match path.starts_with('/') {
-            true => path.trim_end_matches('/').to_owned(),
-            false => format!("{area}/{}", path.trim_end_matches('/')),
-        };
-        let named = main.entries("tests-paths").filter(|e| e.is_known());
-        let mut paths: Vec<(String, Option<Pos>)> =
-            named.map(|e| (absolute(e.value.trim()), Some(e.pos))).collect();
-        paths.push((format!("{area}/tests"), None));
-        let (mut found, mut seen) = (Vec::new(), HashSet::new());
-        for (path, pos) in paths {
-            let mut names = match self.context.world.names(&path) {
-                Ok(names) => names,
-                Err(e) => {
-                    if let Some(pos) = pos {
-                        let message = format!("`{path}` cannot be read, so no test is found there");
-                        self.session.complaints.warning(pos, message).cause(e.to_string());
-                    }
-                    continue;
-                }
-            };
-            names.sort();
-            for name in names.into_iter().filter(|n| !n.starts_with('.')) {
-                if wrong_name(&name).is_none() && seen.insert(name.clone()) {
-                    let dir = format!("{path}/{name}");
-                    found.push((name, dir));
-                }
-            }
-        }
-        found
     }
 
     /// Definitions with what they come after, and flags over them.
@@ -598,7 +576,7 @@ impl Reading<'_, '_, '_> {
         tests: Vec<Test>,
     ) -> (Vec<muster_core::definition::TestDef>, Vec<crate::area::resolve::TestPlaces>) {
         let (mut defs, mut places, mut needs) = (Vec::new(), Vec::new(), Vec::new());
-        for Test { def, places: at, needs: requirements } in tests {
+        for Test { def, places: at, needs: requirements, beyond: _ } in tests {
             defs.push(def);
             places.push(at);
             needs.push(requirements);

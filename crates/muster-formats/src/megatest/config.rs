@@ -194,6 +194,12 @@ impl<'w> Session<'w> {
         self.several_wildcards.clear();
     }
 
+    /// The text of a file, without the mark that some editors begin theirs with.
+    fn text(&self, path: &str) -> std::io::Result<String> {
+        let text = self.world.text(path)?;
+        Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+    }
+
     /// Runs a command, with more variables than it has anyway. `None` where it was not run to its end,
     /// which has been told.
     pub(super) fn run(&mut self, line: &str, pos: Pos, more: &BTreeMap<String, String>) -> Option<Printed> {
@@ -268,7 +274,7 @@ pub(super) struct Reader<'s, 'w> {
 /// # Errors
 /// What the system said.
 pub(super) fn read(session: &mut Session<'_>, path: &str, what: What<'_>) -> std::io::Result<Table> {
-    let text = session.world.text(path)?;
+    let text = session.text(path)?;
     let mut reader = Reader {
         session,
         table: Table::default(),
@@ -461,7 +467,7 @@ impl Reader<'_, '_> {
             self.session.complaints.error(pos, "files include files too deeply");
             return;
         }
-        match self.session.world.text(&path) {
+        match self.session.text(&path) {
             Ok(text) => {
                 let name = self.session.shown(&path);
                 if let Some(source) = self.session.add(&name, &text, Some(pos)) {

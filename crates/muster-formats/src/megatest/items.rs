@@ -4,11 +4,36 @@
 use super::ticket::{Items, Values};
 use crate::area::items::wrong_path;
 use muster_core::definition::ItemDef;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Items of one test.
 // Limit: ten lines with ten values each would be ten thousand million items.
 const ITEMS_MAX: usize = 1_000_000;
+
+/// Tells an item's directory below that of its test, where that is not its path.
+pub const ITEM_DIR_VARIABLE: &str = "MT_ITEM_DIR";
+
+/// The directories of items whose paths are above those of others, as `a` is above `a/b`: a run directory inside of
+/// another would be emptied and copied over with it. All others are where their path says.
+pub fn item_dirs<'p>(paths: impl Iterator<Item = &'p str> + Clone) -> HashMap<&'p str, String> {
+    let mut above = HashSet::new();
+    for path in paths.clone() {
+        above.extend(path.match_indices('/').map(|(at, _)| &path[..at]));
+    }
+    if above.is_empty() {
+        return HashMap::new();
+    }
+    let all: HashSet<&str> = paths.collect();
+    let mut dirs = HashMap::new();
+    for path in all.iter().filter(|p| above.contains(*p)) {
+        let mut dir = format!("{path}.item");
+        while all.contains(dir.as_str()) || above.contains(dir.as_str()) {
+            dir.push_str(".item");
+        }
+        dirs.insert(*path, dir);
+    }
+    dirs
+}
 
 /// What item sections come to.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +94,15 @@ pub fn expand_items<E>(
     for n in 0..columns {
         found.add(table.iter().map(|(name, values)| (name, values.get(n).map_or("-", String::as_str))));
     }
+    let dirs: Vec<(String, String)> = item_dirs(found.items.iter().map(|i| i.path.as_str()))
+        .into_iter()
+        .map(|(path, dir)| (path.to_owned(), dir))
+        .collect();
+    for (path, dir) in dirs {
+        if let Some(item) = found.items.iter_mut().find(|i| i.path == path) {
+            item.vars.push((ITEM_DIR_VARIABLE.to_owned(), dir));
+        }
+    }
     Ok(Expanded::Items { items: found.items, left_out: found.left_out })
 }
 
@@ -123,6 +157,23 @@ mod tests {
         assert_eq!(paths(&[("A", "1 1")], &[]), ["1"]);
         let many = "x ".repeat(2000);
         assert_eq!(paths(&[("A", &many), ("B", &many)], &[]), ["too many"]);
+    }
+
+    #[test]
+    fn an_item_above_others_has_a_directory_of_its_own() {
+        let dirs = |paths: &[&'static str]| {
+            let mut dirs: Vec<_> = item_dirs(paths.iter().copied()).into_iter().collect();
+            dirs.sort();
+            dirs
+        };
+        assert_eq!(dirs(&["a", "b", "ab", "c/d"]), []);
+        assert_eq!(dirs(&["a", "a/b"]), [("a", "a.item".to_owned())]);
+        assert_eq!(
+            dirs(&["a", "a/b", "a/b/c"]),
+            [("a", "a.item".to_owned()), ("a/b", "a/b.item".to_owned())]
+        );
+        assert_eq!(dirs(&["a", "a.item", "a/b"]), [("a", "a.item.item".to_owned())]);
+        assert_eq!(dirs(&["a", "a.item/x", "a/b"]), [("a", "a.item.item".to_owned())]);
     }
 
     proptest! {

@@ -27,6 +27,8 @@ mod known;
 mod line;
 pub mod logpro;
 mod native;
+mod native_left;
+mod outline;
 pub mod refdb;
 mod requirements;
 pub mod rollup;
@@ -39,10 +41,11 @@ mod testconfig;
 pub mod ticket;
 pub mod waivers;
 
-pub use area::{AreaContext, Looking, MegatestArea, ShownSection, area_name, load, targets};
-pub use items::{Expanded, expand_items};
+pub use area::{AreaContext, Looking, MegatestArea, ShownSection, area_name, load};
+pub use items::{Expanded, ITEM_DIR_VARIABLE, expand_items, item_dirs};
 pub use native::{Native, native};
-pub use testconfig::EXITS;
+pub use outline::{Outline, outline, targets};
+pub use testconfig::{EXITS, SUBRUN};
 
 use std::collections::BTreeMap;
 use std::io;

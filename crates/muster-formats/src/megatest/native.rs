@@ -1,7 +1,7 @@
 //! The `muster.toml` that says the same as a Megatest area, as far as that can be said, and what cannot.
 
-use super::MegatestArea;
 use super::ticket::{TICKET_VARIABLE, Ticket};
+use super::{ITEM_DIR_VARIABLE, MegatestArea, SUBRUN, World, native_left};
 use crate::area::scalar::format_duration;
 use muster_core::definition::{After, AfterMode, ItemDef, Items, Kind, Line, TestDef};
 use toml::{Table, Value};
@@ -15,8 +15,8 @@ pub struct Native {
     pub left_out: Vec<String>,
 }
 
-/// Writes the area as it is for the target it was loaded for.
-pub fn native(area: &MegatestArea) -> Native {
+/// Writes the area as it is for the target it was loaded for. `world`: where the tests' scripts are.
+pub fn native(area: &MegatestArea, world: &dyn World) -> Native {
     let def = &area.loaded.area;
     let mut left_out = Vec::new();
     let mut file = Table::new();
@@ -28,7 +28,8 @@ pub fn native(area: &MegatestArea) -> Native {
     file.insert("area".into(), head.into());
     let keys: Vec<&String> = def.target.iter().map(|(key, _)| key).collect();
     let env = def.env.iter().filter(|(name, _)| !name.starts_with("MT_") && !keys.contains(&name));
-    insert_env(&mut file, env);
+    insert_env(&mut file, env.clone());
+    left_out.extend(env.filter_map(|(name, value)| uncomputed(name, value)));
     if !def.target.is_empty() {
         let target: Vec<&str> = def.target.iter().map(|(_, value)| value.as_str()).collect();
         left_out.push(format!(
@@ -53,9 +54,24 @@ pub fn native(area: &MegatestArea) -> Native {
     let home =
         def.env.iter().find(|(name, _)| name == "MT_RUN_AREA_HOME").map_or("", |(_, value)| value.as_str());
     let tests: Table =
-        def.tests.iter().map(|t| (t.name.clone(), test(t, home, &mut left_out).into())).collect();
+        def.tests.iter().map(|t| (t.name.clone(), test(t, home, world, &mut left_out).into())).collect();
+    let beyond = def.tests.iter().zip(&area.beyond);
+    left_out.extend(beyond.flat_map(|(t, all)| all.iter().map(|what| format!("of `{}`: {what}", t.name))));
     if !tests.is_empty() {
         file.insert("test".into(), tests.into());
+    }
+    left_out.extend(
+        native_left::of_main(&area.main).into_iter().map(|what| format!("of megatest.config: {what}")),
+    );
+    for entry in area.runconfigs.iter().flat_map(|s| &s.values) {
+        match entry.path.strip_prefix('!') {
+            Some(name) => left_out.push(format!(
+                "`!{name}` of runconfigs.config is no variable: its value stands where it was read"
+            )),
+            None if entry.path == "TESTPATT" => left_out
+                .push(format!("TESTPATT selects nothing: what ran was `{}`", entry.value.replace('\n', " "))),
+            None => {}
+        }
     }
     left_out.push(
         "tests run in their own directories and not in copies of them; there is no tree of links, and MT_ variables but MT_TEST_NAME are not set"
@@ -85,8 +101,31 @@ fn insert_env<'e>(table: &mut Table, env: impl Iterator<Item = &'e (String, Stri
     }
 }
 
+/// A variable whose value is known only when something is run.
+fn uncomputed(name: &str, value: &str) -> Option<String> {
+    if value.contains("#{") {
+        Some(format!("the value of `{name}`, which is computed when it is read: `{value}`"))
+    } else if value.contains("${") {
+        Some(format!("the value of `{name}`, which is made of the item's variables: `{value}`"))
+    } else {
+        None
+    }
+}
+
+/// Where a word of a command ends.
+fn is_between(c: char) -> bool {
+    c.is_whitespace() || ";&|()<>`\"'$={}".contains(c)
+}
+
+/// Whether a script or a command calls Megatest's own programs.
+fn calls_megatest(text: &str) -> bool {
+    let mut words =
+        text.lines().filter(|l| !l.trim_start().starts_with('#')).flat_map(|l| l.split(is_between));
+    words.any(|word| matches!(word.rsplit('/').next(), Some("megatest" | "mtutil")) || word == "MT_MEGATEST")
+}
+
 /// `home` is the area's directory.
-fn test(def: &TestDef, home: &str, left_out: &mut Vec<String>) -> Table {
+fn test(def: &TestDef, home: &str, world: &dyn World, left_out: &mut Vec<String>) -> Table {
     let name = &def.name;
     let mut table = Table::new();
     let ticket = def.env.iter().find(|(n, _)| n == TICKET_VARIABLE);
@@ -103,15 +142,51 @@ fn test(def: &TestDef, home: &str, left_out: &mut Vec<String>) -> Table {
     let inside = ticket.source.strip_prefix(home).and_then(|rest| rest.strip_prefix('/'));
     table.insert("dir".into(), literal(inside.unwrap_or(&ticket.source)));
     if let Kind::Steps { steps, items } = &def.kind {
-        let steps = steps.iter().filter_map(|step| {
-            let Line::Argv(argv) = &step.command.line else { return None };
-            let command = argv.last()?;
-            let mut made = Table::new();
-            made.insert("name".into(), step.name.clone().into());
-            made.insert("cmd".into(), Value::Array(vec!["bash".into(), "-c".into(), literal(command)]));
-            Some(Value::Table(made))
-        });
-        table.insert("steps".into(), Value::Array(steps.collect()));
+        let files = world.names(&ticket.source).unwrap_or_default();
+        let mut made = Vec::new();
+        for step in steps {
+            let Line::Argv(argv) = &step.command.line else { continue };
+            let Some(command) = argv.last() else { continue };
+            if step.name == SUBRUN && ticket.subrun.is_some() {
+                // Its section is told.
+                continue;
+            }
+            let mut table = Table::new();
+            table.insert("name".into(), step.name.clone().into());
+            if command.contains("#{") {
+                left_out.push(format!(
+                    "of `{name}`: what its step `{}` runs is computed when it is read: `{command}`",
+                    step.name
+                ));
+            }
+            if calls_megatest(command) {
+                left_out.push(format!("of `{name}`: its step `{}` calls `megatest`", step.name));
+            }
+            // Megatest finds the test's own scripts by PATH.
+            let mut line = command.clone();
+            for word in
+                command.split(is_between).filter(|w| files.iter().any(|f| f == w.trim_start_matches("./")))
+            {
+                let file = word.trim_start_matches("./");
+                let text = world.text(&format!("{}/{file}", ticket.source)).unwrap_or_default();
+                let told = format!("of `{name}`: its file `{file}` calls `megatest`");
+                if calls_megatest(&text) && !left_out.contains(&told) {
+                    left_out.push(told);
+                }
+                if file == word && line == *command {
+                    line = format!("PATH=\"$PATH:.\"; {command}");
+                }
+            }
+            table.insert("cmd".into(), Value::Array(vec!["bash".into(), "-c".into(), literal(&line)]));
+            made.push(Value::Table(table));
+        }
+        if made.is_empty() {
+            let nothing = [("name", "nothing".into()), ("cmd", "true".into())];
+            made.push(Value::Table(
+                nothing.map(|(k, v): (&str, Value)| (k.to_owned(), v)).into_iter().collect(),
+            ));
+        }
+        table.insert("steps".into(), Value::Array(made));
         match items {
             Items::None => {}
             Items::Listed(items) => self::items(name, items, &mut table, left_out),
@@ -142,30 +217,25 @@ fn test(def: &TestDef, home: &str, left_out: &mut Vec<String>) -> Table {
         let group: Table = [("group".to_owned(), strings(&def.needs.groups))].into_iter().collect();
         table.insert("needs".into(), group.into());
     }
-    insert_env(&mut table, def.env.iter().filter(|(n, _)| n != TICKET_VARIABLE));
-    for (has, what) in [
-        (!ticket.logpro.is_empty(), "rules for logs"),
-        (ticket.skip.is_some(), "its `[skip]` rule"),
-        (!ticket.overrides.is_empty(), "`[pre-launch-env-overrides]`"),
-        (!def.along.is_empty(), "`waitor`"),
-    ] {
-        if has {
-            left_out.push(format!("of `{name}`: {what}"));
-        }
-    }
+    let env = def.env.iter().filter(|(n, _)| n != TICKET_VARIABLE);
+    insert_env(&mut table, env.clone());
+    let all = env.chain(&ticket.overrides).filter_map(|(n, v)| uncomputed(n, v));
+    left_out.extend(all.map(|what| format!("of `{name}`: {what}")));
     table
 }
 
 fn items(name: &str, items: &[ItemDef], table: &mut Table, left_out: &mut Vec<String>) {
-    let names = |item: &ItemDef| item.vars.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>();
+    fn vars(item: &ItemDef) -> impl Iterator<Item = &(String, String)> {
+        item.vars.iter().filter(|(n, _)| n != ITEM_DIR_VARIABLE)
+    }
+    let names = |item: &ItemDef| vars(item).map(|(n, _)| n.clone()).collect::<Vec<_>>();
     let first = items.first().map(names).unwrap_or_default();
     if items.iter().any(|item| names(item) != first) {
         left_out
             .push(format!("the items of `{name}`, which have different variables: split the test in two"));
         return;
     }
-    let row =
-        |item: &ItemDef| item.vars.iter().map(|(n, v)| (n.clone(), literal(v))).collect::<Table>().into();
+    let row = |item: &ItemDef| vars(item).map(|(n, v)| (n.clone(), literal(v))).collect::<Table>().into();
     table.insert("table".into(), Value::Array(items.iter().map(row).collect()));
 }
 

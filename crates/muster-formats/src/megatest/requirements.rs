@@ -122,6 +122,7 @@ pub(super) fn resolve(tests: &mut [TestDef], all: &[Requirements], session: &mut
             tests[i].after.push(After { test, mode: AfterMode::Exclusive });
         }
     }
+    tell_circles(tests, all, session);
 }
 
 /// How a test waits for one of its prerequisites.
@@ -135,6 +136,61 @@ fn mode_of(needs: &Requirements, name: &str, other: &Requirements) -> AfterMode 
     }
     let map = needs.maps.iter().find(|(patt, _)| part_matches(patt, name)).map(|(_, rules)| rules.clone());
     AfterMode::MatchingItem { map: map.unwrap_or_default() }
+}
+
+/// Circles that are told.
+// Limit: a few tell what is wrong with all of them.
+const CIRCLES_MAX: usize = 5;
+
+/// Tells of tests that wait for each other, with the line that closes the circle.
+fn tell_circles(tests: &[TestDef], all: &[Requirements], session: &mut Session<'_>) {
+    let places: HashMap<&str, usize> = tests.iter().zip(0..).map(|(t, i)| (t.name.as_str(), i)).collect();
+    let waits = |i: usize| {
+        let after = tests[i].after.iter().filter(move |a| a.mode != AfterMode::Exclusive);
+        after.filter_map(|a| places.get(a.test.as_str()).copied()).filter(move |other| *other != i)
+    };
+    // What waits for nothing that is left may start, and so may what then waits for nothing.
+    let mut waiting: Vec<usize> = (0..tests.len()).map(|i| waits(i).count()).collect();
+    let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); tests.len()];
+    for i in 0..tests.len() {
+        waits(i).for_each(|other| dependents[other].push(i));
+    }
+    let mut free: Vec<usize> = (0..tests.len()).filter(|i| waiting[*i] == 0).collect();
+    let mut is_free = vec![false; tests.len()];
+    while let Some(i) = free.pop() {
+        is_free[i] = true;
+        for &dependent in &dependents[i] {
+            waiting[dependent] -= 1;
+            if waiting[dependent] == 0 {
+                free.push(dependent);
+            }
+        }
+    }
+    let mut seen = vec![false; tests.len()];
+    let mut told = 0;
+    for start in (0..tests.len()).filter(|i| !is_free[*i]) {
+        // From anything that cannot start a circle is reached by going on to what it waits for.
+        let mut way = Vec::new();
+        let mut at = start;
+        while !seen[at] {
+            seen[at] = true;
+            way.push(at);
+            let Some(next) = waits(at).find(|other| !is_free[*other]) else { break };
+            at = next;
+        }
+        let Some(begin) = way.iter().position(|i| *i == at) else { continue };
+        let circle: Vec<&str> = way[begin..].iter().chain([&at]).map(|i| tests[*i].name.as_str()).collect();
+        let pos = all[at].waiton.iter().find(|(name, _)| Some(name.as_str()) == circle.get(1).copied());
+        let pos = pos.map(|(_, pos)| *pos).unwrap_or_default();
+        session
+            .complaints
+            .warning(pos, format!("these tests wait for each other: {}", circle.join(" → ")))
+            .hint("none of them can ever start; a run without them can be planned");
+        told += 1;
+        if told == CIRCLES_MAX {
+            return;
+        }
+    }
 }
 
 fn unknown(name: &str, pos: Pos, key: &str, tests: &[TestDef], complaints: &mut Complaints) {

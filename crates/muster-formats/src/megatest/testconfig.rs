@@ -1,13 +1,14 @@
 //! A `testconfig`, to the definition of a test.
 
 use super::TEST_FILE;
-use super::area::{Common, exported};
+use super::area::{Common, exported, pairs};
 use super::config::{self, Entry, Session, Table, What, Written};
 use super::echo::is_name;
 use super::items::{Expanded, expand_items};
-use super::known;
 use super::requirements::{Mode, Requirements, rules, words};
-use super::ticket::{self, Skip, TICKET_VARIABLE, Ticket, Values};
+use super::ticket::{self, Skip, SubRun, TICKET_VARIABLE, Ticket, Values};
+use super::waivers::Waiver;
+use super::{known, native_left};
 use crate::area::limits::wrong_name;
 use crate::area::resolve::TestPlaces;
 use crate::area::source::Pos;
@@ -15,6 +16,7 @@ use muster_core::definition::{
     Command, ItemDef, Items, Kind, Limits, Line, PassRule, Retries, Step, TestDef,
 };
 use muster_core::outcome::Outcome;
+use muster_core::select::testpatt::part_matches;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -33,6 +35,8 @@ pub(super) struct Test {
     pub(super) def: TestDef,
     pub(super) places: TestPlaces,
     pub(super) needs: Requirements,
+    /// What a native file cannot say of it.
+    pub(super) beyond: Vec<String>,
 }
 
 /// Reads the test in this directory. `None` where its file cannot be read, which has been told.
@@ -68,12 +72,12 @@ struct Reading<'a, 's, 'w> {
 impl Reading<'_, '_, '_> {
     fn test(&mut self) -> Test {
         let pos = self.table.pos;
-        self.not_carried_over();
+        let waivers = self.waivers();
         let item_sections = self.item_sections();
         let (items, item_vars, later) = self.items(item_sections);
         let needs = self.requirements(&items);
         let steps = self.steps(pos);
-        let (vars, overrides) = self.variables();
+        let (vars, overrides) = self.variables(&item_vars);
         let ticket = Ticket {
             source: self.dir.to_owned(),
             disks: self.disks(),
@@ -83,6 +87,11 @@ impl Reading<'_, '_, '_> {
             logpro: self.logpro(),
             skip: self.skip(),
             triggers: self.triggers(),
+            copy: of_test(&self.common.copies, self.name).or_else(|| self.common.ticket.copy.clone()),
+            rollup: of_test(&self.common.rollups, self.name),
+            subrun: self.subrun(),
+            waivers,
+            waiver_rules: pairs(self.table, "waiver_rules"),
             first_step: steps.first().map_or_else(String::new, |s| s.name.clone()),
             last_step: steps.last().map_or_else(String::new, |s| s.name.clone()),
             ..self.common.ticket.clone()
@@ -125,7 +134,8 @@ impl Reading<'_, '_, '_> {
         if !def.owner.is_empty() {
             self.place("owner", "test_meta", "owner");
         }
-        Test { def, places: std::mem::take(&mut self.places), needs }
+        let beyond = native_left::of_test(self.table);
+        Test { def, places: std::mem::take(&mut self.places), needs, beyond }
     }
 
     /// An entry whose value is known.
@@ -182,6 +192,7 @@ impl Reading<'_, '_, '_> {
             let argv = [program, "-ezstep", name, command].map(str::to_owned);
             Step::new(name, Line::Argv(argv.to_vec()))
         };
+        let has_subrun = self.has_subrun();
         let mut steps = Vec::new();
         if let Some(entry) = self.known("setup", "runscript") {
             let script = entry.value.trim();
@@ -194,10 +205,17 @@ impl Reading<'_, '_, '_> {
                 self.session.complaints.error(entry.pos, message);
                 continue;
             }
-            if entry.key == "runscript" && !steps.is_empty() {
+            let taken = match entry.key.as_str() {
+                "runscript" => !steps.is_empty(),
+                SUBRUN => has_subrun,
+                _ => false,
+            };
+            if taken {
+                let message = format!("`{}` is what the step of that name is called already", entry.key);
                 self.session
                     .complaints
-                    .error(entry.pos, "`runscript` is what the script's own step is called");
+                    .error(entry.pos, message)
+                    .hint("`runscript` of `[setup]` and `[subrun]` are steps of their own names");
                 continue;
             }
             let value = entry.value.trim();
@@ -213,9 +231,9 @@ impl Reading<'_, '_, '_> {
             }
             steps.push(made);
         }
-        if self.table.section("subrun").is_some_and(|s| s.entries().next().is_some()) {
-            let argv = [program, "-subrun-not-carried-out"].map(str::to_owned);
-            steps.push(Step::new("subrun", Line::Argv(argv.to_vec())));
+        if has_subrun {
+            // What it does is in the ticket.
+            steps.push(step(SUBRUN, "[subrun]"));
         }
         if steps.is_empty() {
             self.session
@@ -321,10 +339,15 @@ impl Reading<'_, '_, '_> {
         Requirements { waiton, waitor, mode, maps, has_items, is_lazy }
     }
 
-    /// Variables that are set now, and those that are set at launch.
-    fn variables(&mut self) -> (Vars, Vars) {
-        let mut vars = Vec::new();
+    /// Variables that are set now, and those that are set at launch: among them what is made of the item's.
+    fn variables(&mut self, item_vars: &[String]) -> (Vars, Vars) {
+        let of_item = |value: &str| item_vars.iter().any(|name| value.contains(&format!("${{{name}}}")));
+        let (mut vars, mut later) = (Vec::new(), Vec::new());
         for entry in self.table.entries("pre-launch-env-vars") {
+            if is_name(&entry.key) && of_item(&entry.value) {
+                later.push((entry.key.clone(), entry.value.clone()));
+                continue;
+            }
             if let Some(value) = exported(entry, self.session) {
                 self.session.env.insert(entry.key.clone(), value.clone());
                 vars.push((entry.key.clone(), value));
@@ -332,7 +355,8 @@ impl Reading<'_, '_, '_> {
         }
         let overrides = self.table.entries("pre-launch-env-overrides");
         let overrides = overrides.filter(|e| is_name(&e.key)).map(|e| (e.key.clone(), e.value.clone()));
-        (vars, overrides.collect())
+        later.extend(overrides);
+        (vars, later)
     }
 
     fn disks(&self) -> Vec<(String, String)> {
@@ -342,7 +366,8 @@ impl Reading<'_, '_, '_> {
     }
 
     fn logpro(&self) -> Vec<(String, String)> {
-        self.table.entries("logpro").map(|e| (e.key.clone(), e.value.clone())).collect()
+        let own = self.table.get(SUBRUN, "logpro").map(|e| (SUBRUN.to_owned(), e.value.clone()));
+        self.table.entries("logpro").map(|e| (e.key.clone(), e.value.clone())).chain(own).collect()
     }
 
     /// The area's, then the test's own.
@@ -379,13 +404,74 @@ impl Reading<'_, '_, '_> {
         !self.common.on_lab
     }
 
-    /// Tells what of the file has no effect yet.
-    fn not_carried_over(&mut self) {
-        if let Some(section) = self.table.section("waivers").filter(|s| s.entries().next().is_some()) {
-            self.session.complaints.warning(section.pos, "waivers are not carried over from run to run yet");
+    fn has_subrun(&self) -> bool {
+        self.table.section(SUBRUN).is_some_and(|s| s.entries().next().is_some())
+    }
+
+    fn subrun(&mut self) -> Option<SubRun> {
+        let unused = ["contour", "passfail"].iter().filter_map(|key| self.table.get(SUBRUN, key));
+        let unused: Vec<(Pos, String)> = unused.map(|e| (e.pos, e.key.clone())).collect();
+        for (pos, key) in unused {
+            let message = format!("`{key}` of `[subrun]` is not carried out by Muster");
+            self.session.complaints.warning(pos, message).hint(match key.as_str() {
+                "passfail" => "the test comes to what the run comes to, or its log by `logpro`",
+                _ => "the run has the contour of its own area",
+            });
         }
+        for key in ["run-wait", "runwait"] {
+            let entry = self.table.get(SUBRUN, key).filter(|e| e.value.trim() == "no").map(|e| e.pos);
+            if let Some(pos) = entry {
+                self.session.complaints.warning(pos, "a sub-run is always waited for, by Megatest too");
+            }
+        }
+        let text = |key: &str| self.table.get(SUBRUN, key).map_or("", |e| e.value.trim()).to_owned();
+        self.has_subrun().then(|| SubRun {
+            area: text("run-area"),
+            start_dir: text("start-dir"),
+            target: text("target"),
+            run_name: text("run-name"),
+            testpatt: text("test-patt"),
+            modepatt: text("mode-patt"),
+            tagexpr: text("tag-expr"),
+            log: text("log"),
+            message: text("msg"),
+        })
+    }
+
+    /// Those lines of `[waivers]` that can be used.
+    fn waivers(&mut self) -> Vec<(String, String)> {
+        let rules = pairs(self.table, "waiver_rules");
+        let rules: Vec<(&str, &str)> = rules.iter().map(|(n, c)| (n.as_str(), c.as_str())).collect();
+        let mut waivers = Vec::new();
+        for entry in self.table.entries("waivers").filter(|e| e.is_known()) {
+            let line = entry.value.trim();
+            if self.common.on_lab {
+                let said = "hosts of a lab do not know other runs of the area, so no failure is waived again";
+                self.session.complaints.warning(entry.pos, said);
+                break;
+            }
+            match Waiver::read(&[(&entry.key, line)], &rules) {
+                Ok(_) => waivers.push((entry.key.clone(), line.to_owned())),
+                Err(problems) => {
+                    let message = format!("{}; no failure is waived by it", problems.join("; "));
+                    self.session
+                        .complaints
+                        .warning(entry.pos, message)
+                        .hint("`NAME diff results/*.txt`, or a name of `[waiver_rules]` for `diff`");
+                }
+            }
+        }
+        waivers
     }
 }
+
+/// The first of the area's commands whose pattern is for this test.
+fn of_test(commands: &[(String, String)], test: &str) -> Option<String> {
+    commands.iter().find(|(patt, _)| part_matches(patt, test)).map(|(_, command)| command.clone())
+}
+
+/// The step that is a run of another area, and its section.
+pub const SUBRUN: &str = "subrun";
 
 /// Reads `1h 2m 3s`; a bare number is seconds.
 pub(super) fn parse_span(text: &str) -> Option<Duration> {

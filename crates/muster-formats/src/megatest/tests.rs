@@ -1,5 +1,7 @@
 //! Areas as texts, read in a world that is a table.
 
+mod more;
+
 use super::ticket::{TICKET_VARIABLE, Ticket};
 use super::{AreaContext, Looking, MegatestArea, NotRun, Printed, World, load, targets};
 use crate::area::{Layer, LayerKind, LoadContext};
@@ -590,10 +592,11 @@ fn lazy_items_are_asked_for_when_the_test_may_start() {
 
 #[test]
 fn what_only_the_item_knows_is_left_to_its_shell() {
-    let text = "[ezsteps]\ns run #{getenv FRUIT} #{shell echo #{getenv FRUIT}}\n[disks]\nd /disk/#{getenv FRUIT}\n[items]\nFRUIT apple\n";
+    let text = "[ezsteps]\ns run #{getenv FRUIT} #{shell echo #{getenv FRUIT}}\n[disks]\nd /disk/#{getenv FRUIT}\n[pre-launch-env-vars]\nJUICE of #{getenv FRUIT}\n[items]\nFRUIT apple\n";
     let area = area(&[("megatest.config", &main("")), ("tests/t/testconfig", text)]);
     let t = test(&area, "t");
     assert_eq!(ticket(t).disks, [("d".to_owned(), "/disk/${FRUIT}".to_owned())]);
+    assert_eq!(ticket(t).overrides, [("JUICE".to_owned(), "of ${FRUIT}".to_owned())]);
     let Kind::Steps { steps, .. } = &t.kind else { panic!("{t:?}") };
     let command = format!("{:?}", steps[0].command.line);
     assert!(command.contains("run ${FRUIT} #{( shell ) echo ${FRUIT}}"), "{command}");
@@ -614,7 +617,7 @@ fn the_native_file_says_the_same_and_the_rest_is_told() {
             "[setup]\nrunscript b.sh\n[items]\nJ x\nI 1 2\n[requirements]\nwaiton a\nmode itemwait exclusive\npriority 3\nruntimelim 90s\nitemmap (.*)/(.*) \\2/\\1\n",
         ),
     ]);
-    let native = super::native(&area);
+    let native = super::native(&area, &Fake::default());
     let target = ["x".to_owned(), "y".to_owned()];
     let files = |_: &str| Err(io::ErrorKind::NotFound.into());
     let context = LoadContext {
@@ -644,7 +647,7 @@ fn the_native_file_says_the_same_and_the_rest_is_told() {
         assert_eq!(steps.len(), old.len());
     }
     assert_eq!(own.tests[0].dir, "tests/a");
-    assert!(native.left_out.iter().any(|l| l == "of `a`: its `[skip]` rule"), "{:?}", native.left_out);
+    assert!(native.left_out.iter().any(|l| l == "of `a`: `[skip]`: prevrunning"), "{:?}", native.left_out);
 }
 
 #[test]

@@ -43,6 +43,21 @@ pub struct Ticket {
     /// What would speak against running it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip: Option<Skip>,
+    /// Makes a page of the test's items when they have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollup: Option<String>,
+    /// The run of another area that the test is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subrun: Option<SubRun>,
+    /// Failures that are known, by name: how and in which files they are known again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waivers: Vec<(String, String)>,
+    /// Commands that compare files for waivers, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiver_rules: Vec<(String, String)>,
+    /// What the comment of a waiver has to look like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiver_comment: Option<String>,
     /// Variables that are left out of the files with the test's environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hidden: Vec<String>,
@@ -62,6 +77,30 @@ pub enum Skip {
     IfFile(String),
     /// It ran to its end, passed or not, less than so many seconds ago, or runs just now.
     IfRanWithin(u64),
+}
+
+/// A run of another area. All texts may have variables in them that only the item knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SubRun {
+    /// The area's directory; empty: the test's own area.
+    pub area: String,
+    /// Where its files are looked for, if that is elsewhere.
+    pub start_dir: String,
+    /// Its target; empty: that of the test's run.
+    pub target: String,
+    /// Its name; empty: that of the test's run.
+    pub run_name: String,
+    /// Its tests.
+    pub testpatt: String,
+    /// The variable that says which tests.
+    pub modepatt: String,
+    /// Tags of tests.
+    pub tagexpr: String,
+    /// The file for what it prints; empty: `subrun.log`.
+    pub log: String,
+    /// Why it is run, for people.
+    pub message: String,
 }
 
 /// The sections that items are expanded from.

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &ImportArgs, context: &Context) -> Result<ExitCode, anyh
         return Err(Complaint::usage(format!("there is no `{MAIN_FILE}` in `{}`", dir.display())).into());
     }
     let area = megatest::read(context, &dir, target.target.as_deref(), &[], Purpose::Look)?;
-    let native = native(&area);
+    let native = native(&area, &megatest::Machine);
     let file = out.clone().map_or_else(|| dir.join(FILE), |out| context.dir.join(out));
     if out.as_ref().is_some_and(|out| out.as_os_str() == "-") {
         context.stdout().write_all(native.text.as_bytes())?;

@@ -1,17 +1,20 @@
 //! Megatest areas on this machine: where they are, and the world they are read in.
 
 use super::area::{Area, Purpose, cores, facts, hostname};
+use super::signals;
 use crate::context::{Context, RECORDS};
 use crate::error::Complaint;
 use crate::terminal::text::visible;
 use muster_core::outcome::ExitCode;
 use muster_formats::area::{Layer, LoadContext};
 use muster_formats::megatest::{
-    self, AreaContext, Looking, MAIN_FILE, MegatestArea, NotRun, Printed, ShownSection, World,
+    self, AreaContext, Looking, MAIN_FILE, MegatestArea, NotRun, Outline, Printed, ShownSection, World,
 };
+use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -85,7 +88,7 @@ pub(crate) fn load(
     layers: &[Layer<'_>],
     purpose: Purpose<'_>,
 ) -> Result<Area, anyhow::Error> {
-    let MegatestArea { loaded, pre_hook, post_hook, files, main, runconfigs } =
+    let MegatestArea { loaded, pre_hook, post_hook, files, main, runconfigs, .. } =
         read(context, &dir, target, layers, purpose)?;
     match purpose {
         Purpose::Look => {}
@@ -162,6 +165,19 @@ pub(crate) fn name(dir: &Path) -> Option<String> {
     megatest::area_name(dir.to_str()?, &name_of_dir(dir), &env.collect(), &Machine).ok()
 }
 
+/// What an area has whatever the target.
+///
+/// # Errors
+/// Its main file cannot be read.
+pub(crate) fn outline(dir: &Path) -> Result<Outline, anyhow::Error> {
+    let env: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .collect();
+    megatest::outline(&dir.to_string_lossy(), &env, &Machine).map_err(|e| {
+        Complaint::usage(format!("`{MAIN_FILE}` of `{}` cannot be read", dir.display())).because(e).into()
+    })
+}
+
 /// The targets that the runconfigs of an area name.
 pub(crate) fn targets(dir: &Path) -> Vec<String> {
     let env = BTreeMap::new();
@@ -174,9 +190,15 @@ pub(crate) struct Machine;
 
 impl World for Machine {
     fn text(&self, path: &str) -> io::Result<String> {
-        let file = fs::File::open(path)?;
-        if file.metadata()?.is_dir() {
+        // A pipe that nobody writes to would be waited for.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("flags are small");
+        let file = fs::File::options().read(true).custom_flags(flags).open(path)?;
+        let kind = file.metadata()?.file_type();
+        if kind.is_dir() {
             return Err(io::ErrorKind::NotFound.into());
+        }
+        if !kind.is_file() && !kind.is_char_device() {
+            return Err(io::Error::other("it is a pipe or the like, and no file"));
         }
         let mut bytes = Vec::new();
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
@@ -217,6 +239,8 @@ fn run_shell(
     env: &BTreeMap<String, String>,
     deadline: Instant,
 ) -> Result<Printed, String> {
+    // Before there is a child: it is in a group of its own, so that Ctrl-C does not come to it.
+    let held = signals::hold_back().map_err(|e| e.to_string())?;
     let output = tempfile::tempfile().map_err(|e| e.to_string())?;
     let mut reader = output.try_clone().map_err(|e| e.to_string())?;
     let mut child = Command::new("/bin/sh")
@@ -232,6 +256,11 @@ fn run_shell(
         .map_err(|e| e.to_string())?;
     let mut pause = Duration::from_micros(200);
     let status = loop {
+        if held.is_any() {
+            kill_group(&child);
+            drop(child.wait());
+            held.let_go();
+        }
         let size = reader.metadata().map_or(0, |m| m.len());
         match child.try_wait().map_err(|e| e.to_string())? {
             Some(status) if size <= PRINTED_BYTES_MAX => break status,

@@ -6,6 +6,7 @@
 use super::agent::Agent;
 use super::reports::Reports;
 use super::signals::Signals;
+use crate::commands::megatest::afterwards;
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
 use crate::error::Complaint;
@@ -124,6 +125,9 @@ pub(crate) fn execute(
         Some(items) => Some(verdicts_of(&mut store, id, &items)?),
     };
     store.delete_lab()?;
+    if super::megatest::is_area(&area_dir) {
+        afterwards::of_run(&mut store, id, &area_dir, &mut context.stderr())?;
+    }
     let code = verdict::of_execution(&view, stopped, &reason, again.as_deref());
     reports.finish(&view, shared.as_ref(), code)?;
     drop(lock);

@@ -6,6 +6,53 @@ use muster_device::Cancel;
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Signals that came while something runs that would outlive this process.
+pub(crate) struct HeldBack(Arc<AtomicUsize>);
+
+/// From the first call on none of these signals ends the process by itself: who has called asks for them, and
+/// [`Signals::catch`] has those that came before it.
+///
+/// # Errors
+/// The system does not let signals be caught.
+pub(crate) fn hold_back() -> std::io::Result<HeldBack> {
+    static HELD: Mutex<Option<Arc<AtomicUsize>>> = Mutex::new(None);
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(held) = &*held {
+        return Ok(HeldBack(Arc::clone(held)));
+    }
+    let last = Arc::new(AtomicUsize::new(0));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_usize(signal, Arc::clone(&last), signal.unsigned_abs() as usize)?;
+    }
+    *held = Some(Arc::clone(&last));
+    EARLY.store(true, Ordering::Relaxed);
+    Ok(HeldBack(last))
+}
+
+/// Signals have been held back.
+static EARLY: AtomicBool = AtomicBool::new(false);
+
+impl HeldBack {
+    fn signal(&self) -> Option<i32> {
+        i32::try_from(self.0.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
+    }
+
+    /// Whether one came.
+    pub(crate) fn is_any(&self) -> bool {
+        self.signal().is_some()
+    }
+
+    /// Does what the signal would have done, if one came: ends the process.
+    pub(crate) fn let_go(&self) {
+        if let Some(signal) = self.signal() {
+            // All of them end the process unless the system refuses, and then it ends by itself.
+            drop(signal_hook::low_level::emulate_default_handler(signal));
+        }
+    }
+}
 
 /// Ctrl-C and the like, as bytes to be read.
 pub(crate) struct Signals {
@@ -27,7 +74,14 @@ impl Signals {
             }
             Ok(read)
         };
-        let both = || Ok(Self { interrupt: pipe(&[SIGINT])?, terminate: pipe(&[SIGTERM, SIGHUP])? });
+        let both = || {
+            let caught = Self { interrupt: pipe(&[SIGINT])?, terminate: pipe(&[SIGTERM, SIGHUP])? };
+            if EARLY.load(Ordering::Relaxed) {
+                // What came since the files were read ends the program before it has begun.
+                hold_back()?.let_go();
+            }
+            Ok(caught)
+        };
         both().map_err(|e: std::io::Error| Complaint::lab("cannot catch signals").because(e).into())
     }
 

@@ -9,6 +9,7 @@ use crate::commands::resume::ResumeArgs;
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::local::megatest;
 use muster_core::address::RunRef;
 use muster_core::change::RunPhase;
 use muster_core::outcome::ExitCode;
@@ -27,8 +28,8 @@ const UNCLEAN_STATUSES: [&str; 7] =
 enum Which<'a> {
     /// Those with one of these statuses.
     Statuses(Vec<&'a str>),
-    /// Those that did not end well.
-    Unclean,
+    /// Those that did not end well: with one of these states or statuses.
+    Unclean([Vec<String>; 2]),
     All,
 }
 
@@ -56,7 +57,7 @@ pub(super) fn go_on(
     let which = if args.has("rerun-all") {
         Which::All
     } else if args.has("rerun-clean") {
-        Which::Unclean
+        Which::Unclean(unclean(context)?)
     } else if let Some(statuses) = args.get("rerun") {
         Which::Statuses(statuses.split(',').map(str::trim).collect())
     } else {
@@ -102,6 +103,21 @@ pub(super) fn go_on(
     )
 }
 
+/// States and statuses that `-rerun-clean` runs again: the area's own lists, where it has some.
+fn unclean(context: &Context) -> Result<[Vec<String>; 2], anyhow::Error> {
+    let outline = megatest::outline(&context.area_dir()?)?;
+    let list = |key: &str, usual: &[&str]| -> Vec<String> {
+        let own = outline.valid_values.iter().find(|(name, _)| name == key).map(|(_, value)| value);
+        match own {
+            Some(own) => {
+                own.split([' ', ',', '\t', '\n']).filter(|w| !w.is_empty()).map(str::to_owned).collect()
+            }
+            None => usual.iter().map(|w| (*w).to_owned()).collect(),
+        }
+    };
+    Ok([list("cleanrerun-states", &UNCLEAN_STATES), list("cleanrerun-statuses", &UNCLEAN_STATUSES)])
+}
+
 fn go_on_with_the_rest(view: &RunView, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let (mut store, _) = crate::wiring::open_at_hand(context)?;
     let phase = store.load_run_snapshot(view.id)?.phase;
@@ -137,8 +153,9 @@ fn chosen(
         .filter(|line| !line.is_top && patt.matches(&line.test, &line.item))
         .filter(|line| match which {
             Which::All => true,
-            Which::Unclean => {
-                UNCLEAN_STATES.contains(&line.state.word()) || UNCLEAN_STATUSES.contains(&line.status.word())
+            Which::Unclean([states, statuses]) => {
+                states.iter().any(|s| s == line.state.word())
+                    || statuses.iter().any(|s| s == line.status.word())
             }
             Which::Statuses(statuses) => statuses.contains(&line.status.word()),
         })

@@ -72,7 +72,7 @@ const SWITCHES: &[Switch] = &[
     yes("ezstep", 1),
     yes("expand-items", 0),
     yes("subrun", 0),
-    yes("subrun-not-carried-out", 0),
+    yes("force-modepatt", 0),
     // Of no use here: nothing is cached, and there is no server to be told how to run.
     yes("no-cache", 0),
     yes("clean-cache", 0),
@@ -197,6 +197,10 @@ impl Args {
                 }
                 continue;
             };
+            // The one switch for which the second dash means more: it goes over `-testpatt`.
+            if word == "--modepatt" {
+                args.given.push(("force-modepatt", String::new()));
+            }
             let Some(switch) = SWITCHES.iter().find(|s| s.name == name) else {
                 return Err(Wrong::Unknown(word));
             };
@@ -251,6 +255,14 @@ mod tests {
         let args = parse("-runstep build -logpro b.logpro make -j 4 -target x").unwrap();
         assert_eq!(args.rest, ["make", "-j", "4", "-target", "x"]);
         assert_eq!(args.get("logpro"), Some("b.logpro"));
+    }
+
+    #[test]
+    fn a_second_dash_lets_the_variable_go_over_the_pattern() {
+        let one = parse("-run -modepatt QUICK -testpatt a").unwrap();
+        assert_eq!((one.get("modepatt"), one.has("force-modepatt")), (Some("QUICK"), false));
+        let two = parse("-run --modepatt QUICK -testpatt a").unwrap();
+        assert_eq!((two.get("modepatt"), two.has("force-modepatt")), (Some("QUICK"), true));
     }
 
     #[test]

@@ -3,13 +3,14 @@
 
 use super::job::Job;
 use super::record::{OwnStatus, Record, StepReport};
-use super::{log, skip, triggers};
+use super::{log, skip, subrun, triggers, waive};
 use muster_core::definition::Tolerance;
 use muster_core::outcome::Outcome;
-use muster_formats::megatest::EXITS;
 use muster_formats::megatest::ezsteps::StepEnd;
 use muster_formats::megatest::status::{State, Status};
 use muster_formats::megatest::test_data::{Datum, Judged, decide, read_csv};
+use muster_formats::megatest::{EXITS, SUBRUN};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -57,49 +58,114 @@ pub(super) fn run(name: &str, command: &str, without_mt: bool) -> Result<u8, any
         job.env.retain(|name, _| !name.starts_with("MT_"));
     }
     let record = Record::of(&job.run_dir);
+    if record.is_over() {
+        writeln!(out, "not run: the test has been waived")?;
+        return Ok(exit_of(Outcome::Pass));
+    }
     if first {
         triggers::fire(&job, &State::Running, &Status::NotAvailable, &mut out)?;
     }
-    report(&record, name, "start", "0", "")?;
-    let log = format!("{name}.log");
-    let code = run_logged(command, &job, &log)?;
-    let end = match log::judge(&job, name, &log, &mut out)? {
-        Some(code) => StepEnd::Logpro(code),
-        None => StepEnd::Exit(code),
-    };
-    // A script's exit code is the test's status.
-    let came_to = if name == "runscript" { Status::of_logpro_exit(code) } else { end.status() };
-    report(&record, name, "end", &code.to_string(), came_to.word())?;
+    let (code, came_to) = step(name, command, &job, &record, &mut out)?;
     let goes_on = matches!(outcome_of(&came_to), Outcome::Pass | Outcome::Warn);
     if goes_on && name != job.ticket.last_step {
         return Ok(exit_of(outcome_of(&came_to)));
     }
-    let own = record.status();
-    let data_status = own.as_ref().map_or_else(|| came_to.clone(), |own| Status::from(own.status.as_str()));
-    let decided = bring_data(&record, &data_status)?;
-    let concluded = own.as_ref().and_then(|own| match (of_own(own), &decided) {
-        (Some(status), _) => Some((own, status)),
-        // The data can fail what its exit code does not.
-        (None, Status::Fail) if matches!(came_to, Status::Pass | Status::Warn) => {
-            Some((own, decided.clone()))
-        }
-        (None, Status::Warn) if came_to == Status::Pass => Some((own, decided.clone())),
-        (None, _) => None,
-    });
-    if let Some((own, status)) = concluded {
-        triggers::fire(&job, &State::from(own.state.as_str()), &status, &mut out)?;
-        let comment = if own.comment.is_empty() { String::new() } else { format!(": {}", own.comment) };
-        writeln!(out, "the test set itself to {}/{}{comment}", own.state, own.status)?;
-        return Ok(exit_of(outcome_of(&status)));
+    let end = conclude(code, came_to, &job, &record, &mut out)?;
+    triggers::fire(&job, &end.state, &end.status, &mut out)?;
+    if !end.said.is_empty() {
+        writeln!(out, "{}", end.said)?;
     }
-    triggers::fire(&job, &State::Completed, &came_to, &mut out)?;
-    let outcome = outcome_of(&came_to);
     // A command's own code is told as it was, where it cannot be taken for one of ours.
-    let own_code = u8::try_from(code).ok().filter(|c| (1..240).contains(c));
-    Ok(match (outcome, own_code) {
+    let own_code = u8::try_from(end.code).ok().filter(|c| (1..240).contains(c));
+    Ok(match (outcome_of(&end.status), own_code) {
         (Outcome::Fail, Some(code)) => code,
         (outcome, _) => exit_of(outcome),
     })
+}
+
+/// Runs the step's command, or the sub-run that it is, and gives its exit code and what it came to.
+fn step(
+    name: &str,
+    command: &str,
+    job: &Job,
+    record: &Record,
+    out: &mut dyn io::Write,
+) -> Result<(i32, Status), anyhow::Error> {
+    let asked = job.ticket.subrun.as_ref().filter(|_| name == SUBRUN);
+    let log = match asked {
+        None => format!("{name}.log"),
+        Some(asked) => subrun::log_of(asked, job)?,
+    };
+    report(record, name, &log, "start", "0", "")?;
+    let (code, status) = match asked {
+        None => {
+            let code = run_logged(command, &job.run_dir, &job.env, &log)?;
+            (code, StepEnd::Exit(code).status())
+        }
+        Some(asked) => subrun::run(asked, job, &log, out)?,
+    };
+    let came_to = match log::judge(job, name, &log, out)? {
+        Some(code) => StepEnd::Logpro(code).status(),
+        // A script's exit code is the test's status.
+        None if name == "runscript" => Status::of_logpro_exit(code),
+        None => status,
+    };
+    report(record, name, &log, "end", &code.to_string(), came_to.word())?;
+    Ok((code, came_to))
+}
+
+/// What a test comes to.
+struct End {
+    state: State,
+    status: Status,
+    /// The exit code behind it, where it is one.
+    code: i32,
+    /// The last line of the log, for people.
+    said: String,
+}
+
+/// Puts together what the last step came to, what the test says of itself, its data and its waivers.
+fn conclude(
+    code: i32,
+    came_to: Status,
+    job: &Job,
+    record: &Record,
+    out: &mut dyn io::Write,
+) -> Result<End, anyhow::Error> {
+    let own = record.status();
+    let data_status = own.as_ref().map_or_else(|| came_to.clone(), |own| Status::from(own.status.as_str()));
+    // Data decide what nothing else has decided: a step that failed has said why.
+    let open = matches!(came_to, Status::Pass | Status::Warn);
+    let decided = bring_data(record, &data_status, open)?;
+    let concluded = own.as_ref().and_then(|own| match (of_own(own), &decided) {
+        (Some(status), _) => Some((own, status)),
+        // The data can fail what its exit code does not.
+        (None, Status::Fail) if open => Some((own, decided.clone())),
+        (None, Status::Warn) if came_to == Status::Pass => Some((own, decided.clone())),
+        (None, _) => None,
+    });
+    let mut end = match concluded {
+        Some((own, status)) => {
+            let comment = if own.comment.is_empty() { String::new() } else { format!(": {}", own.comment) };
+            let said = format!("the test set itself to {}/{}{comment}", own.state, own.status);
+            End { state: State::from(own.state.as_str()), status, code: 0, said }
+        }
+        None => End { state: State::Completed, status: came_to, code, said: String::new() },
+    };
+    let waived = match end.status {
+        Status::Fail => waive::again(job, out)?,
+        // Rules for a log may say so.
+        Status::Waived if own.is_none() => Some(String::new()),
+        _ => None,
+    };
+    if let Some(comment) = waived {
+        let log = own.map(|own| own.log).unwrap_or_default();
+        let (state, status) = ("COMPLETED".to_owned(), "WAIVED".to_owned());
+        record.set_status(&OwnStatus { state, status, comment, log })?;
+        record.set_over()?;
+        end = End { state: State::Completed, status: Status::Waived, code: 0, said: String::new() };
+    }
+    Ok(end)
 }
 
 fn is_first(name: &str) -> bool {
@@ -112,28 +178,40 @@ pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-fn report(record: &Record, step: &str, state: &str, status: &str, comment: &str) -> io::Result<()> {
+fn report(
+    record: &Record,
+    step: &str,
+    log: &str,
+    state: &str,
+    status: &str,
+    comment: &str,
+) -> io::Result<()> {
     record.add_step(&StepReport {
         step: step.to_owned(),
         state: state.to_owned(),
         status: status.to_owned(),
         time: now(),
         comment: comment.to_owned(),
-        log: format!("{step}.log"),
+        log: log.to_owned(),
     })
 }
 
 /// Runs a command with its output in a file of the run directory and on standard output, and gives its exit
 /// code. What the command leaves running in the background holds nobody up.
-pub(super) fn run_logged(command: &str, job: &Job, log: &str) -> Result<i32, anyhow::Error> {
-    let path = job.run_dir.join(log);
+pub(super) fn run_logged(
+    command: &str,
+    dir: &Path,
+    env: &BTreeMap<String, String>,
+    log: &str,
+) -> Result<i32, anyhow::Error> {
+    let path = dir.join(log);
     let file = File::create(&path)?;
     let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
     let mut child = Command::new(shell)
         .args(["-c", command])
-        .current_dir(&job.run_dir)
+        .current_dir(dir)
         .env_clear()
-        .envs(&job.env)
+        .envs(env)
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
         .stderr(file)
@@ -172,8 +250,8 @@ fn bring(reader: &mut File) -> io::Result<u64> {
 }
 
 /// Hands test data to Muster, and says what they make of this status. Expectations go with them only where they
-/// decide: Muster judges what it is given.
-fn bring_data(record: &Record, status: &Status) -> Result<Status, anyhow::Error> {
+/// decide: Muster judges what it is given. `open`: nothing else has failed the test.
+fn bring_data(record: &Record, status: &Status, open: bool) -> Result<Status, anyhow::Error> {
     let text = record.data();
     let Some(path) = std::env::var_os("MUSTER_MEASURES").filter(|_| !text.is_empty()) else {
         return Ok(status.clone());
@@ -183,7 +261,7 @@ fn bring_data(record: &Record, status: &Status) -> Result<Status, anyhow::Error>
     for error in errors {
         writeln!(out, "test data: {error}")?;
     }
-    let decides = matches!(status, Status::Auto | Status::AutoWarn);
+    let decides = open && matches!(status, Status::Auto | Status::AutoWarn);
     let mut lines = String::new();
     for value in data.iter().filter_map(Datum::measured) {
         let mut line = serde_json::json!({ "name": value.name, "value": value.value, "units": value.units });
@@ -201,7 +279,8 @@ fn bring_data(record: &Record, status: &Status) -> Result<Status, anyhow::Error>
         lines.push_str(&line.to_string());
         lines.push('\n');
     }
-    for failed in data.iter().filter(|d| d.judged() == Judged::Fail) {
+    // What decides nothing hides nothing: the last lines are what people are shown of a failure.
+    for failed in data.iter().filter(|d| decides && d.judged() == Judged::Fail) {
         writeln!(
             out,
             "test data: {} is {}, expected {} ({})",

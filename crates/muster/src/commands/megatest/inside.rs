@@ -1,10 +1,12 @@
 //! What the scripts of a running test call: `-step`, `-runstep`, `-test-status`, `-load-test-data` and the like.
 
 use super::args::Args;
+use super::code::Code;
 use super::ezstep::{now, run_logged};
 use super::job::Job;
 use super::log::judge_by;
 use super::record::{OwnStatus, Record, StepReport};
+use super::{told, waive};
 use crate::context::Context;
 use crate::error::Complaint;
 use muster_core::outcome::ExitCode;
@@ -17,6 +19,7 @@ const DATA_BYTES_MAX: u64 = 16 << 20;
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
     if std::env::var_os("MT_CMDINFO").is_none() {
         return Err(Complaint::usage("this is for the scripts of a running test: there is no MT_CMDINFO")
+            .because(Code::OUTSIDE_A_TEST)
             .hint("in the run directory of a test, `. ./megatest.sh` sets its environment")
             .into());
     }
@@ -46,10 +49,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
         let state = args.get("state").unwrap_or("COMPLETED").to_owned();
         let Some(status) = args.get("status").map(str::to_owned) else {
             return Err(Complaint::usage("`-test-status` needs a status")
+                .because(Code::NO_STATUS)
                 .hint("`:state COMPLETED :status PASS`")
                 .into());
         };
         let comment = args.get("m").unwrap_or_default().to_owned();
+        if status == "WAIVED" {
+            waive::check_comment(&job.ticket, &comment)?;
+        }
         let log = args.get("setlog").unwrap_or_default().to_owned();
         record.set_status(&OwnStatus { state, status, comment, log })?;
     } else if let Some(log) = args.get("setlog") {
@@ -76,17 +83,20 @@ fn above(job: &Job) -> std::path::PathBuf {
 fn report_step(name: &str, args: &Args, record: &Record) -> Result<ExitCode, anyhow::Error> {
     let (Some(state), Some(status)) = (args.get("state"), args.get("status")) else {
         return Err(Complaint::usage("`-step` needs a state and a status")
+            .because(Code::NO_STATUS)
             .hint("`megatest -step NAME :state start :status 0`, and the same with `end` after it")
             .into());
     };
-    record.add_step(&StepReport {
+    let report = StepReport {
         step: name.to_owned(),
         state: state.to_owned(),
         status: status.to_owned(),
         time: now(),
         comment: args.get("m").unwrap_or_default().to_owned(),
         log: args.get("setlog").unwrap_or_default().to_owned(),
-    })?;
+    };
+    record.add_step(&report)?;
+    told::tell(&report)?;
     Ok(ExitCode::Passed)
 }
 
@@ -105,13 +115,17 @@ fn run_step(name: &str, args: &Args, job: &Job, record: &Record) -> Result<ExitC
         comment: args.get("m").unwrap_or_default().to_owned(),
         log: log.clone(),
     };
-    record.add_step(&step("start", "0".to_owned()))?;
-    let code = run_logged(&args.rest.join(" "), job, &log)?;
+    let tell = |report: StepReport| -> std::io::Result<()> {
+        record.add_step(&report)?;
+        told::tell(&report)
+    };
+    tell(step("start", "0".to_owned()))?;
+    let code = run_logged(&args.rest.join(" "), &job.run_dir, &job.env, &log)?;
     let code = match args.get("logpro") {
         None => code,
         Some(rules) => judge_by(job, name, rules, &log, &mut std::io::stdout())?,
     };
-    record.add_step(&step("end", code.to_string()))?;
+    tell(step("end", code.to_string()))?;
     // The script is told by the same code; what it is not among ours is a plain failure.
     if code == 0 {
         return Ok(ExitCode::Passed);

@@ -1,8 +1,8 @@
 //! The job of one attempt of a Megatest test: its run directory, the link to it, and its environment.
 
 use super::record::Record;
-use muster_formats::megatest::echoed;
 use muster_formats::megatest::ticket::{TICKET_VARIABLE, Ticket};
+use muster_formats::megatest::{ITEM_DIR_VARIABLE, echoed};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -37,7 +37,9 @@ impl Job {
         let (test, item) = (get("MT_TEST_NAME"), get("MUSTER_ITEM"));
         let run_name = ticket.run_name.clone().unwrap_or_else(|| format!("run-{}", get("MUSTER_RUN")));
         let run_path = format!("{}/{}/{run_name}", ticket.link_tree, ticket.target);
-        let below = if item.is_empty() { test } else { format!("{test}/{item}") };
+        // An item above others has a directory of its own.
+        let dir = env.get(ITEM_DIR_VARIABLE).filter(|_| !item.is_empty()).unwrap_or(&item);
+        let below = if dir.is_empty() { test } else { format!("{test}/{dir}") };
         let link = Path::new(&run_path).join(&below);
         let info: Vec<String> =
             ticket.item_vars.iter().map(|name| format!("({name} {:?})", get(name))).collect();
@@ -46,7 +48,8 @@ impl Job {
         env.insert("MT_ITEMPATH".to_owned(), item.clone());
         env.insert("MT_ITEM_INFO".to_owned(), format!("({})", info.join(" ")));
         for (name, value) in &ticket.overrides {
-            let value = echoed(value, &env).unwrap_or_else(|| from_shell(value, &env));
+            let value = expanded(value, &env)
+                .map_err(|e| e.context(format!("the value of `{name}` in `[pre-launch-env-overrides]`")))?;
             env.insert(name.clone(), value);
         }
         let mut job = Self { ticket, item, run_dir: PathBuf::new(), link, env };
@@ -76,7 +79,7 @@ impl Job {
         let mut best: Option<(u64, PathBuf)> = None;
         let mut refused = Vec::new();
         for (name, path) in &self.ticket.disks {
-            let path = echoed(path, &self.env).unwrap_or_else(|| from_shell(path, &self.env));
+            let path = self.expanded(path).map_err(|e| e.context(format!("the disk `{name}`")))?;
             let disk = PathBuf::from(&path);
             if !disk.is_absolute() {
                 refused.push(format!("`{name}` is at `{path}`, which is no absolute path"));
@@ -113,6 +116,11 @@ impl Job {
         Ok(fs::canonicalize(&dir)?)
     }
 
+    /// A text of the area's with its variables filled in.
+    pub(super) fn expanded(&self, text: &str) -> Result<String, anyhow::Error> {
+        expanded(text, &self.env)
+    }
+
     /// Brings the test's files, and writes what helps to run it by hand.
     fn set_up(&self) -> Result<(), anyhow::Error> {
         let source = Path::new(&self.ticket.source);
@@ -133,7 +141,7 @@ impl Job {
                 fs::write(file, rules)?;
             }
         }
-        Record::clear(&self.run_dir)?;
+        Record::clear(&self.run_dir, self.env.get("MUSTER_ATTEMPT").map_or("1", String::as_str))?;
         self.dump_env()?;
         Ok(())
     }
@@ -158,14 +166,20 @@ impl Job {
     }
 }
 
-/// What a shell makes of a value that has commands in it.
-fn from_shell(value: &str, env: &BTreeMap<String, String>) -> String {
+/// What a shell's `echo` makes of a value; a shell is asked where there are commands in it.
+fn expanded(value: &str, env: &BTreeMap<String, String>) -> Result<String, anyhow::Error> {
+    if let Some(text) = echoed(value, env) {
+        return Ok(text);
+    }
     let output =
-        Command::new("/bin/sh").args(["-c", &format!("echo {value}")]).env_clear().envs(env).output();
-    output.map_or_else(
-        |_| value.to_owned(),
-        |o| String::from_utf8_lossy(&o.stdout).trim_end_matches('\n').to_owned(),
-    )
+        Command::new("/bin/sh").args(["-c", &format!("echo {value}")]).env_clear().envs(env).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(
+        output.status.success(),
+        "a shell cannot read `{value}`: {}",
+        said.lines().next().unwrap_or("it does not say why")
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned())
 }
 
 /// Copies what is in a directory: files with their modes, links as links.

@@ -4,19 +4,21 @@ use super::args::Args;
 use super::fields::Fields;
 use super::record::{OwnStatus, Record};
 use super::tables;
-use crate::context::Context;
+use crate::context::{Context, RECORDS};
 use crate::error::Complaint;
-use muster_core::change::RunSpec;
+use muster_core::change::{RunSnapshot, RunSpec};
 use muster_core::outcome::{ExitCode, Verdict};
+use muster_core::plan::{PlannedItems, PlannedTest};
 use muster_core::select::testpatt::{TestPatt, part_matches};
 use muster_core::view::{ItemView, RunState, RunView};
+use muster_formats::megatest::item_dirs;
 use muster_formats::megatest::rollup::RollUp;
 use muster_formats::megatest::status::{State, Status, of_verdict};
 use muster_formats::megatest::ticket::{TICKET_VARIABLE, Ticket};
-use muster_store::{ItemFilter, RunFilter, Store};
+use muster_store::{ItemFilter, RunFilter, RunLock, Store};
 use serde_json::{Map, Value, json};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A record as it is listed.
 pub(super) struct Line {
@@ -70,7 +72,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
         let view = store.load_run(head.id, ItemFilter::All)?;
         let snapshot = store.load_run_snapshot(head.id)?;
         let ticket = snapshot.record.plan.tests.first().and_then(|t| ticket_of(&t.def.env));
-        let lines = lines(&view, &snapshot.record.spec, ticket.as_ref(), &name);
+        let mut lines = lines(&view, &snapshot.record.spec, ticket.as_ref(), &name);
+        lines.extend(without_items(&snapshot, lines.len() as u64));
         let lines: Vec<Line> = lines.into_iter().filter(|l| tests.matches(&l.test, &l.item)).collect();
         if only_paths {
             let below = lines.iter().filter(|l| !l.is_top).map(|l| l.run_dir.clone());
@@ -269,6 +272,10 @@ pub(super) fn ticket_of(env: &[(String, String)]) -> Option<Ticket> {
 pub(super) fn lines(view: &RunView, spec: &RunSpec, ticket: Option<&Ticket>, run: &str) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut id = 0;
+    let records = Path::new(&spec.area_dir).join(RECORDS).join("runs").join(view.number.to_string());
+    // A run of a lab is executed elsewhere, and the lab knows what has become of it.
+    let is_held = !records.is_dir() || RunLock::holder(&records).is_some();
+    let is_alive = view.state == RunState::Active && is_held;
     for test in &view.tests {
         let top = ticket.map_or_else(PathBuf::new, |t| {
             PathBuf::from(format!("{}/{}/{run}/{}", t.link_tree, t.target, test.name))
@@ -276,9 +283,19 @@ pub(super) fn lines(view: &RunView, spec: &RunSpec, ticket: Option<&Ticket>, run
         let is_itemised = test.items.iter().any(|i| !i.path.is_empty() || i.discovery);
         let items: Vec<&ItemView> = test.items.iter().filter(|i| !i.discovery).collect();
         let mut made = Vec::new();
+        let dirs = item_dirs(items.iter().map(|i| i.path.as_str()));
         for item in items {
-            let run_dir = top.join(&item.path);
+            let run_dir = match item.path.as_str() {
+                "" => top.clone(),
+                path => top.join(dirs.get(path).map_or(path, String::as_str)),
+            };
             let own = Record::of(&run_dir).status();
+            if item.verdict.is_none() {
+                let id = 0;
+                let test = test.name.clone();
+                made.push(Line { id, test, ..open_line(item, run_dir, &spec.host, is_alive) });
+                continue;
+            }
             made.push(Line { id: 0, test: test.name.clone(), ..line(item, own, run_dir, &spec.host) });
         }
         if is_itemised {
@@ -349,6 +366,61 @@ fn line(item: &ItemView, own: Option<OwnStatus>, run_dir: PathBuf, host: &str) -
     }
 }
 
+/// The records of tests whose lists of items are empty: Megatest keeps one of each.
+fn without_items(snapshot: &RunSnapshot, last: u64) -> Vec<Line> {
+    let is_empty = |t: &&PlannedTest| matches!(&t.items, PlannedItems::Listed(items) if items.is_empty());
+    let empty = snapshot.record.plan.tests.iter().filter(is_empty);
+    let line = |(test, id): (&PlannedTest, u64)| Line {
+        id,
+        test: test.def.name.clone(),
+        item: String::new(),
+        is_top: true,
+        state: State::NotStarted,
+        status: Status::ZeroItems,
+        seconds: 0,
+        time: String::new(),
+        host: String::new(),
+        run_dir: PathBuf::new(),
+        comment: String::new(),
+        log: String::new(),
+    };
+    empty.zip(last + 1..).map(line).collect()
+}
+
+/// The line of an item without a verdict: it waits, or runs, or was left behind by who ran it.
+fn open_line(item: &ItemView, run_dir: PathBuf, host: &str, is_alive: bool) -> Line {
+    let next = u16::try_from(item.attempts.len() + 1).unwrap_or(u16::MAX);
+    let record = Record::of(&run_dir);
+    // Its run directory is set up when the attempt begins.
+    let has_begun = record.attempt() == Some(next);
+    let (state, status) = match (has_begun, is_alive) {
+        (false, _) => (State::NotStarted, Status::NotAvailable),
+        (true, false) => (State::Incomplete, Status::NotAvailable),
+        (true, true) => match record.status() {
+            // As far as it has said.
+            Some(own) if State::from(own.state.as_str()).is_running() => {
+                (State::from(own.state.as_str()), Status::from(own.status.as_str()))
+            }
+            _ => (State::Running, Status::NotAvailable),
+        },
+    };
+    let began = if has_begun { record.begun() } else { None };
+    Line {
+        id: 0,
+        test: String::new(),
+        item: item.path.clone(),
+        is_top: false,
+        state,
+        status,
+        seconds: began.map_or(0, |at| super::ezstep::now().saturating_sub(at)),
+        time: began.map_or_else(String::new, clock),
+        host: if has_begun { host.to_owned() } else { String::new() },
+        run_dir,
+        comment: String::new(),
+        log: String::new(),
+    }
+}
+
 /// What an item is in Megatest's words.
 fn of_item(item: &ItemView) -> (State, Status) {
     match item.verdict {
@@ -401,7 +473,7 @@ impl Line {
     }
 
     fn to_json(&self) -> Value {
-        json!({
+        let mut line = json!({
             "id": self.id,
             "testname": self.test,
             "item_path": self.item,
@@ -413,6 +485,11 @@ impl Line {
             "run_duration": self.seconds,
             "comment": self.comment,
             "final_logf": self.log,
-        })
+        });
+        // Where a run of another area is, for those who go down to it.
+        if let Some(run) = Record::of(&self.run_dir).subrun() {
+            line["subrun"] = json!(run);
+        }
+        line
     }
 }

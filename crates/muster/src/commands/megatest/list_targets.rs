@@ -3,7 +3,7 @@
 use super::args::Args;
 use crate::context::Context;
 use crate::local::area::{Purpose, load};
-use crate::local::megatest::targets;
+use crate::local::megatest;
 use muster_core::outcome::ExitCode;
 use muster_core::select::testpatt::{TestPatt, part_matches};
 use muster_formats::megatest::ticket::{TICKET_VARIABLE, Ticket};
@@ -14,31 +14,40 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
     if args.has("list-targets") {
         // All sections, `default` and wildcards too, as Megatest lists them.
         let pattern = args.get("target").unwrap_or("%");
-        for target in targets(&context.area_dir()?).iter().filter(|t| part_matches(pattern, t)) {
+        for target in megatest::targets(&context.area_dir()?).iter().filter(|t| part_matches(pattern, t)) {
             writeln!(out, "{target}")?;
         }
         return Ok(ExitCode::Passed);
     }
-    let target = args.get("reqtarg").or(args.get("target"));
-    let area = load(context, None, target, &[], Purpose::Look)?;
-    let def = &area.loaded.area;
+    let dir = context.area_dir()?;
+    // Without a target: what the main file says whatever it is.
+    let outline = megatest::outline(&dir)?;
     if args.has("show-keys") {
-        for (key, _) in &def.target {
+        for key in &outline.keys {
             writeln!(out, "{key}")?;
         }
     }
     if args.has("list-tests") {
         let pattern = TestPatt::new(args.get("testpatt").unwrap_or("%"));
-        for test in def.tests.iter().filter(|t| pattern.matches_test(&t.name)) {
-            writeln!(out, "{}", test.name)?;
+        for test in outline.tests.iter().filter(|t| pattern.matches_test(t)) {
+            writeln!(out, "{test}")?;
         }
     }
     if args.has("list-disks") {
-        let env = def.tests.iter().flat_map(|t| &t.env).find(|(name, _)| name == TICKET_VARIABLE);
-        let ticket = env.and_then(|(_, text)| Ticket::parse(text).ok()).unwrap_or_default();
-        for (_, path) in ticket.disks {
+        let disks = match args.get("reqtarg").or(args.get("target")) {
+            None => outline.disks,
+            target => disks_for(target, context)?,
+        };
+        for (_, path) in disks {
             writeln!(out, "{path}")?;
         }
     }
     Ok(ExitCode::Passed)
+}
+
+/// The disks as they are for a target.
+fn disks_for(target: Option<&str>, context: &Context) -> Result<Vec<(String, String)>, anyhow::Error> {
+    let area = load(context, None, target, &[], Purpose::Look)?;
+    let env = area.loaded.area.tests.iter().flat_map(|t| &t.env).find(|(name, _)| name == TICKET_VARIABLE);
+    Ok(env.and_then(|(_, text)| Ticket::parse(text).ok()).unwrap_or_default().disks)
 }

@@ -31,7 +31,16 @@ pub(super) fn judge_by(
     log: &str,
     out: &mut dyn Write,
 ) -> Result<i32, anyhow::Error> {
-    let text = fs::read_to_string(job.run_dir.join(file))?;
+    let path = job.run_dir.join(file);
+    let text = match fs::read(&path) {
+        // Old rules have comments in other encodings; the bytes that are no UTF-8 are shown as such.
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(e) => {
+            // As logpro ends when its rules cannot be read.
+            writeln!(out, "error: the rule file `{file}` cannot be read: {e}")?;
+            return Ok(1);
+        }
+    };
     let today = jiff::Zoned::now().date();
     let made =
         Rules::read(&[(file, &text)]).and_then(|rules| Program::new(rules, today).map_err(|p| vec![p]));

@@ -4,9 +4,11 @@
 //! Nothing is decided here that Muster's own commands decide: a run is `muster run`, what it came to is read
 //! from the same records.
 
+pub(crate) mod afterwards;
 mod again;
 mod archive;
 mod args;
+mod code;
 mod diff;
 mod ezstep;
 mod fields;
@@ -21,8 +23,11 @@ mod record;
 mod run;
 mod show;
 mod skip;
+mod subrun;
 mod tables;
+mod told;
 mod triggers;
+mod waive;
 
 use crate::commands;
 use crate::commands::new::{AreaArgs, TestArgs};
@@ -33,9 +38,6 @@ use muster_core::outcome::{ExitCode, Outcome};
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::path::Path;
-
-/// Megatest's own exit codes, where they are asked for: `-run` ends with 0 whatever the tests came to.
-const EXIT_CODES: &str = "MUSTER_MEGATEST_EXIT_CODES";
 
 /// The names that Megatest's programs have.
 const NAMES: [&str; 2] = ["megatest", "mtutil"];
@@ -97,7 +99,11 @@ fn mtutil() -> Result<ExitCode, anyhow::Error> {
 
 /// `muster megatest …`
 pub(crate) fn run(args: MegatestArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    with(&parse(args.args)?, context)
+    let args = match parse(args.args) {
+        Ok(args) => args,
+        Err(wrong) => return code::of(Err(wrong), None, None),
+    };
+    code::of(with(&args, context), Some(&args), Some(context))
 }
 
 fn parse(words: impl IntoIterator<Item = String>) -> Result<Args, anyhow::Error> {
@@ -116,9 +122,16 @@ fn parse(words: impl IntoIterator<Item = String>) -> Result<Args, anyhow::Error>
 }
 
 fn do_as_told(words: impl IntoIterator<Item = String>) -> Result<ExitCode, anyhow::Error> {
-    let args = parse(words)?;
+    let args = match parse(words) {
+        Ok(args) => args,
+        Err(wrong) => return code::of(Err(wrong), None, None),
+    };
     let global = crate::cli::Global::plain(args.get("start-dir").map(Into::into));
-    with(&args, &Context::new(&global)?)
+    let context = match Context::new(&global) {
+        Ok(context) => context,
+        Err(wrong) => return code::of(Err(wrong), Some(&args), None),
+    };
+    code::of(with(&args, &context), Some(&args), Some(&context))
 }
 
 fn with(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
@@ -132,9 +145,6 @@ fn with(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
     }
     if has("expand-items") {
         return items::expand(context);
-    }
-    if has("subrun-not-carried-out") {
-        return Err(Complaint::lab("sub-runs of other areas are not carried out by Muster yet").into());
     }
     if has("step") || has("runstep") || has("test-status") || has("load-test-data") || has("set-values") {
         return inside::run(args, context);

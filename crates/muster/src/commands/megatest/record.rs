@@ -5,6 +5,9 @@
 //! .muster/steps    a line of JSON for each report of a step
 //! .muster/status   state and status that the test set
 //! .muster/data     test data, in Megatest's own form
+//! .muster/over     the test has ended before its last step
+//! .muster/attempt  which attempt set the run directory up
+//! .muster/subrun   the run of another area that the test is
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +52,17 @@ pub(crate) struct OwnStatus {
     pub(crate) log: String,
 }
 
+/// The run of another area that a test is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SubRunOf {
+    /// The area's directory.
+    pub(crate) area: PathBuf,
+    pub(crate) target: String,
+    pub(crate) run_name: String,
+    /// The run's number there; `None` until it has one.
+    pub(crate) number: Option<u32>,
+}
+
 impl Record {
     /// That of a run directory.
     pub(crate) fn of(run_dir: &Path) -> Self {
@@ -60,14 +74,46 @@ impl Record {
         run_dir.join(DIR).is_dir()
     }
 
-    /// Forgets what an earlier attempt said.
-    pub(super) fn clear(run_dir: &Path) -> io::Result<()> {
+    /// Forgets what an earlier attempt said. `attempt`: the number of the one that begins.
+    pub(super) fn clear(run_dir: &Path, attempt: &str) -> io::Result<()> {
         let dir = run_dir.join(DIR);
         match fs::remove_dir_all(&dir) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        fs::create_dir_all(dir)
+        fs::create_dir_all(&dir)?;
+        fs::write(dir.join("attempt"), attempt)
+    }
+
+    /// The number of the attempt that set the run directory up last.
+    pub(crate) fn attempt(&self) -> Option<u16> {
+        fs::read_to_string(self.dir.join("attempt")).ok()?.trim().parse().ok()
+    }
+
+    /// When that was, in seconds since 1970.
+    pub(crate) fn begun(&self) -> Option<u64> {
+        let at = fs::metadata(self.dir.join("attempt")).ok()?.modified().ok()?;
+        Some(at.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
+    }
+
+    /// The test has ended, whatever steps there are.
+    pub(super) fn set_over(&self) -> io::Result<()> {
+        fs::write(self.dir.join("over"), "")
+    }
+
+    /// Whether it has.
+    pub(super) fn is_over(&self) -> bool {
+        self.dir.join("over").exists()
+    }
+
+    pub(super) fn set_subrun(&self, run: &SubRunOf) -> io::Result<()> {
+        fs::create_dir_all(&self.dir)?;
+        fs::write(self.dir.join("subrun"), serde_json::to_string(run)?)
+    }
+
+    /// The run of another area that the test is, if it is one.
+    pub(crate) fn subrun(&self) -> Option<SubRunOf> {
+        serde_json::from_str(&fs::read_to_string(self.dir.join("subrun")).ok()?).ok()
     }
 
     fn append(&self, file: &str, line: &str) -> io::Result<()> {

@@ -1,7 +1,8 @@
 //! `megatest -run`: `muster run`, as Megatest is asked for it.
 
+use super::again;
 use super::args::Args;
-use super::{EXIT_CODES, again};
+use super::code::{self, Code};
 use crate::commands;
 use crate::commands::run::{InputArgs, LabArgs, RunArgs};
 use crate::commands::typed::{ExecArgs, SelectArgs, TargetArgs};
@@ -18,14 +19,19 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
         && !megatest::targets(&dir).iter().any(|t| t == required)
     {
         return Err(Complaint::usage(format!("runconfigs.config has no section `[{required}]`"))
+            .because(Code::NO_TARGET)
             .hint("`-reqtarg` asks for one of its sections; `-target` takes any values")
             .into());
     }
     let Some(name) = args.get("runname").map(str::to_owned) else {
-        return Err(Complaint::usage("a run needs a name").hint("`-runname w49.2a`").into());
+        return Err(Complaint::usage("a run needs a name")
+            .because(Code::NO_RUN_NAME)
+            .hint("`-runname w49.2a`")
+            .into());
     };
     let itempatt = args.get("itempatt").map(|i| format!("/{i}")).unwrap_or_default();
     let testpatt = args.get("runtests").or(args.get("testpatt")).map(|t| format!("{t}{itempatt}"));
+    let testpatt = testpatt.filter(|_| !args.has("force-modepatt"));
     // The same name and target is the same run: what of it has not ended goes on.
     if let Some(known) = again::find(&name, target.as_deref().unwrap_or_default(), context)? {
         return honest(again::go_on(&known, args, testpatt.as_deref(), context)?);
@@ -51,7 +57,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
 
 /// The exit code, or Megatest's own, which says nothing of the tests.
 pub(super) fn honest(code: ExitCode) -> Result<ExitCode, anyhow::Error> {
-    let as_megatest = std::env::var(EXIT_CODES).is_ok_and(|v| v == "megatest");
-    let of_tests = matches!(code, ExitCode::Failed | ExitCode::Outstanding | ExitCode::NothingRan);
-    Ok(if as_megatest && of_tests { ExitCode::Passed } else { code })
+    let of_tests =
+        matches!(code, ExitCode::Failed | ExitCode::Outstanding | ExitCode::NothingRan | ExitCode::Lab);
+    Ok(if code::are_asked_for() && of_tests { ExitCode::Passed } else { code })
 }

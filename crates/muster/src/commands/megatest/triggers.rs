@@ -1,43 +1,67 @@
 //! `[triggers]`: commands for when a test comes to a state or a status.
 //!
 //! Megatest leaves them running in the background. Here they end with the step they belong to, since an attempt
-//! leaves no process behind.
+//! leaves no process behind. Ends that no process of the test sees are told by [`super::afterwards`].
 
 use super::ezstep::now;
 use super::job::Job;
+use muster_core::select::testpatt::part_matches;
 use muster_formats::megatest::status::{State, Status};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Runs the commands for this state and status, one after the other.
+/// A record of a test whose state or status has changed.
+pub(super) struct Record<'a> {
+    pub(super) commands: &'a [(String, String)],
+    pub(super) address: &'a str,
+    pub(super) test: &'a str,
+    pub(super) item: &'a str,
+    /// Where the commands run, and leave their logs.
+    pub(super) dir: &'a Path,
+    pub(super) env: &'a BTreeMap<String, String>,
+}
+
+/// Runs the commands for what a test has come to, one after the other.
 pub(super) fn fire(job: &Job, state: &State, status: &Status, out: &mut dyn Write) -> io::Result<()> {
     let get = |name: &str| job.env.get(name).map_or("", String::as_str);
-    for (pattern, command) in &job.ticket.triggers {
+    let record = Record {
+        commands: &job.ticket.triggers,
+        address: get("MUSTER_ADDRESS"),
+        test: get("MUSTER_TEST"),
+        item: &job.item,
+        dir: &job.run_dir,
+        env: &job.env,
+    };
+    fire_for(&record, state, status, out)
+}
+
+/// The same for any record.
+pub(super) fn fire_for(
+    record: &Record<'_>,
+    state: &State,
+    status: &Status,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    for (pattern, command) in record.commands {
         if !matches(pattern, state, status) {
             continue;
         }
-        let run_dir = job.run_dir.to_string_lossy();
+        let dir = record.dir.to_string_lossy();
         let time = now().to_string();
-        let arguments = [
-            get("MUSTER_ADDRESS"),
-            &run_dir,
-            pattern,
-            get("MUSTER_TEST"),
-            &job.item,
-            state.word(),
-            status.word(),
-            &time,
-        ];
+        let arguments =
+            [record.address, &dir, pattern, record.test, record.item, state.word(), status.word(), &time];
         let log = format!("last-trigger-{}.log", pattern.replace('/', "-"));
-        let log = File::create(job.run_dir.join(log))?;
+        let log = File::create(record.dir.join(log))?;
         let ended = Command::new("/bin/sh")
             // The command is a line with words of its own; what is added are words as they are.
             .args(["-c", &format!("{command} \"$@\""), "trigger"])
             .args(arguments)
-            .current_dir(&job.run_dir)
+            .current_dir(record.dir)
             .env_clear()
-            .envs(&job.env)
+            .envs(record.env)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -52,10 +76,10 @@ pub(super) fn fire(job: &Job, state: &State, status: &Status, out: &mut dyn Writ
     Ok(())
 }
 
-/// `STATE/STATUS`, `STATE/` or `/STATUS`.
+/// `STATE/STATUS`, `STATE/` or `/STATUS`; each may be a pattern, `/PREQ%`.
 fn matches(pattern: &str, state: &State, status: &Status) -> bool {
     let (of_state, of_status) = pattern.split_once('/').unwrap_or((pattern, ""));
-    let fits = |wanted: &str, word: &str| wanted.is_empty() || wanted == word;
+    let fits = |wanted: &str, word: &str| wanted.is_empty() || part_matches(wanted, word);
     !(of_state.is_empty() && of_status.is_empty())
         && fits(of_state, state.word())
         && fits(of_status, status.word())
@@ -74,6 +98,10 @@ mod tests {
             ("COMPLETED/FAIL", true),
             ("COMPLETED/PASS", false),
             ("RUNNING/", false),
+            ("COMPLETED/%", true),
+            ("/F%", true),
+            ("/PREQ%", false),
+            ("~COMPLETED/", false),
             ("/", false),
             ("", false),
         ];
