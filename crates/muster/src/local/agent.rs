@@ -54,7 +54,7 @@ pub(crate) fn be_agent() -> Result<ExitCode, anyhow::Error> {
 
 /// A search path that leads to this program too, last of all: checks of devices and steps of tests call it, also where
 /// it was started from a place that nobody looks at.
-fn with_own_place(path: OsString) -> OsString {
+pub(crate) fn with_own_place(path: OsString) -> OsString {
     let Some(own) = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())) else {
         return path;
     };

@@ -496,7 +496,6 @@ fn a_reservation_is_renewed_by_use_and_what_still_uses_the_device_when_it_is_ove
     let mut lab = Lab::start(&env);
     let device = format!("f1:address=fake:f1?dir={}", env.home().join("f1").display());
     lab.start_agent("one", &["--device", &device]);
-    let muster = env!("CARGO_BIN_EXE_muster");
     let reserve = |long: &str, script: &str| {
         let said = env.command(&[
             "--server",
@@ -516,9 +515,8 @@ fn a_reservation_is_renewed_by_use_and_what_still_uses_the_device_when_it_is_ove
         std::thread::sleep(Duration::from_millis(20));
     }
     // It takes far longer than the time, and uses the device all along.
-    let uses =
-        format!("for n in 1 2 3 4 5; do {muster} device exec -- true || exit 9; sleep 2; done; echo done");
-    assert_eq!(reserve("8s", &uses), "done\n--- exit 0\n");
+    let uses = "for n in 1 2 3 4 5; do muster device exec -- true || exit 9; sleep 2; done; echo done";
+    assert_eq!(reserve("8s", uses), "done\n--- exit 0\n");
     let marker = env.home().join("late");
     let hangs = format!("(sleep 600; touch {0}) & echo $! > {0}.pid; wait", marker.display());
     let said = reserve("1s", &hangs);
@@ -528,8 +526,8 @@ fn a_reservation_is_renewed_by_use_and_what_still_uses_the_device_when_it_is_ove
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     assert!(stat.is_empty() || stat.contains(") Z"), "what it has started is ended too: {stat}");
     // One that is over is used by nobody.
-    let released = format!("{muster} device release f1 && {muster} device exec -- true");
-    let said = reserve("1h", &released);
+    let released = "muster device release f1 && muster device exec -- true";
+    let said = reserve("1h", released);
     assert!(said.contains("the reservation of f1 is over"), "{said}");
 }
 

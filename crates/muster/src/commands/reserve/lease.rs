@@ -6,6 +6,7 @@
 
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::local::agent::with_own_place;
 use crate::local::signals::Signals;
 use crate::remote::{client, complain, whoever};
 use crate::verdict::Stopped;
@@ -78,6 +79,7 @@ pub(super) fn run(
     let address = device.labels.get("address").map(String::as_str).unwrap_or_default();
     command.args(rest).env("MUSTER_DEVICE", &device.name).env("MUSTER_DEVICE_ADDRESS", address);
     command.env(RESERVATION, format!("{}:{}", device.id.0, long.as_secs().max(1)));
+    command.envs(std::env::var_os("PATH").map(|path| ("PATH", with_own_place(path))));
     command.envs(context.server.as_ref().map(|server| ("MUSTER_SERVER", server)));
     command.envs(context.token_file.as_ref().map(|file| ("MUSTER_TOKEN_FILE", file)));
     // What a person types into has to be in the terminal's group; of all else the descendants are ended too.
