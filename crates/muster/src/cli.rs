@@ -37,7 +37,8 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Work as if started in this directory
-    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true)]
+    // By its own id: a command that has a `dir` would share its value.
+    #[arg(id = "directory", short = 'C', long = "directory", value_name = "DIR", global = true)]
     pub(crate) dir: Option<PathBuf>,
     /// How to print: for people, as JSON, or only what is wrong
     #[arg(long, value_name = "MODE", global = true, env = "MUSTER_OUTPUT", hide_env_values = true)]

@@ -232,6 +232,14 @@ fn what_scripts_say_of_themselves_wins_and_failures_are_told() {
 #[test]
 fn an_area_can_be_left_behind_for_a_native_one() {
     let env = example();
+    // The area may be named from anywhere.
+    let (above, name) = (env.area().parent().unwrap().to_owned(), env.area().file_name().unwrap().to_owned());
+    let named = env
+        .command(&["import", "megatest", name.to_str().unwrap(), "-t", "linux/debug", "--out", "-"])
+        .current_dir(above)
+        .output()
+        .unwrap();
+    assert!(named.status.success(), "{}", env.tell(&named));
     let said = env.run(&["import", "megatest", "-t", "linux/debug"]);
     assert!(said.contains("not carried over: the items of `unit` are made by commands"), "{said}");
     let said = env.run(&["config", "check", "-t", "linux/debug"]);
