@@ -275,9 +275,10 @@ fn a_sub_run_is_a_run_of_its_area_and_its_verdict_is_the_test_s() {
     assert!(read(&env, "links/linux/w1/sub/testconfig.subrun").contains("target linux/fast\nrun-name w1\n"));
     let log = env.run(&["log", "w1/sub"]);
     assert!(log.contains("sub-run `w1` for linux/fast in ROOT/area/inner: nightly"), "{log}");
-    assert!(log.contains("is COMPLETED/FAIL; muster -C ROOT/area/inner results 1"), "{log}");
+    assert!(log.contains("is COMPLETED/FAIL; muster -C ROOT/area/inner results "), "{log}");
     let why = env.run(&["why", "w1/sub"]);
-    assert!(why.contains("subrun/ROOT/area/inner/1") || why.contains("subrun/inner/1"), "{why}");
+    // Which of the two began first is theirs to settle.
+    assert!(why.contains("subrun/inner/"), "{why}");
     // Run again, what failed in it runs again, and nothing else.
     env.write("inner/mended", "");
     std::fs::remove_file(env.area().join("inner/lt/linux/fast/w1/good/s.log")).unwrap();
@@ -469,4 +470,28 @@ fn a_copy_command_may_be_for_some_tests_only() {
     assert!(said.ends_with("--- exit 0\n"), "{said}");
     let is_link = |path: &str| std::fs::symlink_metadata(env.area().join(path)).unwrap().is_symlink();
     assert!(is_link("links/linux/w1/fast/data") && !is_link("links/linux/w1/slow/data"));
+}
+
+#[test]
+fn switches_without_a_meaning_say_why_and_environments_are_compared() {
+    let env = area(&[("tests/t/testconfig", "[ezsteps]\ns echo $ONE $TWO\n")]);
+    let said =
+        env.run(&["megatest", "-run", "-target", "linux", "-runname", "w1", "-setvars", "ONE=1,TWO=a b"]);
+    assert!(said.ends_with("--- exit 0\n"), "{said}");
+    assert_eq!(read(&env, "links/linux/w1/t/s.log"), "1 a b\n");
+    assert_eq!(env.run(&["megatest", "-list-db-targets"]), "linux\n--- exit 0\n");
+    for nothing in ["-mark-incompletes", "-kill-servers", "-cleanup-db"] {
+        assert_eq!(env.run(&["megatest", nothing]), "--- exit 0\n");
+    }
+    let said = env.run(&["megatest", "-server", "-"]);
+    assert!(said.contains("`-server` has nothing to do in Muster"), "{said}");
+    assert!(said.contains("an area needs no server"), "{said}");
+    let cap = |name: &str, value: &str| {
+        assert!(env.command(&["megatest", "-envcap", name]).env("X", value).status().unwrap().success());
+    };
+    cap("a", "1");
+    cap("b", "2");
+    assert_eq!(env.run(&["megatest", "-envdelta", "a-b"]), "export X='2'\n--- exit 0\n");
+    env.run(&["megatest", "-env2file", "now"]);
+    assert!(read(&env, "now.sh").contains("export HOME=") && read(&env, "now.csh").contains("setenv HOME "));
 }

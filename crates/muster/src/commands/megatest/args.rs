@@ -5,16 +5,27 @@ struct Switch {
     name: &'static str,
     /// 0 or 1.
     values: usize,
-    /// Muster does it.
-    done: bool,
+    done: Done,
+}
+
+/// Whether Muster does what a switch asks for.
+enum Done {
+    Yes,
+    NotYet,
+    /// It has no meaning here, and why, or what does the same.
+    Never(&'static str),
 }
 
 const fn yes(name: &'static str, values: usize) -> Switch {
-    Switch { name, values, done: true }
+    Switch { name, values, done: Done::Yes }
 }
 
 const fn not_yet(name: &'static str, values: usize) -> Switch {
-    Switch { name, values, done: false }
+    Switch { name, values, done: Done::NotYet }
+}
+
+const fn never(name: &'static str, values: usize, why: &'static str) -> Switch {
+    Switch { name, values, done: Done::Never(why) }
 }
 
 /// Every switch of Megatest's, so that those which do nothing here yet are told from those that never were.
@@ -82,7 +93,24 @@ const SWITCHES: &[Switch] = &[
     yes("transport", 1),
     yes("log", 1),
     yes("logging", 0),
-    not_yet("summarize-items", 0),
+    yes("mark-incompletes", 0),
+    yes("keepgoing", 0),
+    yes("rollup", 0),
+    yes("rename-run", 1),
+    yes("to", 1),
+    yes("days", 1),
+    yes("run-id", 1),
+    yes("port", 1),
+    yes("list-servers", 0),
+    yes("kill-servers", 0),
+    yes("cleanup-db", 0),
+    yes("update-meta", 0),
+    yes("process-reap", 0),
+    never(
+        "summarize-items",
+        0,
+        "`[testrollup]` makes a page of a test's items, and `-generate-html` one of each",
+    ),
     yes("rerun", 1),
     yes("rerun-clean", 0),
     yes("rerun-all", 0),
@@ -95,31 +123,26 @@ const SWITCHES: &[Switch] = &[
     not_yet("get-run-status", 0),
     not_yet("lock", 0),
     not_yet("unlock", 0),
-    not_yet("one-pass", 0),
+    never("one-pass", 0, "a run is executed by the command that asked for it, until it has ended"),
     yes("archive", 1),
-    not_yet("mark-incompletes", 0),
-    not_yet("recover-test", 1),
-    not_yet("force", 0),
-    not_yet("keepgoing", 0),
-    not_yet("rollup", 0),
-    not_yet("rename-run", 1),
-    not_yet("to", 1),
+    never("recover-test", 1, "`muster resume` goes on with a run whose process is gone"),
+    never("force", 0, "`-rerun-all` runs again whatever the state is"),
     yes("target-patt", 1),
     yes("run-patt", 1),
     not_yet("contour", 1),
     not_yet("prepend-contour", 0),
     not_yet("prefix-target", 1),
     not_yet("area-tag", 1),
-    not_yet("setvars", 1),
-    not_yet("config", 1),
-    not_yet("append-config", 1),
-    not_yet("cache-db", 0),
-    not_yet("source-db", 1),
-    not_yet("target-db", 1),
-    not_yet("execute", 1),
-    not_yet("env2file", 1),
-    not_yet("envcap", 1),
-    not_yet("envdelta", 1),
+    yes("setvars", 1),
+    never("config", 1, "an area is known by its megatest.config, which may `[include …]` another file"),
+    never("append-config", 1, "megatest.config may `[include …]` another file"),
+    never("cache-db", 0, "records are read where they are, in `.muster` of the area"),
+    never("source-db", 1, "records are read where they are, in `.muster` of the area"),
+    never("target-db", 1, "records are read where they are, in `.muster` of the area"),
+    never("execute", 1, "Muster's agent starts the steps of tests"),
+    yes("env2file", 1),
+    yes("envcap", 1),
+    yes("envdelta", 1),
     yes("o", 1),
     yes("fields", 1),
     not_yet("sort", 1),
@@ -127,7 +150,7 @@ const SWITCHES: &[Switch] = &[
     yes("since", 1),
     yes("list-run-time", 0),
     yes("list-test-time", 0),
-    not_yet("list-db-targets", 0),
+    yes("list-db-targets", 0),
     yes("testdata-csv", 1),
     yes("extract-ods", 1),
     not_yet("pathmod", 1),
@@ -139,25 +162,28 @@ const SWITCHES: &[Switch] = &[
     yes("generate-html", 0),
     yes("generate-html-structure", 0),
     yes("refdb2dat", 1),
-    not_yet("server", 1),
-    not_yet("daemonize", 0),
-    not_yet("list-servers", 0),
-    not_yet("kill-servers", 0),
-    not_yet("ping", 1),
-    not_yet("cleanup-db", 0),
-    not_yet("rebuild-db", 0),
-    not_yet("import-megatest.db", 0),
-    not_yet("sync-to-megatest.db", 0),
-    not_yet("sync-to", 1),
-    not_yet("update-meta", 0),
-    not_yet("process-reap", 0),
+    never("server", 1, "an area needs no server; `muster server` makes a lab of several hosts"),
+    never("daemonize", 0, "an area needs no server; `muster server` makes a lab of several hosts"),
+    never("ping", 1, "an area needs no server; `muster server` makes a lab of several hosts"),
+    never("rebuild-db", 0, "records of older versions are brought up to date when they are opened"),
+    never(
+        "import-megatest.db",
+        0,
+        "Muster has records of its own, in `.muster` of the area, and does not read or write Megatest's",
+    ),
+    never(
+        "sync-to-megatest.db",
+        0,
+        "Muster has records of its own, in `.muster` of the area, and does not read or write Megatest's",
+    ),
+    never("sync-to", 1, "the server of a lab has the records of all its runs, and there is no PostgreSQL"),
     yes("create-megatest-area", 0),
     yes("create-test", 1),
-    not_yet("repl", 0),
-    not_yet("load", 1),
-    not_yet("gui", 0),
-    not_yet("xterm", 1),
-    not_yet("manual", 0),
+    never("repl", 0, "there is no Scheme; `--output json` and the HTTP interface are for programs"),
+    never("load", 1, "there is no Scheme; `--output json` and the HTTP interface are for programs"),
+    never("gui", 0, "`-generate-html` writes pages; there is no desktop program"),
+    never("xterm", 1, "`cd` to what `-test-paths` prints, and `. ./megatest.sh`"),
+    never("manual", 0, "docs/reference/megatest.md has every switch"),
 ];
 
 /// A command line.
@@ -175,6 +201,8 @@ pub(super) enum Wrong {
     Unknown(String),
     #[error("`{0}` is not done by Muster yet")]
     NotYet(String),
+    #[error("`{0}` has nothing to do in Muster")]
+    Never(String, &'static str),
     #[error("`{0}` needs a value")]
     NoValue(String),
     #[error("`{0}` belongs to no switch; several patterns are one word, with commas")]
@@ -204,8 +232,10 @@ impl Args {
             let Some(switch) = SWITCHES.iter().find(|s| s.name == name) else {
                 return Err(Wrong::Unknown(word));
             };
-            if !switch.done {
-                return Err(Wrong::NotYet(word));
+            match switch.done {
+                Done::Yes => {}
+                Done::NotYet => return Err(Wrong::NotYet(word)),
+                Done::Never(why) => return Err(Wrong::Never(word, why)),
             }
             let value = match switch.values {
                 0 => String::new(),
@@ -269,6 +299,7 @@ mod tests {
     fn what_is_not_done_is_told_from_what_never_was() {
         assert_eq!(parse("-nonsense"), Err(Wrong::Unknown("-nonsense".to_owned())));
         assert_eq!(parse("-remove-runs"), Err(Wrong::NotYet("-remove-runs".to_owned())));
+        assert!(matches!(parse("-server -"), Err(Wrong::Never(word, _)) if word == "-server"));
         assert_eq!(parse("-target"), Err(Wrong::NoValue("-target".to_owned())));
         assert_eq!(parse("-run -testpatt quick slow"), Err(Wrong::Left("slow".to_owned())));
     }

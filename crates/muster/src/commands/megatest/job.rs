@@ -148,19 +148,7 @@ impl Job {
 
     /// `megatest.sh` and `megatest.csh`: the environment, to run the test by hand.
     fn dump_env(&self) -> io::Result<()> {
-        let (mut sh, mut csh) = (String::new(), String::new());
-        for (name, value) in &self.env {
-            let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            // What is one process's is not another's.
-            if !is_name || matches!(name.as_str(), "PWD" | "SHLVL" | "_" | "OLDPWD") {
-                continue;
-            }
-            let mark = if self.ticket.hidden.contains(name) { "# " } else { "" };
-            let quoted = format!("'{}'", value.replace('\'', "'\\''").replace('\n', " "));
-            // Writing to a string cannot fail.
-            writeln!(sh, "{mark}export {name}={quoted}").ok();
-            writeln!(csh, "{mark}setenv {name} {}", quoted.replace('!', "\\!")).ok();
-        }
+        let [sh, csh] = scripts(&self.env, &self.ticket.hidden);
         fs::write(self.run_dir.join("megatest.sh"), sh)?;
         fs::write(self.run_dir.join("megatest.csh"), csh)
     }
@@ -201,4 +189,22 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Scripts for `sh` and `csh` that set an environment; variables that are hidden are comments.
+pub(super) fn scripts(env: &BTreeMap<String, String>, hidden: &[String]) -> [String; 2] {
+    let (mut sh, mut csh) = (String::new(), String::new());
+    for (name, value) in env {
+        let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        // What is one process's is not another's.
+        if !is_name || matches!(name.as_str(), "PWD" | "SHLVL" | "_" | "OLDPWD") {
+            continue;
+        }
+        let mark = if hidden.contains(name) { "# " } else { "" };
+        let quoted = format!("'{}'", value.replace('\'', "'\\''").replace('\n', " "));
+        // Writing to a string cannot fail.
+        writeln!(sh, "{mark}export {name}={quoted}").ok();
+        writeln!(csh, "{mark}setenv {name} {}", quoted.replace('!', "\\!")).ok();
+    }
+    [sh, csh]
 }

@@ -6,7 +6,9 @@ use crate::local::area::{Purpose, load};
 use crate::local::megatest;
 use muster_core::outcome::ExitCode;
 use muster_core::select::testpatt::{TestPatt, part_matches};
+use muster_core::view::RunView;
 use muster_formats::megatest::ticket::{TICKET_VARIABLE, Ticket};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
@@ -15,6 +17,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
         // All sections, `default` and wildcards too, as Megatest lists them.
         let pattern = args.get("target").unwrap_or("%");
         for target in megatest::targets(&context.area_dir()?).iter().filter(|t| part_matches(pattern, t)) {
+            writeln!(out, "{target}")?;
+        }
+        return Ok(ExitCode::Passed);
+    }
+    if args.has("list-db-targets") {
+        let (mut store, filter) = crate::wiring::open_at_hand(context)?;
+        let target = |view: RunView| view.target.into_iter().map(|(_, v)| v).collect::<Vec<_>>().join("/");
+        let targets: BTreeSet<String> = store.list_runs(&filter)?.into_iter().map(target).collect();
+        for target in targets {
             writeln!(out, "{target}")?;
         }
         return Ok(ExitCode::Passed);

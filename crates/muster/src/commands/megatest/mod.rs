@@ -10,6 +10,7 @@ mod archive;
 mod args;
 mod code;
 mod diff;
+mod envs;
 mod ezstep;
 mod fields;
 mod inside;
@@ -113,6 +114,7 @@ fn parse(words: impl IntoIterator<Item = String>) -> Result<Args, anyhow::Error>
             args::Wrong::NotYet(_) => {
                 complaint.hint("docs/reference/megatest.md says what is, and what does the same")
             }
+            args::Wrong::Never(_, why) => complaint.hint(why),
             args::Wrong::Unknown(_) | args::Wrong::NoValue(_) | args::Wrong::Left(_) => {
                 complaint.hint("`megatest -h` lists the switches")
             }
@@ -133,6 +135,20 @@ fn do_as_told(words: impl IntoIterator<Item = String>) -> Result<ExitCode, anyho
     };
     code::of(with(&args, &context), Some(&args), Some(&context))
 }
+
+/// What scripts ask for now and then, and what is so here anyway: runs belong to the command that asked for them, which
+/// waits itself; what has died is known by its lock; there are no servers and no copies of records.
+const NOTHING_TO_DO: [&str; 9] = [
+    "run-wait",
+    "mark-incompletes",
+    "rollup",
+    "rename-run",
+    "list-servers",
+    "kill-servers",
+    "cleanup-db",
+    "update-meta",
+    "process-reap",
+];
 
 fn with(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let has = |name: &str| args.has(name);
@@ -188,14 +204,21 @@ fn with(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
     if has("diff-rep") {
         return run::honest(diff::run(args, context)?);
     }
-    if has("list-targets") || has("list-tests") || has("list-disks") || has("show-keys") {
+    if has("list-targets")
+        || has("list-db-targets")
+        || has("list-tests")
+        || has("list-disks")
+        || has("show-keys")
+    {
         return list_targets::run(args, context);
     }
     if has("show-config") || has("show-runconfig") {
         return show::run(args, context);
     }
-    if has("run-wait") {
-        // Runs belong to the command that asked for them, which waits itself.
+    if has("env2file") || has("envcap") || has("envdelta") {
+        return envs::run(args, context);
+    }
+    if NOTHING_TO_DO.iter().any(|name| has(name)) {
         return Ok(ExitCode::Passed);
     }
     show::help(context)

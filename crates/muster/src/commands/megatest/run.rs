@@ -46,13 +46,27 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
             },
             target: TargetArgs { target },
             name: Some(name),
-            exec: ExecArgs::default(),
+            exec: ExecArgs { settings: set_vars(args)?, ..ExecArgs::default() },
             inputs: InputArgs::default(),
             lab: LabArgs::default(),
         },
         context,
     )?;
     honest(code)
+}
+
+/// `-setvars A=1,B=2`: variables of the run, over those of the files.
+fn set_vars(args: &Args) -> Result<Vec<String>, anyhow::Error> {
+    let all = args.get("setvars").unwrap_or_default();
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let one = |pair: &str| match pair.split_once('=') {
+        Some((name, value)) if is_name(name.trim()) => {
+            Ok(format!("env.{} = {}", name.trim(), toml::Value::String(value.to_owned())))
+        }
+        _ => Err(Complaint::usage(format!("`{pair}` sets no variable")).hint("`-setvars A=1,B=2`").into()),
+    };
+    all.split(',').filter(|pair| !pair.trim().is_empty()).map(one).collect()
 }
 
 /// The exit code, or Megatest's own, which says nothing of the tests.
