@@ -955,7 +955,7 @@ fn layers_are_told_by_their_names() {
          --> --set:1:1
         1 | test.x.run = 'y'
           | ^^^^
-        hint: a flag may set `limits`, `defaults`, `override`, `vars`, `env` and `area`
+        hint: a flag may set `limits`, `defaults`, `override`, `records`, `vars`, `env` and `area`
     "#]]
     .assert_eq(&told(&world.load_layers(&[project, flag, test]).unwrap_err()));
 }
@@ -980,7 +980,7 @@ fn includes_are_checked() {
          --> a.toml:2:1
         2 | x = 1
           | ^
-        hint: known keys: area, defaults, env, expect, include, limits, override, suite, target, test, vars
+        hint: known keys: area, defaults, env, expect, include, limits, override, records, suite, target, test, vars
     "#]]
     .assert_eq(&told(&world.load("include = ['a.toml']").unwrap_err()));
 }

@@ -104,6 +104,10 @@ fn every_value_tells_where_it_comes_from() {
         limits.load = "none"  # default
         limits.disk-free = "0"  # default
         limits.run-timeout = "none"  # default
+        records.allow-runs = true  # default
+        records.hot-runs = 1000  # default
+        records.hot-for = "none"  # default
+        records.move-to = "none"  # default
         test.plain.run = "x"  # muster.toml:26
         test.plain.timeout = "2m"  # muster.toml:15
         test.plain.silence = "none"  # default
