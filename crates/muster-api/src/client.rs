@@ -2,6 +2,7 @@
 
 mod access;
 mod exactly;
+mod keep;
 mod packages;
 
 use crate::connect::agent;

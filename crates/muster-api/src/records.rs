@@ -27,6 +27,13 @@ pub enum Question {
         /// What it is called.
         name: Name,
     },
+    /// Who removed the run that had this number. An optional [`Gone`].
+    FindRemoved {
+        /// Its area.
+        area: String,
+        /// Its number.
+        number: u32,
+    },
     /// A run with tests, items and attempts. A `RunView`.
     Run {
         /// The run.
@@ -63,6 +70,19 @@ pub enum Question {
         /// From this byte, at most so many; `None`: all, with its checksums verified.
         range: Option<(u64, u64)>,
     },
+}
+
+/// A run that was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// Its name; empty for none.
+    pub name: String,
+    /// Who removed it.
+    pub by: String,
+    /// When.
+    pub at: Time,
+    /// Why; may be empty.
+    pub reason: String,
 }
 
 /// What a run is called.

@@ -8,6 +8,7 @@ use crate::exchange::{Group, Labels};
 use crate::health::DeviceHealth;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
 use crate::inputs::Inputs;
+use crate::note::Note;
 use crate::outcome::Verdict;
 use crate::plan::{Plan, PlannedItem};
 use crate::time::Time;
@@ -64,6 +65,13 @@ pub enum Change {
         run: RunId,
         /// Who, why, when, and where to.
         moved: Moved,
+    },
+    /// A person said something of a run. Whoever has it may; the run itself goes on as it would.
+    Noted {
+        /// The run.
+        run: RunId,
+        /// Who, what, when and why.
+        note: Note,
     },
     /// An agent's session began; its devices have these ids from now on.
     AgentSeen {

@@ -28,6 +28,7 @@ mod gang;
 mod health;
 mod hold;
 mod in_use;
+mod kill;
 mod lost;
 mod orders;
 mod policy;
@@ -74,6 +75,7 @@ use run::Run;
 use shares::{Shares, UserIx};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use stop::Wish;
 
 /// What can happen to the lab.
 #[derive(Debug)]
@@ -108,6 +110,15 @@ pub enum Input {
         reason: String,
         /// Without grace.
         kill: bool,
+    },
+    /// End these items of a run, and go on with the others. What has a verdict keeps it.
+    Kill {
+        /// The run.
+        run: RunId,
+        /// The items.
+        items: Vec<ItemIx>,
+        /// Who, and why, for people.
+        reason: String,
     },
     /// A person changes a run's place in the queue.
     Move {
@@ -340,17 +351,6 @@ impl<T> std::fmt::Debug for Hint<T> {
     }
 }
 
-/// What the lab wants done with a unit that is out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
-    /// Run it.
-    Run,
-    /// Give it back unless it runs. `said`: the first orders that said so.
-    GiveBack { said: Option<u64> },
-    /// Do not start it, and end it if it runs.
-    Stop { said: Option<u64> },
-}
-
 impl Lab {
     /// An empty lab.
     pub fn new(policy: Policy) -> Self {
@@ -542,6 +542,7 @@ impl Lab {
                 }
                 self.stop_run(now, run, &reason, kill);
             }
+            Input::Kill { run, items, reason } => self.kill_items(now, run, &items, &reason)?,
             Input::Move { run, moved } => self.move_run(run, moved)?,
             Input::Exchange(exchange) => self.receive_exchange(now, *exchange)?,
             Input::Hold { device, hold } => self.hold(now, device, hold)?,
@@ -675,6 +676,7 @@ impl Lab {
         self.sweep_holds(now);
         self.sweep_health(now);
         self.sweep_deadlines(now);
+        self.sweep_killed(now);
         self.sweep_unstarted(now);
         self.settle_stuck(now);
         self.settle_lacking(now);

@@ -7,6 +7,7 @@ use crate::exchange::Labels;
 use crate::health::DeviceHealth;
 use crate::id::{DeviceId, RunId};
 use crate::inputs::Inputs;
+use crate::note::Said;
 use crate::outcome::{Counts, Verdict};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,9 @@ pub struct RunView {
     pub items: u32,
     /// Whether an unexpected pass fails it.
     pub unexpected_pass: UnexpectedPass,
+    /// What people said of it.
+    #[serde(default)]
+    pub said: Said,
     /// Its tests, in plan order. Empty in listings.
     pub tests: Vec<TestView>,
 }

@@ -8,19 +8,21 @@
 
 use crate::checks::Checks;
 pub(crate) use crate::clock::now;
+use crate::http::locked;
 use crate::hub::Hub;
 use crate::past::past_results;
 use crate::reopening::{self, Reopenings};
 use crate::shell::{Shell, ShellError, Turn};
 use muster_api::{Accepted, Outlook, Problem, Reopen, Reopened, Stop, Submit, Why};
-use muster_core::change::{Hold, Moved, RunPhase, RunRecord};
+use muster_core::change::{Change, Hold, Moved, RunPhase, RunRecord};
 use muster_core::exchange::{DeviceOffer, Exchange, Orders};
 use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId, UnitId};
 use muster_core::lab::{self, Gone, Input, Policy, Pools, Registering, Rejected};
+use muster_core::note::{Note, Setting};
 use muster_core::plan::{History, Plan, PlannedItems};
 use muster_core::time::Time;
 use muster_core::view::{DeviceDetail, LabView};
-use muster_store::{Durations, LabKey, Sqlite, Store as _, StoreError};
+use muster_store::{Durations, LabKey, Removal, RunName, Sqlite, Store as _, StoreError};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,6 +57,8 @@ pub(crate) enum Ask {
     Reopen(RunId, Box<Reopen>, Answer<Reopened>),
     /// A run is to be stopped.
     Stop(RunId, Stop, Answer<()>),
+    /// Items of a run are to be ended; who wants that, and why.
+    Kill(RunId, Vec<ItemIx>, String, Answer<()>),
     /// A device is held, or given back.
     Hold(DeviceId, Option<Hold>, Answer<()>),
     /// A person wants a device to be checked.
@@ -67,6 +71,8 @@ pub(crate) enum Ask {
     AddedTo(String, Answer<Vec<DeviceOffer>>),
     /// All that is known of a device.
     Device(DeviceId, Answer<Box<DeviceDetail>>),
+    /// A person does something with a run: says something of it, sets what came of it, removes it.
+    Keep(RunId, Box<Keep>, Answer<()>),
     /// A run's place in the queue is changed.
     Move(RunId, Moved, Answer<()>),
     /// Why an item is not running.
@@ -79,6 +85,16 @@ pub(crate) enum Ask {
     View(Answer<LabView>),
     /// The server ends.
     End,
+}
+
+/// What a person does with a run.
+pub(crate) enum Keep {
+    /// Says something of it.
+    Say(Vec<Note>),
+    /// Sets what items came to.
+    Set(Setting),
+    /// Takes it away, or its files.
+    Remove(Removal),
 }
 
 /// Where the lab is asked.
@@ -134,7 +150,9 @@ pub(crate) fn start(keeping: Keeping, hub: Arc<Hub>) -> Result<(Desk, JoinHandle
 
 impl Keeping {
     fn restore(&self) -> Result<Shell<Sqlite>, ShellError> {
-        let store = Sqlite::open(&self.root, LAB)?;
+        let mut store = Sqlite::open(&self.root, LAB)?;
+        // What cannot be taken away now is tried again at the next removal.
+        let _left = store.finish_removals();
         let reader = RefCell::new(Sqlite::open_to_read(&self.root)?);
         let known = |record: &RunRecord| -> Arc<dyn History + Send + Sync> {
             match reader_durations(&mut reader.borrow_mut(), &record.spec.area, &record.spec.target) {
@@ -240,6 +258,10 @@ impl LabThread {
                     owed.insert(place, Owed::Plain(answer));
                     inputs.push(Input::StopRun { run, reason, kill });
                 }
+                Ask::Kill(run, items, reason, answer) => {
+                    owed.insert(place, Owed::Plain(answer));
+                    inputs.push(Input::Kill { run, items, reason });
+                }
                 // Asked for twice at once: the second is told what becomes of the first.
                 Ask::Submit(run, ..) | Ask::Reopen(run, ..) if !submitted.insert(run) => self.again.push(ask),
                 Ask::Reopen(run, reopen, answer) => match self.reopen(run, *reopen) {
@@ -287,6 +309,7 @@ impl LabThread {
                     owed.insert(place, Owed::Plain(answer));
                     inputs.push(Input::Move { run, moved });
                 }
+                Ask::Keep(run, what, answer) => drop(answer.send(self.keep(run, *what))),
                 Ask::Why(run, item, answer) => {
                     let lab = self.shell.as_ref().expect("the caller has looked").lab();
                     let devices = lab::sum_up(at, &lab.candidates(at, run, item));
@@ -429,6 +452,36 @@ impl LabThread {
         Ok(Admitted::New(Arc::new(record), Arc::new(durations)))
     }
 
+    /// Does with a run what a person wants. The lab knows nothing of it: what is under way goes on.
+    fn keep(&mut self, run: RunId, what: Keep) -> Result<(), Problem> {
+        let shell = self.shell.as_mut().expect("the caller has looked");
+        let is_active = shell.lab().runs().any(|known| known == run);
+        let store = shell.store();
+        let must_be_over = |number: u32| match is_active {
+            false => Ok(()),
+            true => Err(Problem::new(409, "run-active", format!("run {number} is under way"))
+                .next("wait for its end, or stop it first")),
+        };
+        let done = match what {
+            Keep::Say(notes) => {
+                let changes: Vec<Change> =
+                    notes.into_iter().map(|note| Change::Noted { run, note }).collect();
+                store.commit(&changes)
+            }
+            Keep::Set(setting) => {
+                let snapshot = store.load_run_snapshot(run).map_err(refused)?;
+                must_be_over(snapshot.record.number)?;
+                must_be_open(store, &snapshot.record)?;
+                store.commit(&setting.changes(&snapshot))
+            }
+            Keep::Remove(removal) => {
+                must_be_over(store.load_run_snapshot(run).map_err(refused)?.record.number)?;
+                store.remove_run(run, &removal)
+            }
+        };
+        done.map_err(refused)
+    }
+
     /// What the lab is told of a run that is to go on.
     fn reopen(&mut self, run: RunId, reopen: Reopen) -> Result<Reopening, Problem> {
         let shell = self.shell.as_mut().expect("the caller has looked");
@@ -451,6 +504,9 @@ impl LabThread {
             return Err(Problem::new(409, "run-active", said)
                 .next(format!("wait for its end: `muster resume {number}` watches it")));
         }
+        must_be_open(store, &snapshot.record)?;
+        // It begins with nothing of what was taken away.
+        store.finish_removals().map_err(|e| down(&e))?;
         let Reopen { request, items, submit } = reopen;
         let mut record = reopening::record(&snapshot.record, submit)?;
         let RunRecord { spec, plan, .. } = &mut record;
@@ -461,6 +517,24 @@ impl LabThread {
             (Box::new(snapshot), Some(Arc::new(record)), Arc::new(durations));
         let input = Box::new(Input::ReopenRun { snapshot, items, replanned, history });
         Ok(Reopening::New { input, request, accepted: (number, created), after })
+    }
+}
+
+/// Refuses a run that a person has locked.
+fn must_be_open(store: &mut Sqlite, run: &RunRecord) -> Result<(), Problem> {
+    let head = store.find_run(&run.spec.area, RunName::Number(run.number)).map_err(refused)?;
+    match head.and_then(|head| head.said.locked) {
+        None => Ok(()),
+        Some(lock) => Err(locked(&lock.to_string())),
+    }
+}
+
+/// What the records do not take.
+fn refused(error: StoreError) -> Problem {
+    match error {
+        StoreError::UnknownRun { .. } => Problem::new(404, "no-such-run", "the server has no such run"),
+        StoreError::Locked { lock, .. } => locked(&lock.to_string()),
+        error => down(&error),
     }
 }
 
@@ -526,11 +600,13 @@ impl Ask {
             Self::View(answer) => drop(answer.send(Err(problem.clone()))),
             Self::Goodbye(.., answer)
             | Self::Stop(.., answer)
+            | Self::Kill(.., answer)
             | Self::Hold(.., answer)
             | Self::Check(.., answer)
             | Self::Register(_, answer)
             | Self::Checks(_, answer)
             | Self::Quarantine(.., answer)
+            | Self::Keep(.., answer)
             | Self::Move(.., answer) => {
                 drop(answer.send(Err(problem.clone())));
             }

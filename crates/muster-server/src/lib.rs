@@ -23,11 +23,13 @@ mod packages;
 mod past;
 mod peers;
 mod reopening;
+mod retention;
 mod serve;
 mod shell;
 
 pub use access::{AccessError, Book, BookError, init, open_book};
 pub use blobs::{BlobError, Blobs};
 pub use checks::ChecksError;
+pub use retention::{Retention, is_without_files, weight};
 pub use serve::{AccessConfig, PoolUsers, Server, ServerConfig, ServerError};
 pub use shell::{Shell, ShellError, Turn};

@@ -9,6 +9,7 @@ use crate::hub::Hub;
 use crate::listen;
 use crate::live::Live;
 use crate::packages::Packages;
+use crate::retention::{self, Retention};
 use crate::shell::ShellError;
 use muster_core::lab::{Policy, Pool, Pools};
 use muster_package::own::PackageError;
@@ -232,6 +233,13 @@ impl Server {
             Some(Err(problem)) => Err(ServerError::NotNow(problem.detail)),
             None => Err(ServerError::NotNow("the lab is being restored from its record".to_owned())),
         }
+    }
+
+    /// From now on runs that need not be kept are removed.
+    pub fn keep_only(&self, retention: Retention) {
+        let runtime = self.runtime.as_ref().expect("it runs until it is dropped");
+        let (desk, records) = (self.desk.clone(), self.data_dir.join("records"));
+        runtime.spawn(retention::carry_out(desk, records, retention, self.ending.subscribe()));
     }
 
     /// Ends it: what was accepted is recorded, agents go on and come back to the next server.

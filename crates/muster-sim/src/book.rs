@@ -181,6 +181,7 @@ impl Book {
                 Change::DeviceHealth { device, health } => self.health_is(*device, health.as_deref()),
                 Change::Registered { .. }
                 | Change::RunMoved { .. }
+                | Change::Noted { .. }
                 | Change::Happened { .. }
                 | Change::LateEvidence { .. } => {}
                 Change::LeaseGranted { lease, devices } => {

@@ -6,7 +6,7 @@ use muster_core::id::{ItemIx, RunId};
 use muster_core::view::{AttemptView, RunView};
 use muster_store::{
     Durations, FailedItem, Fault, Happened, HistoryEntry, HotLimits, ItemFilter, LabKey, LateEvidence,
-    ListedItem, MovedRun, RunFilter, RunName, Store, StoreError,
+    ListedItem, MovedRun, Removal, Removed, RunFilter, RunName, Store, StoreError,
 };
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -178,8 +178,14 @@ impl<S: Store> Store for Shaky<S> {
     fn run_dir(&self, number: u32) -> Option<PathBuf> {
         self.inner.run_dir(number)
     }
-    fn delete_run(&mut self, run: RunId) -> Result<(), StoreError> {
-        self.inner.delete_run(run)
+    fn remove_run(&mut self, run: RunId, removal: &Removal) -> Result<(), StoreError> {
+        self.inner.remove_run(run, removal)
+    }
+    fn finish_removals(&mut self) -> Result<(), StoreError> {
+        self.inner.finish_removals()
+    }
+    fn find_removed(&mut self, area: &str, number: u32) -> Result<Option<Removed>, StoreError> {
+        self.inner.find_removed(area, number)
     }
     fn reduce_run(&mut self, run: RunId) -> Result<u64, StoreError> {
         self.inner.reduce_run(run)

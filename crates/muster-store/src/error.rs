@@ -2,6 +2,7 @@
 //! about it, the message says what.
 
 use muster_core::id::RunId;
+use muster_core::note::Lock;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -100,6 +101,14 @@ pub enum StoreError {
         run: RunId,
         /// The process, as it called itself.
         pid: Option<u32>,
+    },
+    /// A person has locked the run.
+    #[error("{run} is {lock}")]
+    Locked {
+        /// The run.
+        run: RunId,
+        /// Who, and why.
+        lock: Lock,
     },
     /// Another run has this number. Ask [`Store::reserve_number`](crate::Store::reserve_number) first.
     #[error("the number of `{area}/{number}` is taken by another run")]

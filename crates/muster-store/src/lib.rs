@@ -33,8 +33,8 @@ pub use mem::Mem;
 pub use sqlite::{RunEvents, Sqlite};
 pub use store::Store;
 pub use types::{
-    Durations, FailedItem, Fault, Happened, HistoryEntry, HotLimits, ItemFilter, LabKey, LateEvidence,
-    ListedItem, MovedRun, RunFilter, RunName, RunPlace,
+    Durations, Extent, FailedItem, Fault, Happened, HistoryEntry, HotLimits, ItemFilter, LabKey,
+    LateEvidence, Leftover, ListedItem, MovedRun, Removal, Removed, RunFilter, RunName, RunPlace,
 };
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const FILE: &str = "lock";
 const TRIES_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -35,9 +34,12 @@ pub enum LockError {
 }
 
 impl RunLock {
+    /// Its name in the run's directory.
+    pub(crate) const FILE: &'static str = "lock";
+
     /// Locks the run whose directory this is, making the directory where needed.
     pub fn acquire(run_dir: &Path) -> Result<Self, LockError> {
-        let path = run_dir.join(FILE);
+        let path = run_dir.join(Self::FILE);
         let io = |doing| {
             let path = path.clone();
             move |source| StoreError::Io { doing, path, source }
@@ -69,7 +71,7 @@ impl RunLock {
     /// Whether some process executes the run whose directory this is, and which one it says it is.
     /// Never blocks and takes nothing away.
     pub fn holder(run_dir: &Path) -> Option<Option<u32>> {
-        let mut file = File::open(run_dir.join(FILE)).ok()?;
+        let mut file = File::open(run_dir.join(Self::FILE)).ok()?;
         // A shared lock is refused just when somebody has the exclusive one.
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(read_pid(&mut file)),

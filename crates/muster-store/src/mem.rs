@@ -11,8 +11,8 @@ use crate::layout::{Layout, outline};
 use crate::parts;
 use crate::store::Store;
 use crate::types::{
-    Durations, FailedItem, Fault, Happened, HistoryEntry, HotLimits, ItemFilter, LabKey, LateEvidence,
-    ListedItem, MovedRun, RunFilter, RunName,
+    Durations, Extent, FailedItem, Fault, Happened, HistoryEntry, HotLimits, ItemFilter, LabKey,
+    LateEvidence, ListedItem, MovedRun, Removal, Removed, RunFilter, RunName,
 };
 use muster_core::attempt::Output;
 use muster_core::change::{
@@ -21,6 +21,7 @@ use muster_core::change::{
 };
 use muster_core::health::DeviceHealth;
 use muster_core::id::{AgentId, DeviceId, ItemIx, LeaseId, RunId, TestIx};
+use muster_core::note::{Note, NoteKind};
 use muster_core::outcome::Verdict;
 use muster_core::time::Time;
 use muster_core::view::{AttemptView, RunView};
@@ -39,6 +40,7 @@ struct State {
     labs: BTreeMap<LabKey, Lab>,
     runs: BTreeMap<RunId, Run>,
     reserved: BTreeMap<String, u32>,
+    removed: BTreeMap<(String, u32), Removed>,
 }
 
 #[derive(Clone, Default)]
@@ -63,6 +65,7 @@ struct Run {
     expansions: Vec<Expansion>,
     found_again: BTreeMap<TestIx, FoundAgain>,
     moves: Vec<Moved>,
+    notes: Vec<Note>,
     items: BTreeMap<ItemIx, ItemRecord>,
     attempts: BTreeMap<(ItemIx, u16), AttemptView>,
     late: Vec<LateEvidence>,
@@ -111,6 +114,7 @@ impl Run {
             expansions: Vec::new(),
             found_again: BTreeMap::new(),
             moves: Vec::new(),
+            notes: Vec::new(),
             items: BTreeMap::new(),
             attempts: BTreeMap::new(),
             late: Vec::new(),
@@ -165,6 +169,7 @@ impl Store for Mem {
     fn adopt_run(&mut self, run: RunId) -> Result<RunSnapshot, StoreError> {
         let mut state = self.state();
         let known = state.runs.get_mut(&run).ok_or(StoreError::UnknownRun { run })?;
+        known.must_be_open()?;
         known.cold = false;
         let former = std::mem::replace(&mut known.lab, self.lab);
         let snapshot = known.snapshot();
@@ -177,6 +182,8 @@ impl Store for Mem {
     fn reserve_number(&mut self, area: &str) -> Result<u32, StoreError> {
         let mut state = self.state();
         let recorded = state.area(area).map(|r| r.record.number).max().unwrap_or(0);
+        let removed = state.removed.keys().filter(|(a, _)| a == area).map(|(_, n)| *n).max().unwrap_or(0);
+        let recorded = recorded.max(removed);
         let reserved = state.reserved.entry(area.to_owned()).or_default();
         *reserved = recorded.max(*reserved) + 1;
         Ok(*reserved)
@@ -219,7 +226,9 @@ impl Store for Mem {
         let item = |ix| run.items.get(&ix).cloned().unwrap_or_default();
         let items = (0..run.records).map(|ix| item(ItemIx(ix))).collect();
         let attempts = (0..run.records).map(|ix| run.attempts_of(ItemIx(ix))).collect();
-        Ok(parts::view(run.head(), &run.outline(), items, attempts, filter))
+        let mut view = parts::view(run.head(), &run.outline(), items, attempts, filter);
+        view.said.notes.clone_from(&run.notes);
+        Ok(view)
     }
 
     fn list_failures(&mut self, run: RunId) -> Result<Vec<FailedItem>, StoreError> {
@@ -332,16 +341,44 @@ impl Store for Mem {
         None
     }
 
-    fn delete_run(&mut self, run: RunId) -> Result<(), StoreError> {
+    fn remove_run(&mut self, run: RunId, removal: &Removal) -> Result<(), StoreError> {
         let mut state = self.state();
-        state.run(run)?;
-        state.runs.remove(&run);
+        let Removal { by, at, reason, extent, files: _ } = removal;
+        let known = state.runs.get_mut(&run).ok_or(StoreError::UnknownRun { run })?;
+        known.must_be_open()?;
+        let spots = match extent {
+            Extent::Run => None,
+            Extent::Files => Some(vec![None]),
+            Extent::FilesOf(spots) => Some(spots.iter().cloned().map(Some).collect()),
+        };
+        if let Some(spots) = spots {
+            known.cold = false;
+            known.notes.extend(spots.into_iter().map(|on| Note {
+                by: by.clone(),
+                at: *at,
+                text: reason.clone(),
+                what: NoteKind::FilesRemoved { on },
+            }));
+            return Ok(());
+        }
+        let gone = state.runs.remove(&run).expect("found above");
+        let name = gone.record.spec.name.clone();
+        let removed = Removed { name, by: by.clone(), at: *at, reason: reason.clone() };
+        state.removed.insert((gone.record.spec.area.clone(), gone.record.number), removed);
         for lab in state.labs.values_mut() {
             for lease in lab.leases.values_mut() {
                 lease.units.retain(|u| u.run != run);
             }
         }
         Ok(())
+    }
+
+    fn finish_removals(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn find_removed(&mut self, area: &str, number: u32) -> Result<Option<Removed>, StoreError> {
+        Ok(self.state().removed.get(&(area.to_owned(), number)).cloned())
     }
 
     fn reduce_run(&mut self, run: RunId) -> Result<u64, StoreError> {

@@ -3,7 +3,7 @@
 use crate::error::StoreError;
 use crate::types::{
     Durations, FailedItem, Fault, Happened, HistoryEntry, HotLimits, ItemFilter, LabKey, LateEvidence,
-    ListedItem, MovedRun, RunFilter, RunName,
+    ListedItem, MovedRun, Removal, Removed, RunFilter, RunName,
 };
 use muster_core::attempt::Output;
 use muster_core::change::{Change, RunSnapshot, Snapshot};
@@ -39,7 +39,7 @@ pub trait Store: Send {
 
     /// Makes a run this lab's own, to resume it or run parts of it again, and voids what its former lab
     /// had sent out for it. A former lab that is left without an active run is forgotten. Only a run's
-    /// own lab may commit changes of it. Hold its [`RunLock`](crate::RunLock) before doing so.
+    /// own lab may commit changes of it. A locked run is refused. Hold its [`RunLock`](crate::RunLock) before doing so.
     fn adopt_run(&mut self, run: RunId) -> Result<RunSnapshot, StoreError>;
 
     /// Takes the next free run number of an area: no other caller, in any process, gets the same one.
@@ -123,8 +123,20 @@ pub trait Store: Send {
     /// `None` where the store has no directory.
     fn run_dir(&self, number: u32) -> Option<PathBuf>;
 
-    /// Removes a run with everything recorded about it, and its directory.
-    fn delete_run(&mut self, run: RunId) -> Result<(), StoreError>;
+    /// Takes away a run, or files of one: a run is there whole or not at all. When this returns it is gone
+    /// for all who look, and which files are to go is recorded; [`finish_removals`](Self::finish_removals)
+    /// takes them away. The number of a run that was removed is not used again.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`], [`StoreError::RunAlive`], and others; nothing was done then.
+    fn remove_run(&mut self, run: RunId, removal: &Removal) -> Result<(), StoreError>;
+
+    /// Takes away the files of removed runs. May be called by anybody at any time, by several at once too,
+    /// and goes on where one that was killed has ended. May take long.
+    fn finish_removals(&mut self) -> Result<(), StoreError>;
+
+    /// Who removed the run that had this number, when and why.
+    fn find_removed(&mut self, area: &str, number: u32) -> Result<Option<Removed>, StoreError>;
 
     /// Puts what is recorded of a run that is over into the cold tier: a compact file of its own, out of the
     /// way of the runs under way. Every query answers as before, only later; a change of the run brings it

@@ -4,10 +4,12 @@ use muster_core::attempt::AttemptResult;
 use muster_core::event::LabEvent;
 use muster_core::forecast::KnownItems;
 use muster_core::id::{AttemptRef, ItemIx, LeaseId, RunId, TestIx};
+use muster_core::note::Spot;
 use muster_core::outcome::{Outcome, Verdict};
 use muster_core::plan::History;
 use muster_core::time::Time;
 use muster_core::view::{AttemptView, ItemView};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -210,6 +212,59 @@ pub struct LateEvidence {
     pub at: Time,
     /// What it says.
     pub result: Arc<AttemptResult>,
+}
+
+/// What is taken away, by whom and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Time,
+    /// Why; may be empty.
+    pub reason: String,
+    /// How much of the run.
+    pub extent: Extent,
+    /// What goes beside what the store itself keeps of the run.
+    pub files: Vec<Leftover>,
+}
+
+/// How much of a run is taken away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it, with its record.
+    Run,
+    /// Its files. What it came to stays, and is said to be without them.
+    Files,
+    /// Files of these items; the store itself keeps none apart.
+    FilesOf(Vec<Spot>),
+}
+
+/// A file that is to go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leftover {
+    /// Whatever is there, with all that is in it. Links in it are not followed.
+    Tree(PathBuf),
+    /// A symbolic link, and only if it is one.
+    Link(PathBuf),
+    /// A directory, if nothing is in it.
+    Empty(PathBuf),
+    /// What is in a file; it keeps its length, so that nothing else comes to lie where others look for it.
+    Hollow(PathBuf, u64),
+}
+
+/// A run that was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// Its name; empty for none.
+    pub name: String,
+    /// Who removed it.
+    pub by: String,
+    /// When.
+    pub at: Time,
+    /// Why; may be empty.
+    pub reason: String,
 }
 
 /// Something [`Store::check`](crate::Store::check) found wrong.

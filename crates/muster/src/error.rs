@@ -40,6 +40,11 @@ impl Complaint {
         Self::new(ExitCode::Lab, text)
     }
 
+    /// The code it ends the program with.
+    pub(crate) fn code(&self) -> ExitCode {
+        self.code
+    }
+
     /// The same, ending the program with another code.
     pub(crate) fn ending_with(mut self, code: ExitCode) -> Self {
         self.code = code;

@@ -13,6 +13,7 @@ mod device_worker;
 mod doctor;
 mod error;
 mod far;
+mod keeper;
 mod local;
 mod profile;
 mod records;

@@ -20,7 +20,10 @@ use std::time::Duration;
 pub(crate) fn open_to_write(area_dir: &Path) -> Result<Sqlite, StoreError> {
     // The random half of the id; the database keeps signed numbers.
     let key = uuid::Uuid::now_v7().as_u64_pair().1 >> 1;
-    Sqlite::open(&area_dir.join(RECORDS), LabKey(key))
+    let mut store = Sqlite::open(&area_dir.join(RECORDS), LabKey(key))?;
+    // What is removed is gone before anything takes its place. What cannot be taken away now is tried again.
+    let _left = store.finish_removals();
+    Ok(store)
 }
 
 /// Opens the records of an area for reading.

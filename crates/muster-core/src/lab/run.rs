@@ -48,6 +48,10 @@ pub(super) struct Run {
     pub(super) waits_since: Option<Time>,
     /// Something of it was given to a device once.
     pub(super) was_started: bool,
+    /// Items that are to be killed and are still out, with who wants that and why. Not durable.
+    pub(super) killing: BTreeMap<ItemIx, String>,
+    /// Why the last item of it was killed.
+    pub(super) killed: Option<String>,
     /// What people said of its place in the queue.
     moves: Vec<Moved>,
     /// The sets of devices that its tests need.
@@ -238,6 +242,8 @@ impl Run {
             user: UserIx::default(),
             waits_since: None,
             was_started: false,
+            killing: BTreeMap::new(),
+            killed: None,
             moves,
             gangs: Vec::new(),
             gates: Vec::new(),

@@ -392,7 +392,9 @@ impl Lab {
             self.settle_new(now, id, doomed);
             let run = self.run_mut(id);
             if run.is_stuck() && run.counts().get(Verdict::Cancelled) > 0 {
-                self.stop_run(now, id, STOPPED_BEFORE_LOSS, false);
+                // What waits for something that was killed waits until the run goes on.
+                let reason = run.killed.clone().unwrap_or_else(|| STOPPED_BEFORE_LOSS.to_owned());
+                self.stop_run(now, id, &reason, false);
             }
         }
     }

@@ -1,10 +1,21 @@
 //! Stopping a run: nothing more is started, what waits on devices comes back, what runs is ended.
 
+use super::Lab;
 use super::run::{Phase, Stop};
-use super::{Lab, Wish};
 use crate::change::RunPhase;
 use crate::id::{ItemIx, RunId};
 use crate::time::Time;
+
+/// What the lab wants done with a unit that is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Run it.
+    Run,
+    /// Give it back unless it runs. `said`: the first orders that said so.
+    GiveBack { said: Option<u64> },
+    /// Do not start it, and end it if it runs.
+    Stop { said: Option<u64> },
+}
 
 impl Lab {
     pub(super) fn stop_run(&mut self, _now: Time, run_id: RunId, reason: &str, kill: bool) {

@@ -19,6 +19,7 @@ mod gates;
 mod health;
 mod hold;
 mod hostile;
+mod kill;
 mod order;
 mod prerequisites;
 mod queue;

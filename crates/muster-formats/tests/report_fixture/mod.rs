@@ -144,6 +144,7 @@ pub(crate) fn run_of(tests: Vec<TestView>) -> RunView {
         counts,
         items,
         unexpected_pass: UnexpectedPass::Fail,
+        said: muster_core::note::Said::default(),
         tests,
     }
 }

@@ -101,6 +101,12 @@ const RULES: &[Rule] = &[
     rule(Method::PUT, "/runs/{run}", Need::Has(Role::Submitter), LARGE, "run.submit"),
     rule(Method::POST, "/runs/{run}/stop", Need::OwnRun, SMALL, "run.stop"),
     rule(Method::POST, "/runs/{run}/reopen", Need::OwnRun, LARGE, "run.reopen"),
+    rule(Method::POST, "/runs/{run}/lock", Need::OwnRun, SMALL, "run.lock"),
+    rule(Method::POST, "/runs/{run}/unlock", Need::OwnRun, SMALL, "run.unlock"),
+    rule(Method::POST, "/runs/{run}/comment", Need::InArea(Role::Submitter), LARGE, "run.comment"),
+    rule(Method::POST, "/runs/{run}/set", Need::OwnRun, LARGE, "run.set"),
+    rule(Method::POST, "/runs/{run}/kill", Need::OwnRun, LARGE, "run.kill"),
+    rule(Method::POST, "/runs/{run}/remove", Need::OwnRun, SMALL, "run.remove"),
     // Whose turn it is concerns everybody, so it is not for those whose run it is.
     rule(Method::POST, "/runs/{run}/move", Need::InArea(Role::Operator), SMALL, "run.move"),
     rule(Method::GET, "/openapi.json", Need::Known, SMALL, ""),

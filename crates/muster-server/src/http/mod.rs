@@ -10,6 +10,7 @@ mod devices;
 mod events;
 mod guard;
 mod health;
+mod keep;
 mod lab_events;
 mod live;
 mod logs;
@@ -41,6 +42,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json, Router};
+pub(crate) use keep::locked;
 use muster_api::{About, PREFIX, Problem};
 use muster_core::view::LabView;
 use muster_store::{Sqlite, StoreError};
@@ -109,6 +111,12 @@ fn paths() -> OpenApiRouter<State> {
         .routes(routes!(results::run, runs::submit))
         .routes(routes!(runs::stop).layer(small()))
         .routes(routes!(runs::move_run).layer(small()))
+        .routes(routes!(keep::lock).layer(small()))
+        .routes(routes!(keep::unlock).layer(small()))
+        .routes(routes!(keep::comment))
+        .routes(routes!(keep::set))
+        .routes(routes!(keep::remove).layer(small()))
+        .routes(routes!(keep::kill))
         .routes(routes!(results::results))
         .routes(routes!(results::item))
         .routes(routes!(results::attempts))

@@ -13,8 +13,8 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use muster_api::access::{NewToken, PutUser, Secret};
 use muster_api::{
-    About, HoldDevice, MoveRun, PackagePublished, PackagesCollected, PackagesRemoved, Problem, PrunePackages,
-    Stop, Why,
+    About, CommentRun, HoldDevice, KillItems, LockRun, MoveRun, PackagePublished, PackagesCollected,
+    PackagesRemoved, Problem, PrunePackages, RemoveRun, SetResults, Stop, Why,
 };
 use muster_formats::report::wire;
 use schemars::generate::SchemaSettings;
@@ -114,9 +114,14 @@ fn schemas() -> Value {
     }
     describe!(
         About,
+        CommentRun,
         HoldDevice,
+        KillItems,
+        LockRun,
         MoveRun,
         Problem,
+        RemoveRun,
+        SetResults,
         Stop,
         Why,
         wire::Device,

@@ -10,9 +10,11 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, extract};
 use muster_api::Problem;
 use muster_api::access::Role;
-use muster_api::records::{Items, Late, Name, PastAttempt, Question};
+use muster_api::records::{Gone, Items, Late, Name, PastAttempt, Question};
 use muster_core::attempt::Output;
-use muster_store::{HistoryEntry, ItemFilter, LateEvidence, RunFilter, RunName, Store as _, StoreError};
+use muster_store::{
+    HistoryEntry, ItemFilter, LateEvidence, Removed, RunFilter, RunName, Store as _, StoreError,
+};
 
 /// Most runs of one answer; who wants more asks again from the last.
 const RUNS_MAX: u32 = 1_000;
@@ -39,6 +41,11 @@ pub(super) async fn ask(
                 Name::Name(name) => s.find_run(&area, RunName::Name(name)),
             });
             Ok(Cbor(found.await?).into_response())
+        }
+        Question::FindRemoved { area, number } => {
+            let found = state.read(move |s| s.find_removed(&area, number)).await?;
+            let gone = found.map(|Removed { name, by, at, reason }| Gone { name, by, at, reason });
+            Ok(Cbor(gone).into_response())
         }
         Question::Run { run, items } => {
             let view = state.read(move |s| match &items {
@@ -92,6 +99,7 @@ async fn may_ask(state: &State, who: &Who, question: &Question) -> Result<(), Pr
         Question::Runs { area: None, .. } => return Ok(()),
         Question::Runs { area: Some(area), .. }
         | Question::FindRun { area, .. }
+        | Question::FindRemoved { area, .. }
         | Question::History { area, .. } => return who.need(Role::Viewer, Some(area)),
         Question::Run { run, .. }
         | Question::Snapshot(run)

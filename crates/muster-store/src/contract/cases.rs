@@ -1,10 +1,14 @@
 //! Promises, one by one.
 
 use super::build::{attempt, expansion, record, result, with_artifacts};
+use super::kept::{
+    a_locked_run_is_neither_taken_over_nor_removed, a_verdict_that_is_set_leaves_what_was_before,
+    files_go_and_what_the_run_came_to_stays, removal, what_people_say_of_a_run_is_kept_whoever_works_on_it,
+};
 use super::{Case, Records};
 use crate::error::StoreError;
 use crate::store::Store;
-use crate::types::{HotLimits, ItemFilter, LabKey, RunFilter, RunName};
+use crate::types::{Extent, HotLimits, ItemFilter, LabKey, RunFilter, RunName};
 use muster_core::attempt::Output;
 use muster_core::change::{
     Change, Hold, ItemRecord, MoveTo, Moved, Registration, RunPhase, SentUnit, Snapshot,
@@ -17,8 +21,8 @@ use muster_core::plan::History as _;
 use muster_core::time::Time;
 use std::sync::Arc;
 
-const LAB: LabKey = LabKey(u64::MAX - 1);
-const OTHER: LabKey = LabKey(2);
+pub(super) const LAB: LabKey = LabKey(u64::MAX - 1);
+pub(super) const OTHER: LabKey = LabKey(2);
 
 macro_rules! cases {
     ($($name:ident),* $(,)?) => {
@@ -50,17 +54,21 @@ cases![
     expectations_come_from_good_attempts_of_the_same_target,
     a_deleted_run_is_gone,
     a_stopped_run_says_why_and_can_go_on,
+    what_people_say_of_a_run_is_kept_whoever_works_on_it,
+    a_locked_run_is_neither_taken_over_nor_removed,
+    files_go_and_what_the_run_came_to_stays,
+    a_verdict_that_is_set_leaves_what_was_before,
     compacted_records_are_the_same,
     a_run_answers_the_same_from_the_cold_tier,
     a_change_of_a_run_brings_it_back_from_the_cold_tier,
     runs_beyond_the_limits_are_due_for_the_cold_tier,
 ];
 
-fn active(run: u128) -> Change {
+pub(super) fn active(run: u128) -> Change {
     Change::RunCreated(record(run, "area", run as u32))
 }
 
-fn commit(store: &mut dyn Store, changes: &[Change]) {
+pub(super) fn commit(store: &mut dyn Store, changes: &[Change]) {
     store.commit(changes).expect("legal changes are committed");
 }
 
@@ -77,7 +85,7 @@ fn empty_records_say_so(records: &dyn Records) {
         Err(StoreError::UnknownRun { run }) if run == missing
     ));
     assert!(matches!(store.list_failures(missing), Err(StoreError::UnknownRun { .. })));
-    assert!(matches!(store.delete_run(missing), Err(StoreError::UnknownRun { .. })));
+    assert!(matches!(store.remove_run(missing, &removal(Extent::Run)), Err(StoreError::UnknownRun { .. })));
     assert!(matches!(store.adopt_run(missing), Err(StoreError::UnknownRun { .. })));
     assert_eq!(store.check().unwrap(), []);
 }
@@ -532,13 +540,19 @@ fn a_deleted_run_is_gone(records: &dyn Records) {
             Change::Sent { lease, units: vec![unit(1, 1), unit(2, 2)] },
         ],
     );
-    store.delete_run(RunId(1)).unwrap();
+    store.remove_run(RunId(1), &removal(Extent::Run)).unwrap();
     assert!(matches!(store.load_run(RunId(1), ItemFilter::All), Err(StoreError::UnknownRun { .. })));
     assert!(store.commit(&[attempt(1, 2, 1, Outcome::Pass)]).is_err());
     let snapshot = store.load_snapshot().unwrap();
     assert_eq!(snapshot.runs.len(), 1);
     assert_eq!(snapshot.leases[0].units, [unit(2, 2)]);
-    // Its number may be had again, and nothing of it comes back.
+    let removed = store.find_removed("area", 1).unwrap().unwrap();
+    assert_eq!((&*removed.by, &*removed.reason, &*removed.name), ("ana", "old", "name 1"));
+    assert_eq!(store.find_removed("area", 2).unwrap(), None);
+    store.remove_run(RunId(2), &removal(Extent::Run)).unwrap();
+    assert_eq!(store.reserve_number("area").unwrap(), 3, "the numbers of removed runs are not given again");
+    commit(&mut *store, &[active(2)]);
+    // Who brings it back may, and nothing of it comes back by itself.
     commit(&mut *store, &[active(1)]);
     assert_eq!(store.list_failures(RunId(1)).unwrap(), []);
     assert_eq!(store.load_run_snapshot(RunId(1)).unwrap().items, []);
@@ -571,7 +585,7 @@ fn compacted_records_are_the_same(records: &dyn Records) {
             &[active(run), attempt(run, 0, 1, Outcome::Fail), attempt(run, 1, 1, Outcome::Pass)],
         );
     }
-    store.delete_run(RunId(2)).unwrap();
+    store.remove_run(RunId(2), &removal(Extent::Run)).unwrap();
     let before = super::see(&mut *store, &["area"]);
     store.compact().unwrap();
     assert_eq!(super::see(&mut *store, &["area"]), before);
@@ -614,7 +628,7 @@ fn a_run_answers_the_same_from_the_cold_tier(records: &dyn Records) {
     assert_eq!(super::see(&mut *store, &["area"]), before);
     store.restore_run(RunId(1)).unwrap();
     store.restore_run(RunId(1)).unwrap();
-    store.delete_run(RunId(2)).unwrap();
+    store.remove_run(RunId(2), &removal(Extent::Run)).unwrap();
     assert_eq!(cold(&mut *store), []);
     assert!(matches!(store.load_run(RunId(2), ItemFilter::All), Err(StoreError::UnknownRun { .. })));
     assert_eq!(store.check().unwrap(), []);

@@ -12,6 +12,7 @@
 mod build;
 mod cases;
 mod compare;
+mod kept;
 mod random;
 
 use crate::store::Store;

@@ -5,10 +5,11 @@ use super::build::{expansion, item, record, result};
 use super::{Records, see};
 use crate::mem::Mem;
 use crate::store::Store;
-use crate::types::LabKey;
+use crate::types::{Extent, LabKey, Removal};
 use muster_core::attempt::Output;
 use muster_core::change::{Change, FoundAgain, ItemRecord, MoveTo, Moved, RunPhase, RunRecord, SentUnit};
 use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
+use muster_core::note::{NoteKind, noted};
 use muster_core::outcome::{Outcome, Verdict};
 use muster_core::time::Time;
 use std::collections::BTreeMap;
@@ -52,8 +53,11 @@ pub fn random_changes(records: &dyn Records, seed: u64, commits: u32) {
             }
             1 if world.runs.len() == RUNS_MAX => {
                 let run = world.any_run();
-                model.delete_run(run).unwrap();
-                tested.delete_run(run).unwrap();
+                let (by, reason) = ("ana".to_owned(), String::new());
+                let removal = Removal { by, at: Time(1), reason, extent: Extent::Run, files: Vec::new() };
+                model.remove_run(run, &removal).unwrap();
+                tested.remove_run(run, &removal).unwrap();
+                tested.finish_removals().unwrap();
                 world.forget(run);
             }
             2..=4 if !world.runs.is_empty() => {
@@ -241,6 +245,8 @@ impl World {
                 let (at, to) = (Time(self.random.next()), MoveTo::Priority(self.random.next() as i32));
                 let moved = Moved { by: "ana".to_owned(), reason: String::new(), at, to };
                 changes.push(Change::RunMoved { run, moved });
+                let other = self.any_run();
+                changes.push(noted(other, "ben", at, "seen", NoteKind::Comment { on: None }));
             }
             15 if !self.runs.is_empty() => {
                 let attempt = AttemptRef { run: self.any_run(), item: ItemIx(0), attempt: 1 };

@@ -20,6 +20,7 @@ pub(super) enum Undo {
     Attempt(RunId, (ItemIx, u16)),
     State(RunId, RunPhase),
     Moved(RunId),
+    Noted(RunId),
     Late(RunId),
 }
 
@@ -102,6 +103,12 @@ impl State {
             Change::RunMoved { run, moved } => {
                 self.own(key, *run)?.moves.push(moved.clone());
                 undo.push(Undo::Moved(*run));
+            }
+            Change::Noted { run, note } => {
+                let known = self.runs.get_mut(run).ok_or(StoreError::UnknownRun { run: *run })?;
+                known.cold = false;
+                known.notes.push(note.clone());
+                undo.push(Undo::Noted(*run));
             }
             Change::AgentSeen { agent, session, host, devices } => {
                 let lab = self.lab(key);
@@ -192,6 +199,7 @@ impl State {
             Undo::Attempt(id, key) => drop(self.changed(id).attempts.remove(&key)),
             Undo::State(id, phase) => self.changed(id).phase = phase,
             Undo::Moved(id) => drop(self.changed(id).moves.pop()),
+            Undo::Noted(id) => drop(self.changed(id).notes.pop()),
             Undo::Late(id) => drop(self.changed(id).late.pop()),
         }
     }

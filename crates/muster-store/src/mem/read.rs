@@ -2,11 +2,13 @@
 
 use super::Run;
 use crate::durations::Samples;
+use crate::error::StoreError;
 use crate::layout::{Layout, Outline, Place, is_counted, outline};
 use crate::parts::{is_wanted, listed_item};
 use crate::types::{HistoryEntry, ItemFilter, ListedItem};
 use muster_core::change::{RunPhase, RunRecord, RunSnapshot};
 use muster_core::id::ItemIx;
+use muster_core::note::{Lock, Note, Said};
 use muster_core::outcome::Counts;
 use muster_core::view::{AttemptView, RunState, RunView};
 
@@ -41,7 +43,20 @@ impl Run {
             counts,
             items,
             unexpected_pass: spec.unexpected_pass,
+            said: Said { locked: self.locked(), notes: Vec::new() },
             tests: Vec::new(),
+        }
+    }
+
+    /// Who has locked it.
+    fn locked(&self) -> Option<Lock> {
+        self.notes.iter().rev().find_map(Note::lock).flatten()
+    }
+
+    pub(super) fn must_be_open(&self) -> Result<(), StoreError> {
+        match self.locked() {
+            None => Ok(()),
+            Some(lock) => Err(StoreError::Locked { run: self.record.id, lock }),
         }
     }
 

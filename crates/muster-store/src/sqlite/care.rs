@@ -1,9 +1,9 @@
-//! Taking over, deleting, compacting, checking.
+//! Taking over, compacting, checking.
 
 use super::error::{reading, writing};
 use super::read::{Reader, find_rid};
 use super::rows::{self, decode};
-use super::{Sqlite, cold, output, run_dir};
+use super::{Sqlite, cold, output};
 use crate::error::StoreError;
 use crate::layout::outline;
 use crate::lock::RunLock;
@@ -13,6 +13,7 @@ use crate::types::{Fault, ItemFilter, LabKey};
 use muster_core::attempt::Output;
 use muster_core::change::{RunSnapshot, SentUnit};
 use muster_core::id::RunId;
+use muster_core::note::NoteKind;
 use muster_core::outcome::Counts;
 use rusqlite::{Connection, TransactionBehavior, params};
 use std::path::Path;
@@ -24,6 +25,7 @@ impl Sqlite {
         let left = cold::bring_back(&tx, &self.db, run)?;
         let reader = Reader { conn: &tx, db: &self.db };
         let loaded = reader.run(run)?;
+        reader.must_be_open(run)?;
         if loaded.lab != self.lab {
             let former = loaded.lab.0.cast_signed();
             tx.execute(
@@ -52,34 +54,6 @@ impl Sqlite {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&err)?;
         forget_lab(&tx, self.lab).map_err(&err)?;
         tx.commit().map_err(&err)
-    }
-
-    pub(super) fn delete(&mut self, run: RunId) -> Result<(), StoreError> {
-        let err = writing(&self.db);
-        let (rid, number) = find_rid(&self.conn, &self.db, run)?.ok_or(StoreError::UnknownRun { run })?;
-        let dir = run_dir(&self.root, number);
-        if let Some(pid) = RunLock::holder(&dir) {
-            return Err(StoreError::RunAlive { run, pid });
-        }
-        self.cache.runs.remove(&run);
-        self.cache.sent = None;
-        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&err)?;
-        let file = cold::find(&tx, &self.db, run)?.map(|place| place.path(&self.db));
-        let lab = tx
-            .query_row("SELECT lab FROM runs WHERE rid = ?1", [rid], |r| r.get::<_, i64>(0))
-            .map_err(&err)?;
-        void_sent(&tx, &self.db, LabKey(lab.cast_unsigned()), run)?;
-        for (table, key) in cold::OF_RUNS.into_iter().chain([("runs", cold::Key::Rid)]) {
-            let (condition, bounds) = key.condition(rid);
-            tx.execute(&format!("DELETE FROM {table} WHERE {condition}"), bounds).map_err(&err)?;
-        }
-        tx.commit().map_err(&err)?;
-        cold::remove(file);
-        // Last: a directory without a run is rubbish, a run without its directory would be damage.
-        match std::fs::remove_dir_all(&dir) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error("remove", &dir)(e)),
-            _ => Ok(()),
-        }
     }
 
     pub(super) fn tidy(&mut self) -> Result<(), StoreError> {
@@ -174,7 +148,13 @@ impl Sqlite {
             faults.push(Fault { place: place.clone(), what });
         }
         for (test, item) in view.all_items() {
-            for attempt in &item.attempts {
+            // What was taken away is not missed.
+            let gone = view.said.notes.iter().any(|n| match &n.what {
+                NoteKind::FilesRemoved { on: None } => true,
+                NoteKind::FilesRemoved { on: Some(on) } => on.test == test.name && on.item == item.path,
+                _ => false,
+            });
+            for attempt in item.attempts.iter().filter(|_| !gone) {
                 let read = match &attempt.result.output {
                     kept @ (Output::Segment { .. } | Output::File { .. }) => {
                         output::read(&self.root, view.number, kept).err()
@@ -200,7 +180,7 @@ fn forget_lab(conn: &Connection, lab: LabKey) -> rusqlite::Result<()> {
 }
 
 /// Takes a run's units out of what a lab has sent.
-fn void_sent(conn: &Connection, db: &Path, lab: LabKey, run: RunId) -> Result<(), StoreError> {
+pub(super) fn void_sent(conn: &Connection, db: &Path, lab: LabKey, run: RunId) -> Result<(), StoreError> {
     let (read, write, lab) = (reading(db), writing(db), lab.0.cast_signed());
     let mut found = conn.prepare("SELECT lease, seq, units FROM sent WHERE lab = ?1").map_err(&read)?;
     let mut list = found.query([lab]).map_err(&read)?;

@@ -43,12 +43,13 @@ pub(super) enum Key {
 }
 
 /// Every table that holds what is recorded of runs, but for their own rows.
-pub(super) const OF_RUNS: [(&str, Key); 6] = [
+pub(super) const OF_RUNS: [(&str, Key); 7] = [
     ("records", Key::Span),
     ("expansions", Key::Span),
     ("found_again", Key::Span),
     ("late", Key::Rid),
     ("moves", Key::Rid),
+    ("notes", Key::Rid),
     ("plans", Key::Rid),
 ];
 

@@ -15,8 +15,9 @@ use muster_core::change::{
 };
 use muster_core::id::{AttemptRef, ItemIx, LeaseId, RunId};
 use muster_core::inputs::Inputs;
+use muster_core::note::Note;
 use muster_core::plan::Plan;
-use rusqlite::{CachedStatement, ErrorCode, Transaction, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, ErrorCode, Transaction, TransactionBehavior, params};
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -114,6 +115,13 @@ impl Writer<'_> {
                      SELECT ?1, 1 + coalesce(max(seq), 0), ?2 FROM moves WHERE rid = ?1",
                     params![rid, &*self.buf],
                 )
+            }
+            Change::Noted { run, note } => {
+                self.bring_back(*run)?;
+                // Whose run it is does not matter: nothing of what its lab knows is changed.
+                let (rid, _) =
+                    find_rid(self.tx, self.db, *run)?.ok_or(StoreError::UnknownRun { run: *run })?;
+                insert_note(self.tx, self.db, self.buf, rid, note)
             }
             Change::AgentSeen { agent, session, host, devices } => {
                 if let Some(highest) = devices.iter().map(|(d, _)| *d).max() {
@@ -583,6 +591,35 @@ impl Writer<'_> {
         }
         Ok(self.over)
     }
+}
+
+/// Adds a person's word on a run.
+pub(super) fn insert_note(
+    conn: &Connection,
+    db: &Path,
+    buf: &mut Vec<u8>,
+    rid: i64,
+    note: &Note,
+) -> Result<(), StoreError> {
+    let err = writing(db);
+    encode_named(buf, "a note", note)?;
+    conn.prepare_cached(
+        "INSERT INTO notes (rid, seq, body) SELECT ?1, 1 + coalesce(max(seq), 0), ?2 FROM notes WHERE rid = ?1",
+    )
+    .and_then(|mut s| s.execute(params![rid, &*buf]))
+    .map_err(&err)?;
+    let Some(lock) = note.lock() else { return Ok(()) };
+    let locked = match lock {
+        None => None,
+        Some(lock) => {
+            encode_named(buf, "a lock", &lock)?;
+            Some(&*buf)
+        }
+    };
+    conn.prepare_cached("UPDATE runs SET locked = ?2 WHERE rid = ?1")
+        .and_then(|mut s| s.execute(params![rid, locked]))
+        .map_err(&err)?;
+    Ok(())
 }
 
 /// Where an output was put.

@@ -26,6 +26,7 @@ mod output;
 mod plan_blob;
 mod read;
 mod relocate;
+mod remove;
 mod rows;
 #[cfg(test)]
 mod scale_tests;
@@ -38,7 +39,7 @@ use crate::segment::io_error;
 use crate::store::Store;
 use crate::types::{
     Durations, FailedItem, Fault, Happened, HistoryEntry, HotLimits, ItemFilter, LabKey, LateEvidence,
-    ListedItem, MovedRun, RunFilter, RunName,
+    ListedItem, MovedRun, Removal, Removed, RunFilter, RunName,
 };
 use error::reading;
 pub use events::RunEvents;
@@ -194,6 +195,10 @@ impl Store for Sqlite {
         loop {
             number += 1;
             let dir = run_dir(&self.root, number);
+            // What a person knows by this number is not to become another run.
+            if self.was_removed(number)? {
+                continue;
+            }
             match std::fs::create_dir(&dir) {
                 Ok(()) => return Ok(number),
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -305,9 +310,18 @@ impl Store for Sqlite {
         Some(run_dir(&self.root, number))
     }
 
-    fn delete_run(&mut self, run: RunId) -> Result<(), StoreError> {
+    fn remove_run(&mut self, run: RunId, removal: &Removal) -> Result<(), StoreError> {
         self.writable()?;
-        self.delete(run)
+        self.remove(run, removal)
+    }
+
+    fn finish_removals(&mut self) -> Result<(), StoreError> {
+        self.writable()?;
+        self.finish()
+    }
+
+    fn find_removed(&mut self, area: &str, number: u32) -> Result<Option<Removed>, StoreError> {
+        self.removed(area, number)
     }
 
     fn reduce_run(&mut self, run: RunId) -> Result<u64, StoreError> {

@@ -15,6 +15,7 @@ use muster_core::change::{
 use muster_core::exchange::Group;
 use muster_core::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx};
 use muster_core::inputs::Inputs;
+use muster_core::note::{Lock, Note, Said};
 use muster_core::plan::PlannedItem;
 use muster_core::view::{AttemptView, RunView};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -108,7 +109,8 @@ impl KeptOutline {
 }
 
 const HEAD: &str =
-    "id, area, number, name, target, host, state, created, ended, counts, items, unexpected_pass, inputs";
+    "id, area, number, name, target, host, state, created, ended, counts, items, unexpected_pass, inputs,
+     locked";
 
 impl Reader<'_> {
     pub(super) fn run(&self, run: RunId) -> Result<Loaded, StoreError> {
@@ -396,10 +398,38 @@ impl Reader<'_> {
                 counts: rows::decode_counts(self.db, self.blob(row, 9)?)?,
                 items: row.get(10).map_err(&get)?,
                 unexpected_pass: rows::unexpected(self.db, row.get(11).map_err(&get)?)?,
+                said: Said { locked: self.lock(row, 13)?, notes: Vec::new() },
                 tests: Vec::new(),
             });
         }
         Ok(heads)
+    }
+
+    fn lock(&self, row: &Row<'_>, at: usize) -> Result<Option<Lock>, StoreError> {
+        let get = reading(self.db);
+        let body = row.get_ref(at).map_err(&get)?.as_blob_or_null().map_err(|e| get(e.into()))?;
+        body.map(|body| decode_named(self.db, "a lock", body)).transpose()
+    }
+
+    /// What people said of a run, in order.
+    pub(super) fn notes(&self, rid: i64) -> Result<Vec<Note>, StoreError> {
+        let get = reading(self.db);
+        let mut found =
+            self.conn.prepare_cached("SELECT body FROM notes WHERE rid = ?1 ORDER BY seq").map_err(&get)?;
+        let mut list = found.query([rid]).map_err(&get)?;
+        let mut notes = Vec::new();
+        while let Some(row) = list.next().map_err(&get)? {
+            notes.push(decode_named(self.db, "a note", self.blob(row, 0)?)?);
+        }
+        Ok(notes)
+    }
+
+    /// Refuses a run that a person has locked.
+    pub(super) fn must_be_open(&self, run: RunId) -> Result<(), StoreError> {
+        match self.head(run)?.1.said.locked {
+            None => Ok(()),
+            Some(lock) => Err(StoreError::Locked { run, lock }),
+        }
     }
 
     /// A run without its tests, and its row number.
@@ -433,7 +463,9 @@ impl Reader<'_> {
             }
             Ok(())
         })?;
-        Ok(view(head, &outline, items, attempts, filter))
+        let mut view = view(head, &outline, items, attempts, filter);
+        view.said.notes = self.notes(rid)?;
+        Ok(view)
     }
 
     pub(super) fn listed(

@@ -81,6 +81,7 @@ impl Sqlite {
     pub fn leave_for(&mut self, run: RunId, place: &RunPlace, at: Time) -> Result<(), StoreError> {
         self.writable()?;
         let (rid, head) = self.reading(|r| r.head(run))?;
+        self.reader().must_be_open(run)?;
         if head.ended.is_none() {
             return Err(StoreError::NotOver { run });
         }

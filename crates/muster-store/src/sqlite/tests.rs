@@ -3,13 +3,17 @@
 use super::{Sqlite, open, run_dir};
 use crate::contract::{Records, all, attempt, record, see};
 use crate::segment;
-use crate::{ItemFilter, LabKey, LockError, Mem, RunFilter, RunLock, RunName, RunPlace, Store, StoreError};
+use crate::{
+    Extent, ItemFilter, LabKey, Leftover, LockError, Mem, Removal, RunFilter, RunLock, RunName, RunPlace,
+    Store, StoreError,
+};
 use muster_core::attempt::Output;
 use muster_core::change::{Change, ItemRecord, MoveTo, Moved, Placement, RunPhase, RunSpec, SentUnit};
 use muster_core::event::LabEvent;
 use muster_core::id::{DeviceId, ItemIx, LeaseId, RunId, UnitId};
 use muster_core::inputs::Inputs;
 use muster_core::outcome::Outcome;
+use muster_core::time::Time;
 use rusqlite::Connection;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -292,7 +296,7 @@ fn readers_wait_for_no_writer_and_change_nothing() {
 
     let refused = [
         reader.commit(&[created(2)]).err(),
-        reader.delete_run(RunId(1)).err(),
+        reader.remove_run(RunId(1), &removal(Vec::new())).err(),
         reader.compact().err(),
         reader.adopt_run(RunId(1)).err(),
         reader.reserve_number("area").err(),
@@ -558,12 +562,57 @@ fn a_run_that_is_being_executed_is_not_deleted() {
     store.commit(&[created(1), with_output(1, 1, vec![1; 2000])]).unwrap();
     let dir = store.run_dir(1).unwrap();
     let lock = RunLock::acquire(&dir).unwrap();
-    let error = store.delete_run(RunId(1)).unwrap_err();
+    let error = store.remove_run(RunId(1), &removal(Vec::new())).unwrap_err();
     assert!(matches!(error, StoreError::RunAlive { pid: Some(_), .. }), "{error}");
     assert!(matches!(RunLock::acquire(&dir), Err(LockError::Held { .. })));
     drop(lock);
-    store.delete_run(RunId(1)).unwrap();
+    store.remove_run(RunId(1), &removal(Vec::new())).unwrap();
+    store.finish_removals().unwrap();
     assert!(!run_dir(&root, 1).exists());
+}
+
+fn removal(files: Vec<Leftover>) -> Removal {
+    Removal { by: "ana".to_owned(), at: Time(1), reason: String::new(), extent: Extent::Run, files }
+}
+
+#[test]
+fn a_removal_that_was_cut_off_anywhere_is_finished_and_takes_nothing_else() {
+    let (dir, root, mut store) = fresh();
+    store.commit(&[created(1), with_output(1, 1, vec![1; 2000])]).unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for made in ["disk/run/test", "disk/other", "links"] {
+        fs::create_dir_all(at(made)).unwrap();
+    }
+    fs::write(at("disk/run/test/log"), "x").unwrap();
+    fs::write(at("disk/other/log"), "x").unwrap();
+    std::os::unix::fs::symlink(at("disk/other"), at("disk/run/test/elsewhere")).unwrap();
+    std::os::unix::fs::symlink(at("disk/run/test"), at("links/test")).unwrap();
+    let files = vec![
+        Leftover::Link(at("links/test")),
+        Leftover::Tree(at("disk/run/test")),
+        Leftover::Empty(at("disk/run")),
+        Leftover::Empty(at("disk")),
+        // None of these is what it was taken for.
+        Leftover::Link(at("disk/other")),
+        Leftover::Tree(at("never")),
+    ];
+    store.remove_run(RunId(1), &removal(files)).unwrap();
+    drop(store);
+    // Gone for all who look, although nothing has been taken away; and cut off once more, in the middle.
+    let mut store = Sqlite::open(&root, LabKey(2)).unwrap();
+    assert_eq!(store.list_runs(&RunFilter::default()).unwrap(), []);
+    assert!(at("disk/run/test/log").exists() && run_dir(&root, 1).exists());
+    fs::rename(at("disk/run/test"), at("disk/run/.removed-1-1")).unwrap();
+    store.finish_removals().unwrap();
+    for gone in ["disk/run", "links/test", ".muster/runs/1"] {
+        assert!(fs::symlink_metadata(at(gone)).is_err(), "{gone}");
+    }
+    assert!(at("disk/other/log").exists());
+    // Done once: what comes to lie there later is somebody else's.
+    fs::create_dir_all(at("disk/run/test")).unwrap();
+    store.finish_removals().unwrap();
+    assert!(at("disk/run/test").exists());
+    assert_eq!(store.check().unwrap(), []);
 }
 
 #[test]

@@ -4,11 +4,11 @@
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::remote::records::area_at_hand;
-use crate::terminal::text::quoted;
+use crate::terminal::text::{moment, quoted, visible};
 use muster_core::address::RunRef;
 use muster_core::outcome::ExitCode;
 use muster_core::view::RunView;
-use muster_store::{MovedRun, RunFilter, RunName, RunPlace, Store};
+use muster_store::{MovedRun, Removed, RunFilter, RunName, RunPlace, Store};
 
 /// The name of the area at hand: that of its latest run. Looking at records does not need the
 /// configuration, which may be broken or gone.
@@ -51,6 +51,11 @@ pub(crate) fn find_run(store: &mut dyn Store, area: &str, run: &RunRef) -> Resul
     if let Some(found) = found {
         return Ok(found);
     }
+    if let RunRef::Number(number) = run
+        && let Some(gone) = store.find_removed(area, *number)?
+    {
+        return Err(was_removed(area, *number, &gone));
+    }
     let moved = match run {
         RunRef::Back(_) => None,
         RunRef::Number(n) => store.find_moved(area, RunName::Number(*n))?,
@@ -68,6 +73,14 @@ pub(crate) fn find_run(store: &mut dyn Store, area: &str, run: &RunRef) -> Resul
             .hint("`muster runs` lists them")
             .into(),
     })
+}
+
+/// There was such a run, and somebody removed it.
+pub(crate) fn was_removed(area: &str, number: u32, gone: &Removed) -> anyhow::Error {
+    let Removed { name: _, by, at, reason } = gone;
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let said = format!("run `{area}/{number}` was removed by {by} on {}{why}", moment(*at));
+    Complaint::usage(visible(&said)).hint("`muster runs` lists those that are there").into()
 }
 
 /// Nothing has been recorded yet.

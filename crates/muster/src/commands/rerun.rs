@@ -1,17 +1,17 @@
 //! `muster rerun`: new attempts of items of a recorded run, in the same run.
 
-use super::typed::{ExecArgs, pattern, run_ref};
+use super::typed::{ExecArgs, pattern, run_ref, verdict};
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::agent::Agent;
 use crate::local::area::Purpose;
 use crate::local::session::Request;
-use crate::local::{again, area, given, packages, request, session, tier};
+use crate::local::{again, area, given, made_of, packages, request, session, tier};
 use crate::remote;
 use clap::Args;
 use muster_core::address::RunRef;
 use muster_core::change::RunPhase;
-use muster_core::outcome::ExitCode;
+use muster_core::outcome::{ExitCode, Verdict};
 use muster_store::{ItemFilter, Store as _};
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ Examples:
   muster rerun 42 --failed          what failed, and what could not run because of it
   muster rerun latest 'net/*'       some items, whatever they came to
   muster rerun -2 --flaky -j1       of the run before the latest, one at a time
+  muster rerun 42 build --downstream    a test, and all that comes after it
+  muster rerun 42 --verdict timeout,error
 
 Without a choice, `--failed` is meant. Exit code 5: what was run passed, but earlier failures are outstanding.
 
@@ -41,9 +43,21 @@ pub(crate) struct RerunArgs {
     /// Items that passed only after they had failed
     #[arg(long)]
     pub(crate) flaky: bool,
-    /// Items of tests whose definition has changed since the run recorded it
+    /// Items that were made of something else than there is now: a definition, or files of the test, have changed
     #[arg(long)]
     pub(crate) stale: bool,
+    /// All items
+    #[arg(long, conflicts_with_all = ["failed", "flaky", "stale", "verdict"])]
+    pub(crate) all: bool,
+    /// Items that came to one of these, with commas between: `fail`, `timeout`, `error`, `prerequisite-failed`, …
+    #[arg(long, value_name = "VERDICT", value_delimiter = ',', value_parser = verdict)]
+    pub(crate) verdict: Vec<Verdict>,
+    /// Only these, as Megatest has them: `%` for any text, `~` for the opposite, commas join
+    #[arg(long, value_name = "PATT")]
+    pub(crate) testpatt: Option<String>,
+    /// And all that comes after them, whatever it came to: it was made of what is run again
+    #[arg(long)]
+    pub(crate) downstream: bool,
     #[command(flatten)]
     pub(crate) exec: ExecArgs,
 }
@@ -53,7 +67,7 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
     if let Some(server) = &context.server {
         return remote::again::rerun(args, server, context);
     }
-    let RerunArgs { run, patterns, failed, flaky, stale, exec } = args;
+    let RerunArgs { run, patterns, failed, flaky, stale, all, verdict, testpatt, downstream, exec } = args;
     let (mut store, view) = again::open(context, &run)?;
     let snapshot = store.load_run_snapshot(view.id)?;
     let target: Vec<&str> = snapshot.record.spec.target.iter().map(|(_, v)| v.as_str()).collect();
@@ -67,13 +81,19 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
     let area = area::load(context, fetched, target.as_deref(), &request::flags(&exec), purpose)?;
     tier::must_take_runs(&area.loaded.area)?;
     let changed = request::changed_definitions(&snapshot.record, &area);
+    let whole = store.load_run(view.id, ItemFilter::All)?;
+    let made = if stale { made_of::stale(&run_dir, &area, None, &whole) } else { Vec::new() };
     let choice = again::Choice {
+        stale: &made,
         patterns,
-        failed: failed || !(flaky || stale),
+        failed: failed || !(flaky || stale || all || !verdict.is_empty()),
         flaky,
         changed: stale.then_some(&changed),
+        testpatt,
+        all,
+        verdicts: verdict,
+        downstream,
     };
-    let whole = store.load_run(view.id, ItemFilter::All)?;
     let items = again::choose(&choice, &whole, &snapshot)?;
     if items.is_empty() && snapshot.phase != RunPhase::Active {
         let said = format!("nothing of run `{}` is to be run again", view.number);
@@ -82,6 +102,7 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
             .into());
     }
     let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
+    made_of::note(&run_dir, &area, &snapshot.record.spec.inputs.packages, session::now())?;
     let record = Arc::new(request::replanned(&snapshot.record, &area, failures_max));
     let agent = Agent::start(&area.dir, request::jobs(&area.loaded.area, context))?;
     let durations = Arc::new(store.list_durations(&record.spec.area, &record.spec.target)?);

@@ -8,7 +8,7 @@ use crate::local::area::Purpose;
 use crate::local::given::{Given, beside_records};
 use crate::local::megatest::Megatest;
 use crate::local::session::Request;
-use crate::local::{area, megatest, packages, request, session, tier};
+use crate::local::{area, made_of, megatest, packages, request, session, tier};
 use crate::remote;
 use clap::{Args, ValueEnum};
 use muster_core::inputs::PROFILERS;
@@ -194,6 +194,7 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     inputs.packages = packages.needed();
     inputs.profilers = profilers;
     given.place(&run_dir)?;
+    made_of::note(&run_dir, &area, &packages.needed(), session::now())?;
     // They stay where they are until the run has ended.
     let _leases = packages.into_leases();
     let code = session::execute(Request::New(Arc::new(record)), store, agent, durations, &exec, context)?;

@@ -3,6 +3,7 @@
 use crate::terminal::Progress;
 use clap::Args;
 use muster_core::address::RunRef;
+use muster_core::outcome::Verdict;
 use muster_core::select::Shard;
 use muster_formats::report::{BadSpec, Spec, parse_spec};
 use std::ffi::OsString;
@@ -27,6 +28,9 @@ pub(crate) struct SelectArgs {
     /// Only items that failed in this run
     #[arg(long, value_name = "RUN", value_parser = run_ref, allow_negative_numbers = true)]
     pub(crate) failed_in: Option<RunRef>,
+    /// Only items whose result in the latest run for this target was made of something else than there is now
+    #[arg(long)]
+    pub(crate) stale: bool,
     /// Only one part of several: `2/5` is the second of five
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub(crate) shard: Option<Shard>,
@@ -51,6 +55,7 @@ impl SelectArgs {
             flag("tags", self.tags.clone()),
             flag("changed-since", self.changed_since.clone()),
             flag("failed-in", self.failed_in.as_ref().map(ToString::to_string)),
+            self.stale.then(|| "`--stale`".to_owned()),
             flag("shard", self.shard.map(|s| s.to_string())),
             flag("testpatt", self.testpatt.clone()),
             flag("tagexpr", self.tagexpr.clone()),
@@ -97,6 +102,43 @@ pub(crate) struct ExecArgs {
     /// May be given several times. Without `:FILE`, or with `:-`, it goes to standard output.
     #[arg(long = "report", value_name = "FORMAT[:FILE]", value_parser = report)]
     pub(crate) reports: Vec<Spec>,
+}
+
+/// A duration, also in days.
+pub(crate) fn long_duration(text: &str) -> Result<Duration, String> {
+    match text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok()) {
+        Some(days) if days > 0 => Ok(Duration::from_secs(u64::from(days) * 86_400)),
+        Some(_) => Err("a duration is not empty".to_owned()),
+        None => duration(text).map_err(|_| "a duration is `90d`, `12h` or `10m`".to_owned()),
+    }
+}
+
+/// Reads a verdict.
+pub(crate) fn verdict(text: &str) -> Result<Verdict, String> {
+    Verdict::from_word(text).ok_or_else(|| {
+        let all: Vec<&str> = Verdict::ALL.into_iter().map(Verdict::word).collect();
+        format!("verdicts are {}", all.join(", "))
+    })
+}
+
+/// Reads a size.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let unit = match unit {
+        "" | "B" => Some(1),
+        "kB" => Some(1_000),
+        "MB" => Some(1_000_000),
+        "GB" => Some(1_000_000_000),
+        "TB" => Some(1_000_000_000_000),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        "TiB" => Some(1 << 40),
+        _ => None,
+    };
+    let all = number.parse::<u64>().ok().zip(unit).and_then(|(n, unit)| n.checked_mul(unit));
+    all.ok_or_else(|| "a size is `20GB` or `512MiB`".to_owned())
 }
 
 /// Reads how a person names a run.

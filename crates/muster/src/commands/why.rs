@@ -5,6 +5,8 @@
 use super::runs::word;
 use super::typed::address_text;
 use crate::context::{Context, OutputMode};
+use crate::local::area::{self, Purpose};
+use crate::local::{made_of, megatest};
 use crate::records::{Found, Life, Records};
 use crate::terminal::style::{self, DIM, HEAD, INFO, paint};
 use crate::terminal::table::{Cell, Column, Table};
@@ -20,7 +22,7 @@ use muster_core::outcome::{ExitCode, Outcome, Verdict};
 use muster_core::plan::{PlannedItem, PlannedItems};
 use muster_core::view::{AttemptView, ItemView, RunView};
 use muster_formats::report::{Logs, wire, words};
-use muster_store::{ItemFilter, LateEvidence};
+use muster_store::{ItemFilter, LateEvidence, StoreError};
 use serde::Serialize;
 use std::io::Write as _;
 use std::time::Duration;
@@ -62,7 +64,8 @@ pub(crate) fn run(args: &WhyArgs, context: &Context) -> Result<ExitCode, anyhow:
         return Ok(ExitCode::Passed);
     }
     let found = records.find_item(&address)?;
-    let story = Story::tell(&records, found)?;
+    let mut story = Story::tell(&records, found)?;
+    story.stale = stale_now(&records, &story.found, context);
     if context.output == OutputMode::Json {
         serde_json::to_writer(&mut out, &story.json())?;
         writeln!(out)?;
@@ -73,6 +76,19 @@ pub(crate) fn run(args: &WhyArgs, context: &Context) -> Result<ExitCode, anyhow:
         }
     }
     Ok(ExitCode::Passed)
+}
+
+/// What has changed since an item ran here. Reading a Megatest area runs commands of its files, which nobody expects
+/// who only asks why; `muster results --stale` says it there.
+fn stale_now(records: &Records, found: &Found, context: &Context) -> Option<String> {
+    let run_dir = records.with(|s| Ok::<_, StoreError>(s.run_dir(found.run.number))).ok()??;
+    if !made_of::is_noted(&run_dir) || megatest::is_area(&context.area_dir().ok()?) {
+        return None;
+    }
+    let target: Vec<&str> = found.run.target.iter().map(|(_, v)| v.as_str()).collect();
+    let target = (!target.is_empty()).then(|| target.join("/"));
+    let area = area::load(context, None, target.as_deref(), &[], Purpose::Look).ok()?;
+    made_of::stale(&run_dir, &area, None, &found.run).pop().map(|stale| stale.why)
 }
 
 /// Limit: items listed that have not ended; none of them tells more than the others.
@@ -98,6 +114,11 @@ fn of_run(run: &RunView, life: Option<Life>, phase: &RunPhase, logs: &dyn Logs) 
             paint(INFO, format!("muster resume {}", run.number))
         ));
     }
+    if let Some(lock) = &run.said.locked {
+        lines.push(format!("  it is {}", text::visible(&lock.to_string())));
+    }
+    let of_run = run.said.notes.iter().filter(|note| note.on().is_none());
+    lines.extend(of_run.map(|note| format!("  {}", text::note(note))));
     let mut table = Table::new(&[("", Column::Left), ("", Column::Left), ("", Column::Left)]);
     let blame = |v: Option<Verdict>| match v {
         Some(Verdict::PrerequisiteFailed) => 1,
@@ -146,6 +167,8 @@ struct Story {
     /// What it comes after, and how far that is.
     after: Vec<Before>,
     late: Vec<LateEvidence>,
+    /// What has changed since it ran.
+    stale: Option<String>,
 }
 
 /// Something an item comes after.
@@ -167,6 +190,8 @@ struct JsonStory<'a> {
     expectations: Vec<String>,
     after: Vec<JsonBefore<'a>>,
     late_results: usize,
+    /// What has changed since it ran; `null`: nothing that is known.
+    stale: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -187,7 +212,7 @@ impl Story {
         let open =
             item.verdict.is_none().then(|| place(&snapshot, &found.test().name, &item.path, item.discovery));
         let now = open.flatten().and_then(|ix| records.why_now(id, ix));
-        let mut story = Self { found, snapshot, life, now, after: Vec::new(), late };
+        let mut story = Self { found, snapshot, life, now, after: Vec::new(), late, stale: None };
         if let Some(def) = story.def().cloned() {
             for After { test, mode } in &def.after {
                 story.after.push(before(records, &story.found.run, test, mode)?);
@@ -324,6 +349,7 @@ impl Story {
             expectations: self.expectations(),
             after: self.after.iter().map(Before::json).collect(),
             late_results: self.late.len(),
+            stale: self.stale.as_deref(),
         }
     }
 
@@ -351,6 +377,10 @@ impl Story {
         fact("owner", test.owner.clone());
         fact("defined in", test.origin.clone());
         fact("tags", test.tags.join(", "));
+        fact("stale", self.stale.clone().unwrap_or_default());
+        for (n, note) in self.found.run.said.of(&test.name, &item.path).enumerate() {
+            fact(if n == 0 { "said of it" } else { "" }, text::note(note));
+        }
         fact("is run because", self.because());
         for (n, said) in self.expectations().into_iter().enumerate() {
             fact(if n == 0 { "expectation" } else { "" }, said);

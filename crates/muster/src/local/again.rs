@@ -1,11 +1,13 @@
 //! Taking up a recorded run: which one, which of its items, with what.
 
+use super::made_of::Stale;
 use super::request;
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
 use crate::error::Complaint;
 use muster_core::address::RunRef;
 use muster_core::change::{RunSnapshot, RunSpec};
+use muster_core::downstream::with_downstream;
 use muster_core::id::ItemIx;
 use muster_core::outcome::Verdict;
 use muster_core::plan::PlannedItems;
@@ -24,6 +26,7 @@ pub(crate) fn open(context: &Context, run: &RunRef) -> Result<(Sqlite, RunView),
     let mut store = crate::wiring::open_to_write(&dir)?;
     let area = crate::commands::area_name(context, &mut store)?;
     let view = crate::commands::records::find_run(&mut store, &area, run)?;
+    crate::keeper::must_be_open(&view, &context.program())?;
     Ok((store, view))
 }
 
@@ -71,12 +74,22 @@ pub(crate) fn as_recorded(exec: &ExecArgs) -> Result<(), anyhow::Error> {
 pub(crate) struct Choice<'a> {
     /// Only these.
     pub(crate) patterns: Vec<String>,
+    /// As Megatest has patterns.
+    pub(crate) testpatt: Option<String>,
+    /// All.
+    pub(crate) all: bool,
+    /// Those that came to one of these; empty: not by that.
+    pub(crate) verdicts: Vec<Verdict>,
+    /// And all that comes after them.
+    pub(crate) downstream: bool,
     /// Those that failed.
     pub(crate) failed: bool,
     /// Those that passed only after they had failed.
     pub(crate) flaky: bool,
     /// Those of tests whose definition has changed.
     pub(crate) changed: Option<&'a Vec<String>>,
+    /// Those that were made of something else than there is now.
+    pub(crate) stale: &'a [Stale],
 }
 
 /// The items a choice means. With patterns and nothing else said, whatever they came to.
@@ -88,7 +101,11 @@ pub(crate) fn choose(
     run: &RunView,
     snapshot: &RunSnapshot,
 ) -> Result<Vec<ItemIx>, anyhow::Error> {
-    let selection = Selection { patterns: choice.patterns.clone(), ..Selection::default() };
+    let selection = Selection {
+        patterns: choice.patterns.clone(),
+        testpatt: choice.testpatt.clone(),
+        ..Selection::default()
+    };
     let selector = Selector::new(&selection)?;
     let names: Vec<&str> = run.tests.iter().map(|t| t.name.as_str()).collect();
     if let Some(wrong) = selector.unmatched(&names).first() {
@@ -106,18 +123,25 @@ pub(crate) fn choose(
         if !(selector.test(&test.name, &test.tags) && selector.item(&test.name, &item.path)) {
             continue;
         }
-        let named = !choice.patterns.is_empty();
+        let named = (!choice.patterns.is_empty() || choice.testpatt.is_some()) && choice.verdicts.is_empty();
         let wanted = match item.verdict {
             None => false,
+            Some(v) if choice.all || choice.verdicts.contains(&v) => true,
             Some(Verdict::Flaky) => choice.flaky || named,
             Some(v) if !v.is_ok() => choice.failed || named,
             Some(_) => named,
-        } || choice.changed.is_some_and(|names| names.contains(&test.name));
+        } || choice.changed.is_some_and(|names| names.contains(&test.name))
+            || choice.stale.iter().any(|s| s.test == test.name && s.item == item.path);
         if wanted && item.verdict.is_some() {
             items.extend(places.get(&(test.name.as_str(), item.path.as_str(), item.discovery)));
         }
     }
-    Ok(items.into_iter().collect())
+    let items: Vec<ItemIx> = items.into_iter().collect();
+    if !choice.downstream {
+        return Ok(items);
+    }
+    // What they were made of is not so any more. What is open runs anyway.
+    Ok(with_downstream(snapshot, &items)?.into_iter().collect())
 }
 
 /// Where each item's record is, by test, path and whether it is the question for items.

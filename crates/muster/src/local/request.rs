@@ -1,7 +1,7 @@
 //! From what was typed to the record of a run: selection, plan, numbers.
 
 use super::area::{self, Area, Flag};
-use super::changed;
+use super::{changed, made_of};
 use crate::commands::typed::{ExecArgs, SelectArgs};
 use crate::context::Context;
 use crate::error::Complaint;
@@ -13,7 +13,7 @@ use muster_core::inputs::Inputs;
 use muster_core::plan::{History, Plan, PlanError, plan};
 use muster_core::select::Selection;
 use muster_core::time::Time;
-use muster_store::{ItemFilter, Store};
+use muster_store::{ItemFilter, RunFilter, Store};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -59,6 +59,9 @@ pub(crate) fn selection(
         items.dedup();
         only = Some(items);
     }
+    if args.stale {
+        only = Some(stale_items(area, store)?);
+    }
     if let Some(revision) = &args.changed_since {
         let changed = changed::tests_changed_since(area, revision)?;
         if !changed.is_everything {
@@ -88,6 +91,27 @@ pub(crate) fn selection(
         testpatt,
         tagpatt: args.tagexpr.clone(),
     })
+}
+
+/// The items that are stale in the latest run of this area for this target.
+fn stale_items(area: &Area, store: &mut dyn Store) -> Result<Vec<(String, String)>, anyhow::Error> {
+    let def = &area.loaded.area;
+    let filter = RunFilter { area: Some(def.name.clone()), limit: u32::MAX, ..RunFilter::default() };
+    let latest = store.list_runs(&filter)?.into_iter().find(|run| run.target == def.target);
+    let Some(run) = latest else {
+        return Err(Complaint::usage("nothing is stale: there is no run for this target yet").into());
+    };
+    let Some(run_dir) = store.run_dir(run.number) else {
+        return Err(Complaint::usage("what results of a lab were made of is not known here")
+            .hint("`--changed-since REV` asks git what has changed")
+            .into());
+    };
+    let whole = store.load_run(run.id, ItemFilter::All)?;
+    let stale = made_of::stale(&run_dir, area, None, &whole);
+    let mut items: Vec<(String, String)> = stale.into_iter().map(|s| (s.test, s.item)).collect();
+    items.sort();
+    items.dedup();
+    Ok(items)
 }
 
 /// The test pattern as Megatest finds it: the flag; without one, or with `%`, what the variable of the target

@@ -4,6 +4,7 @@
 //! the orders and tell those who watch.
 
 use super::agent::Agent;
+use super::door::{self, Door, DoorAsk};
 use super::reports::Reports;
 use super::signals::Signals;
 use crate::commands::megatest::afterwards;
@@ -25,6 +26,7 @@ use muster_formats::report::Logs;
 use muster_server::{Shell, ShellError, Turn};
 use muster_store::{Durations, ItemFilter, LockError, RunLock, Sqlite, Store};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -86,6 +88,8 @@ pub(crate) fn execute(
         LockError::Store(e) => Complaint::lab("the run cannot be locked").because(e),
     })?;
     let shared: Arc<dyn Logs + Send + Sync> = Arc::new(StoreLogs::new(&area_dir, id));
+    // Without one nobody can ask it for anything, and it runs all the same.
+    let door = Door::open(&run_dir).ok();
     let mut reports = Reports::open(&exec.reports, &context.dir, &shared)?;
     let signals = Signals::catch()?;
     if matches!(request, Request::Again { .. }) {
@@ -104,8 +108,17 @@ pub(crate) fn execute(
             (Input::ReopenRun { snapshot, items, replanned, history }, again)
         }
     };
-    let mut session =
-        Session { shell, agent, run: id, watcher, reports: &mut reports, stopped: None, kills: 0 };
+    let mut session = Session {
+        shell,
+        agent,
+        run: id,
+        door,
+        watcher,
+        reports: &mut reports,
+        stopped: None,
+        kills: 0,
+        heard: Vec::new(),
+    };
     let ended = session.run(first, &signals);
     // Whatever an agent that was killed has left is killed now.
     let rest = session.agent.process.kill_rest();
@@ -175,6 +188,10 @@ struct Session<'a> {
     shell: Shell<Sqlite>,
     agent: Agent,
     run: RunId,
+    /// Where other processes ask.
+    door: Option<Door>,
+    /// Those whose question the next turn takes in.
+    heard: Vec<UnixStream>,
     watcher: Box<dyn Watcher>,
     reports: &'a mut Reports,
     stopped: Option<Stopped>,
@@ -191,6 +208,7 @@ impl Session<'_> {
             let at = now();
             let turn = self.shell.turn(at, inputs.drain(..)).map_err(|e| not_recorded(e, is_recorded))?;
             is_recorded = true;
+            self.heard.drain(..).for_each(door::answer);
             if let Some((_, rejected)) = turn.rejected.first() {
                 // Nobody but this loop speaks to the lab, so a refusal is our own mistake.
                 let stale = matches!(
@@ -234,7 +252,9 @@ impl Session<'_> {
     }
 
     fn wait(&mut self, at_most: Duration, signals: &Signals) -> Result<(), anyhow::Error> {
-        poll_all(&self.agent.process, &signals.streams(), at_most)
+        let mut others: Vec<BorrowedFd<'_>> = signals.streams().into_iter().map(AsFd::as_fd).collect();
+        others.extend(self.door.as_ref().map(AsFd::as_fd));
+        poll_all(&self.agent.process, &others, at_most)
     }
 
     fn collect(&mut self, signals: &Signals, inputs: &mut Vec<Input>) -> Result<(), anyhow::Error> {
@@ -248,6 +268,11 @@ impl Session<'_> {
                 Stopped::Terminated => "terminated",
             };
             inputs.push(Input::StopRun { run: self.run, reason: reason.to_owned(), kill });
+        }
+        for (ask, stream) in self.door.iter().flat_map(Door::take) {
+            let DoorAsk::Kill { items, reason } = ask;
+            inputs.push(Input::Kill { run: self.run, items, reason });
+            self.heard.push(stream);
         }
         let agent = &mut self.agent.process;
         let heard = agent.link.flush().and_then(|()| agent.link.receive()).map_err(|e| {
@@ -282,12 +307,12 @@ pub(crate) fn wait_for(agent: &AgentProcess, at_most: Duration) -> Result<(), an
     poll_all(agent, &[], at_most)
 }
 
-fn poll_all(agent: &AgentProcess, others: &[&UnixStream], at_most: Duration) -> Result<(), anyhow::Error> {
+fn poll_all(agent: &AgentProcess, others: &[BorrowedFd<'_>], at_most: Duration) -> Result<(), anyhow::Error> {
     let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };
     let interest = if agent.link.wants_write() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
     let fd = agent.link.fd().expect("the agent is ended only after the loop");
     let mut fds = vec![PollFd::new(&fd, interest)];
-    fds.extend(others.iter().map(|s| PollFd::new(*s, PollFlags::IN)));
+    fds.extend(others.iter().map(|s| PollFd::new(s, PollFlags::IN)));
     match poll(&mut fds, Some(&timeout)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(e) => Err(Complaint::lab("cannot wait for the agent").because(e).into()),

@@ -54,7 +54,7 @@ pub(crate) fn resume(args: ResumeArgs, server: &str, context: &Context) -> Resul
 /// # Errors
 /// There is no such run, nothing of it is meant, or the server does not go on with it.
 pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let RerunArgs { run, patterns, failed, flaky, stale, exec } = args;
+    let RerunArgs { run, patterns, failed, flaky, stale, all, verdict, testpatt, downstream, exec } = args;
     let client = client(server, context)?;
     let (mut store, view) = find(&client, &run, context)?;
     if view.state == RunState::Active {
@@ -82,9 +82,14 @@ pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<
     let changed = area.as_ref().map(|area| request::changed_definitions(&snapshot.record, area));
     let choice = again::Choice {
         patterns,
-        failed: failed || !(flaky || stale),
+        failed: failed || !(flaky || stale || all || !verdict.is_empty()),
         flaky,
         changed: changed.as_ref().filter(|_| stale),
+        stale: &[],
+        testpatt,
+        all,
+        verdicts: verdict,
+        downstream,
     };
     let whole = store.load_run(view.id, ItemFilter::All)?;
     let items = again::choose(&choice, &whole, &snapshot)?;

@@ -3,7 +3,7 @@
 use crate::context::{Context, FILE, OTHER_FILE};
 use crate::local::megatest;
 use muster_api::Why;
-use muster_api::records::{Items, Late, Name, PastAttempt, Question};
+use muster_api::records::{Gone, Items, Late, Name, PastAttempt, Question};
 use muster_api::{Client, ClientError, LivePiece};
 use muster_core::attempt::Output;
 use muster_core::change::{Change, RunSnapshot, Snapshot};
@@ -11,7 +11,7 @@ use muster_core::id::{ItemIx, RunId};
 use muster_core::view::{AttemptView, RunView};
 use muster_store::{
     Durations, FailedItem, Fault, Happened, HistoryEntry, HotLimits, ItemFilter, LabKey, LateEvidence,
-    ListedItem, MovedRun, RunFilter, RunName, Store, StoreError,
+    ListedItem, MovedRun, Removal, Removed, RunFilter, RunName, Store, StoreError,
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
@@ -237,8 +237,18 @@ impl Store for ServerRecords {
         None
     }
 
-    fn delete_run(&mut self, _run: RunId) -> Result<(), StoreError> {
+    fn remove_run(&mut self, _run: RunId, _removal: &Removal) -> Result<(), StoreError> {
         self.refuse()
+    }
+
+    fn finish_removals(&mut self) -> Result<(), StoreError> {
+        self.refuse()
+    }
+
+    fn find_removed(&mut self, area: &str, number: u32) -> Result<Option<Removed>, StoreError> {
+        let found: Option<Gone> = self.ask(&Question::FindRemoved { area: area.to_owned(), number })?;
+        let removed = |Gone { name, by, at, reason }| Removed { name, by, at, reason };
+        Ok(found.map(removed))
     }
 
     fn reduce_run(&mut self, _run: RunId) -> Result<u64, StoreError> {

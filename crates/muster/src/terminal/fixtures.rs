@@ -116,6 +116,7 @@ pub(crate) fn run_of(number: u32, tests: Vec<TestView>) -> RunView {
         items: counts.total(),
         counts,
         unexpected_pass: UnexpectedPass::Fail,
+        said: muster_core::note::Said::default(),
         tests,
     }
 }

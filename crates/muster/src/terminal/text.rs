@@ -3,6 +3,8 @@
 
 use jiff::tz::TimeZone;
 use muster_core::inputs::Inputs;
+use muster_core::note::{Note, NoteKind};
+use muster_core::outcome::Verdict;
 use muster_core::time::Time;
 use std::borrow::Cow;
 use unicode_width::UnicodeWidthChar as _;
@@ -122,6 +124,26 @@ pub(crate) fn moment(time: Time) -> String {
     let micros = i64::try_from(time.0).unwrap_or(i64::MAX);
     let at = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
     at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// A person's word on a run, on one line; locks and what was set are told by those who show the whole.
+pub(crate) fn note(note: &Note) -> String {
+    let Note { by, at, text, what } = note;
+    let did = match what {
+        NoteKind::Comment { .. } => String::new(),
+        NoteKind::Locked => "locked it".to_owned(),
+        NoteKind::Unlocked => "unlocked it".to_owned(),
+        NoteKind::Set { from, to, word, .. } => {
+            let say = |v: &Option<Verdict>| v.map_or("open", Verdict::word);
+            let word = if word.is_empty() { String::new() } else { format!(" ({word})") };
+            format!("set it from {} to {}{word}", say(from), say(to))
+        }
+        NoteKind::Called { word } => format!("called it {word}"),
+        NoteKind::FilesRemoved { .. } => "removed its files".to_owned(),
+    };
+    let on = note.on().map(|on| format!("{on}: ")).unwrap_or_default();
+    let colon = if did.is_empty() || text.is_empty() { "" } else { ": " };
+    visible(&format!("{} {by}: {on}{did}{colon}{text}", moment(*at))).into_owned()
 }
 
 /// What a run was given, behind its name: ` of 1d2c3b, build app.apk`.

@@ -20,6 +20,7 @@ mod gang;
 mod general;
 mod given;
 mod health;
+mod keep;
 mod lab;
 mod lab_again;
 mod lab_events;

@@ -19,6 +19,9 @@ impl fmt::Debug for Run {
             user,
             waits_since: _,
             was_started,
+            // Nothing durable: whoever kills waits for what comes of it.
+            killing: _,
+            killed: _,
             moves,
             gangs: _,
             gates: _,

@@ -390,6 +390,7 @@ impl World {
                 Change::RunMoved { run, moved } if *run == self.run() => snapshot.moves.push(moved.clone()),
                 Change::RunCreated(_)
                 | Change::RunMoved { .. }
+                | Change::Noted { .. }
                 | Change::AgentSeen { .. }
                 | Change::LeaseGranted { .. }
                 | Change::LeaseEnded { .. }

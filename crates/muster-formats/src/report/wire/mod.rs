@@ -9,6 +9,7 @@ mod attempt;
 mod event;
 mod lab;
 mod lab_event;
+mod note;
 mod run;
 
 pub use attempt::{
@@ -18,6 +19,7 @@ pub use attempt::{
 pub use event::{Event, EventLine, EventSchema};
 pub use lab::{Device, DeviceState, Hold, QueuedRun};
 pub use lab_event::{LabEvent, LabEventLine, LabEventSchema};
+pub use note::{Lock, Note};
 pub use run::{Each, Item, Run, RunSchema, RunState, Test, TestAttempt, UnexpectedPass};
 
 use muster_core::outcome::Counts as CoreCounts;

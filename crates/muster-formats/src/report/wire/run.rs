@@ -1,5 +1,6 @@
 //! A whole run in JSON.
 
+use super::note::{Lock, Note};
 use super::{Attempt, Counts, TargetValue, Texts, Verdict};
 use crate::report::words;
 use muster_core::definition::UnexpectedPass as CoreUnexpectedPass;
@@ -48,6 +49,10 @@ pub struct Run<'a> {
     pub items: u32,
     /// Whether an unexpected pass fails it.
     pub unexpected_pass: UnexpectedPass,
+    /// Who has locked it; `null`: nobody.
+    pub locked: Option<Lock<'a>>,
+    /// What people said of it and of its items, in order. Empty in listings.
+    pub notes: Vec<Note<'a>>,
     /// Its tests, in plan order.
     pub tests: Each<'a, core::TestView, Test<'a>>,
 }
@@ -78,6 +83,7 @@ impl<'a> Run<'a> {
             items,
             unexpected_pass,
             inputs,
+            said,
             tests,
         } = run;
         Self {
@@ -98,6 +104,8 @@ impl<'a> Run<'a> {
             counts: counts.into(),
             items: *items,
             unexpected_pass: (*unexpected_pass).into(),
+            locked: said.locked.as_ref().map(Lock::new),
+            notes: said.notes.iter().map(Note::new).collect(),
             tests: Each { all: tests, texts, make: Test::new },
         }
     }

@@ -114,15 +114,20 @@ const SWITCHES: &[Switch] = &[
     yes("rerun", 1),
     yes("rerun-clean", 0),
     yes("rerun-all", 0),
+    yes("rerun-downstream", 0),
+    yes("kill-runs", 0),
     yes("preclean", 0),
-    not_yet("remove-runs", 0),
-    not_yet("remove-keep", 1),
-    not_yet("keep-records", 0),
-    not_yet("set-state-status", 1),
-    not_yet("set-run-status", 1),
-    not_yet("get-run-status", 0),
-    not_yet("lock", 0),
-    not_yet("unlock", 0),
+    yes("remove-runs", 0),
+    yes("remove-keep", 1),
+    yes("age", 1),
+    yes("actions", 1),
+    yes("precmd", 1),
+    yes("keep-records", 0),
+    yes("set-state-status", 1),
+    yes("set-run-status", 1),
+    yes("get-run-status", 0),
+    yes("lock", 0),
+    yes("unlock", 0),
     never("one-pass", 0, "a run is executed by the command that asked for it, until it has ended"),
     yes("archive", 1),
     never("recover-test", 1, "`muster resume` goes on with a run whose process is gone"),
@@ -298,7 +303,7 @@ mod tests {
     #[test]
     fn what_is_not_done_is_told_from_what_never_was() {
         assert_eq!(parse("-nonsense"), Err(Wrong::Unknown("-nonsense".to_owned())));
-        assert_eq!(parse("-remove-runs"), Err(Wrong::NotYet("-remove-runs".to_owned())));
+        assert_eq!(parse("-pathmod"), Err(Wrong::NotYet("-pathmod".to_owned())));
         assert!(matches!(parse("-server -"), Err(Wrong::Never(word, _)) if word == "-server"));
         assert_eq!(parse("-target"), Err(Wrong::NoValue("-target".to_owned())));
         assert_eq!(parse("-run -testpatt quick slow"), Err(Wrong::Left("slow".to_owned())));

@@ -7,6 +7,7 @@ use super::tables;
 use crate::context::{Context, RECORDS};
 use crate::error::Complaint;
 use muster_core::change::{RunSnapshot, RunSpec};
+use muster_core::note::NoteKind;
 use muster_core::outcome::{ExitCode, Verdict};
 use muster_core::plan::{PlannedItems, PlannedTest};
 use muster_core::select::testpatt::{TestPatt, part_matches};
@@ -147,11 +148,8 @@ impl Wanted {
     ) -> Result<Vec<Chosen>, anyhow::Error> {
         let mut runs = store.list_runs(filter)?;
         runs.reverse();
-        let runs = runs.into_iter().map(|head| Chosen {
-            target: head.target.iter().map(|(_, v)| v.as_str()).collect::<Vec<_>>().join("/"),
-            name: if head.name.is_empty() { format!("run-{}", head.number) } else { head.name.clone() },
-            head,
-        });
+        let runs =
+            runs.into_iter().map(|head| Chosen { target: target_of(&head), name: name_of(&head), head });
         let meant =
             |run: &Chosen| matches_any(&self.names, &run.name) && matches_any(&self.targets, &run.target);
         Ok(runs.filter(meant).collect())
@@ -255,6 +253,16 @@ pub(super) fn state(view: &RunView) -> &'static str {
     }
 }
 
+/// The target of a run, as Megatest has it.
+pub(super) fn target_of(run: &RunView) -> String {
+    run.target.iter().map(|(_, v)| v.as_str()).collect::<Vec<_>>().join("/")
+}
+
+/// The name of a run, as Megatest has it.
+pub(super) fn name_of(run: &RunView) -> String {
+    if run.name.is_empty() { format!("run-{}", run.number) } else { run.name.clone() }
+}
+
 pub(super) fn status(view: &RunView) -> &'static str {
     match view.state {
         RunState::Ended if view.has_passed() => "PASS",
@@ -263,7 +271,7 @@ pub(super) fn status(view: &RunView) -> &'static str {
     }
 }
 
-pub(super) fn ticket_of(env: &[(String, String)]) -> Option<Ticket> {
+pub(crate) fn ticket_of(env: &[(String, String)]) -> Option<Ticket> {
     let (_, text) = env.iter().find(|(name, _)| name == TICKET_VARIABLE)?;
     Ticket::parse(text).ok()
 }
@@ -296,7 +304,11 @@ pub(super) fn lines(view: &RunView, spec: &RunSpec, ticket: Option<&Ticket>, run
                 made.push(Line { id, test, ..open_line(item, run_dir, &spec.host, is_alive) });
                 continue;
             }
-            made.push(Line { id: 0, test: test.name.clone(), ..line(item, own, run_dir, &spec.host) });
+            let mut line = line(item, own, run_dir, &spec.host);
+            if let Some((state, status)) = said_of(view, &test.name, item) {
+                (line.state, line.status) = (state, status);
+            }
+            made.push(Line { id: 0, test: test.name.clone(), ..line });
         }
         if is_itemised {
             let mut counts = RollUp::default();
@@ -418,6 +430,21 @@ fn open_line(item: &ItemView, run_dir: PathBuf, host: &str, is_alive: bool) -> L
         run_dir,
         comment: String::new(),
         log: String::new(),
+    }
+}
+
+/// What a person has set an item to since its last attempt, in the words that were used.
+fn said_of(view: &RunView, test: &str, item: &ItemView) -> Option<(State, Status)> {
+    let last = item.last().map(|a| a.result.started + a.result.duration);
+    let note = view.said.of(test, &item.path).filter(|n| matches!(n.what, NoteKind::Set { .. })).last()?;
+    let NoteKind::Set { to, word, .. } = &note.what else { return None };
+    if last.is_some_and(|ended| ended > note.at) {
+        return None;
+    }
+    match (word.split_once('/'), to) {
+        (Some((state, status)), _) => Some((State::from(state), Status::from(status))),
+        (None, Some(verdict)) => Some(of_verdict(*verdict)),
+        (None, None) => Some((State::NotStarted, Status::NotAvailable)),
     }
 }
 

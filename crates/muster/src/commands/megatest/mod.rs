@@ -16,9 +16,11 @@ mod fields;
 mod inside;
 mod items;
 mod job;
+pub(crate) mod leftovers;
 mod list_runs;
 mod list_targets;
 mod log;
+mod manage;
 mod pages;
 mod record;
 mod run;
@@ -35,6 +37,7 @@ use crate::commands::new::{AreaArgs, TestArgs};
 use crate::context::Context;
 use crate::error::Complaint;
 use args::Args;
+pub(crate) use list_runs::ticket_of;
 use muster_core::outcome::{ExitCode, Outcome};
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -214,6 +217,9 @@ fn with(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
     }
     if has("show-config") || has("show-runconfig") {
         return show::run(args, context);
+    }
+    if manage::is_meant(args) {
+        return manage::run(args, context);
     }
     if has("env2file") || has("envcap") || has("envdelta") {
         return envs::run(args, context);

@@ -1,6 +1,10 @@
 //! `muster runs`: the recorded runs, newest first, and what is done with them.
 
+mod keep;
+pub(crate) mod kill;
+mod prune;
 mod relocate;
+pub(crate) mod remove;
 mod tier;
 
 use crate::context::{Context, OutputMode};
@@ -33,8 +37,21 @@ pub(crate) struct RunsArgs {
     pub(crate) full: bool,
 }
 
-#[derive(Subcommand, Clone, Debug)]
+/// What is done with runs.
+#[derive(Clone, Debug, Subcommand)]
 enum RunsCommand {
+    /// Keep runs as they are: nobody changes, reruns or removes them
+    Lock(keep::LockArgs),
+    /// End that
+    Unlock(keep::LockArgs),
+    /// Say something of a run or of its items, for others
+    Comment(keep::CommentArgs),
+    /// End items of a run that is under way, and go on with the others
+    Kill(kill::KillArgs),
+    /// Remove runs that are too old, or take too much space
+    Prune(prune::PruneArgs),
+    /// Remove runs, or their files
+    Remove(remove::RemoveArgs),
     /// Put runs that are over into the cold tier: compressed, and out of the way
     Reduce(tier::ReduceArgs),
     /// Bring runs back from the cold tier
@@ -47,10 +64,24 @@ enum RunsCommand {
 pub(crate) fn run(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     match &args.command {
         None => list(args, context),
+        Some(RunsCommand::Lock(args)) => keep::lock(args, true, context),
+        Some(RunsCommand::Unlock(args)) => keep::lock(args, false, context),
+        Some(RunsCommand::Comment(args)) => keep::comment(args, context),
+        Some(RunsCommand::Kill(args)) => kill::run(args, context),
+        Some(RunsCommand::Prune(args)) => prune::run(args, context),
+        Some(RunsCommand::Remove(args)) => remove::run(args, context),
         Some(RunsCommand::Reduce(args)) => tier::reduce(args, context),
         Some(RunsCommand::Restore(args)) => tier::restore(args, context),
         Some(RunsCommand::Move(args)) => relocate::run(args, context),
     }
+}
+
+/// Says what was done, unless only what is wrong is wanted.
+pub(crate) fn tell(context: &Context, line: &str) -> Result<(), anyhow::Error> {
+    if context.output != OutputMode::Quiet {
+        writeln!(context.stdout(), "{line}")?;
+    }
+    Ok(())
 }
 
 fn list(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
@@ -147,7 +178,10 @@ fn table(
             text::target(&run.target).into(),
             Cell::new(text::moment(run.started), DIM),
             took.into(),
-            Cell::new(word, style),
+            Cell::new(
+                if run.said.locked.is_some() { format!("{word}, locked") } else { word.to_owned() },
+                style,
+            ),
             counts.into(),
         ];
         if any_cold {

@@ -1,9 +1,9 @@
 //! `server.toml`, the settings of a server, in its data directory.
 
-use super::long_duration;
+use crate::commands::typed::{bytes, long_duration};
 use crate::error::Complaint;
 use muster_core::lab::{DeviceSelector, Pool, Pools};
-use muster_server::PoolUsers;
+use muster_server::{PoolUsers, Retention};
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -24,6 +24,8 @@ pub(super) struct ServerFile {
     pub(super) hosts: Vec<String>,
     /// How long an agent's certificate lasts.
     pub(super) agent_certificate: Duration,
+    /// How long runs are kept, where it is said.
+    pub(super) retention: Option<Retention>,
     /// Pools, in the order they are asked, and who may use each.
     pub(super) pools: Vec<(Pool, PoolUsers)>,
 }
@@ -34,7 +36,19 @@ pub(super) struct ServerFile {
 struct Written {
     hosts: Vec<String>,
     agent_certificate: Option<String>,
+    retention: Option<WrittenRetention>,
     pool: toml::Table,
+}
+
+/// How long runs are kept, as it is written.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct WrittenRetention {
+    older_than: Option<String>,
+    failed_older_than: Option<String>,
+    space: Option<String>,
+    keep: Option<u32>,
+    keep_records: bool,
 }
 
 /// A pool, as it is written.
@@ -46,7 +60,19 @@ struct WrittenPool {
 }
 
 /// All its keys.
-const KEYS: [&str; 5] = ["hosts", "agent-certificate", "pool", "devices", "users"];
+const KEYS: [&str; 11] = [
+    "hosts",
+    "agent-certificate",
+    "pool",
+    "devices",
+    "users",
+    "retention",
+    "older-than",
+    "failed-older-than",
+    "space",
+    "keep",
+    "keep-records",
+];
 
 /// Reads it; where there is none, everything is as it is without.
 ///
@@ -68,7 +94,7 @@ pub(super) fn load(data_dir: &Path) -> Result<ServerFile, anyhow::Error> {
 }
 
 fn read(text: &str) -> Result<ServerFile, (String, Option<String>)> {
-    let Written { hosts, agent_certificate, pool } = toml::from_str(text).map_err(|e| {
+    let Written { hosts, agent_certificate, retention, pool } = toml::from_str(text).map_err(|e| {
         let said = e.to_string();
         (said.trim_end().to_owned(), nearest(&said))
     })?;
@@ -85,7 +111,27 @@ fn read(text: &str) -> Result<ServerFile, (String, Option<String>)> {
         return Err(("`agent-certificate` is at least 10s".to_owned(), None));
     }
     let pools = pool.into_iter().map(|(name, written)| read_pool(name, written)).collect::<Result<_, _>>()?;
-    Ok(ServerFile { hosts, agent_certificate, pools })
+    let retention = retention.map(read_retention).transpose()?;
+    Ok(ServerFile { hosts, agent_certificate, retention, pools })
+}
+
+fn read_retention(written: WrittenRetention) -> Result<Retention, (String, Option<String>)> {
+    let WrittenRetention { older_than, failed_older_than, space, keep, keep_records } = written;
+    let long = |key: &str, text: Option<String>| {
+        text.map(|t| long_duration(&t).map_err(|e| (format!("`{key}`: {e}"), None))).transpose()
+    };
+    let retention = Retention {
+        older_than: long("older-than", older_than)?,
+        failed_older_than: long("failed-older-than", failed_older_than)?,
+        space: space.map(|t| bytes(&t).map_err(|e| (format!("`space`: {e}"), None))).transpose()?,
+        keep: keep.unwrap_or(1),
+        keep_records,
+    };
+    if retention.older_than.is_none() && retention.failed_older_than.is_none() && retention.space.is_none() {
+        let why = "`[retention]` says neither `older-than` nor `failed-older-than` nor `space`";
+        return Err((why.to_owned(), None));
+    }
+    Ok(retention)
 }
 
 fn read_pool(name: String, written: toml::Value) -> Result<(Pool, PoolUsers), (String, Option<String>)> {

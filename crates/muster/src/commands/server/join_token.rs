@@ -1,7 +1,8 @@
 //! `muster server join-token`: what an agent joins a lab with.
 
 use super::office::Office;
-use super::{DataArgs, OutArgs, long_duration};
+use super::{DataArgs, OutArgs};
+use crate::commands::typed::long_duration;
 use crate::context::Context;
 use clap::Args;
 use muster_api::trust::Trust;

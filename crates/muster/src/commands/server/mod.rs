@@ -18,7 +18,6 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Arguments of `muster server`.
 #[derive(Args, Clone, Debug)]
@@ -122,14 +121,4 @@ fn write_secret(path: &Path, text: &str) -> Result<(), anyhow::Error> {
         let hint = "name another file with `--out FILE`, or remove that one";
         Complaint::usage(format!("`{}` cannot be written", path.display())).because(e).hint(hint).into()
     })
-}
-
-/// A duration, also in days.
-fn long_duration(text: &str) -> Result<Duration, String> {
-    match text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok()) {
-        Some(days) if days > 0 => Ok(Duration::from_secs(u64::from(days) * 86_400)),
-        Some(_) => Err("a duration is not empty".to_owned()),
-        None => crate::commands::typed::duration(text)
-            .map_err(|_| "a duration is `90d`, `12h` or `10m`".to_owned()),
-    }
 }

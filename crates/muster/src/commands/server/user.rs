@@ -2,7 +2,8 @@
 
 use super::init::user_name;
 use super::office::Office;
-use super::{DataArgs, OutArgs, long_duration};
+use super::{DataArgs, OutArgs};
+use crate::commands::typed::long_duration;
 use crate::context::{Context, OutputMode};
 use crate::terminal::style::DIM;
 use crate::terminal::table::{Cell, Column, Table};

@@ -1,28 +1,36 @@
-//! `muster results`: what the items of a run came to.
+//! `muster results`: what the items of a run came to, and what a person says they do.
 
-use super::runs::word;
-use super::typed::run_ref;
+mod set;
+
+use crate::commands::runs::word;
+use crate::commands::typed::run_ref;
 use crate::context::{Context, OutputMode};
+use crate::error::Complaint;
+use crate::local::area::{self, Purpose};
+use crate::local::made_of::{self, Stale};
 use crate::records::Records;
 use crate::terminal::style::{self, HEAD};
 use crate::terminal::table::{Cell, Column, Table};
 use crate::terminal::text::add;
 use crate::terminal::{lines_counts_painted, text, why_item};
 use crate::verdict;
-use clap::Args;
+use clap::{Args, Subcommand};
 use muster_core::address::{RunRef, item_name};
 use muster_core::outcome::{ExitCode, Verdict};
 use muster_core::view::{ItemView, RunView};
 use muster_formats::report::{FinalReport as _, Json, Logs, words};
-use muster_store::ItemFilter;
+use muster_store::{ItemFilter, StoreError};
 use std::io::{BufWriter, Write as _};
 
 /// Arguments of `muster results`.
 #[derive(Args, Clone, Debug)]
 #[command(
+    args_conflicts_with_subcommands = true,
     after_help = "The exit code is that of the run: 0 passed, 1 failed or not ended, 3 only the lab failed, 4 nothing ran."
 )]
 pub(crate) struct ResultsArgs {
+    #[command(subcommand)]
+    command: Option<ResultsCommand>,
     /// The run: its number, its name, `latest`, or `-2` for the one before the latest
     #[arg(value_name = "RUN", default_value = "latest", value_parser = run_ref, allow_negative_numbers = true)]
     pub(crate) run: RunRef,
@@ -35,13 +43,26 @@ pub(crate) struct ResultsArgs {
     /// Only items that passed after they had failed
     #[arg(long, conflicts_with = "failed")]
     pub(crate) flaky: bool,
+    /// Only items that were made of something else than there is now, and what has changed
+    #[arg(long, conflicts_with_all = ["failed", "flaky"])]
+    pub(crate) stale: bool,
     /// Only items of this test
     #[arg(long, value_name = "TEST")]
     pub(crate) test: Option<String>,
 }
 
-/// Prints results.
+/// What is done with results.
+#[derive(Clone, Debug, Subcommand)]
+enum ResultsCommand {
+    /// Give items another verdict than they came to; what was before is kept
+    Set(set::SetArgs),
+}
+
+/// Prints results, or sets them.
 pub(crate) fn run(args: &ResultsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    if let Some(ResultsCommand::Set(args)) = &args.command {
+        return set::run(args, context);
+    }
     let typed = if let RunRef::Name(name) = &args.run { name.as_str() } else { "" };
     let records = Records::open_for(context, typed)?;
     let head = records.find_run(&args.run)?;
@@ -65,8 +86,10 @@ pub(crate) fn run(args: &ResultsArgs, context: &Context) -> Result<ExitCode, any
         (false, true) => item.verdict == Some(Verdict::Flaky),
         (false, false) => true,
     };
+    let stale = if args.stale { stale_of(&records, &run, context)? } else { Vec::new() };
     for test in &mut run.tests {
-        test.items.retain(wanted);
+        let is_stale = |i: &ItemView| stale.iter().any(|s| s.test == test.name && s.item == i.path);
+        test.items.retain(|i| wanted(i) && (!args.stale || is_stale(i)));
     }
     run.tests.retain(|t| !t.items.is_empty());
     let life = records.life(&head);
@@ -85,9 +108,35 @@ pub(crate) fn run(args: &ResultsArgs, context: &Context) -> Result<ExitCode, any
         for line in table(&run, quiet, &logs).lines(context.stdout_width()) {
             writeln!(out, "{line}")?;
         }
+        if context.output == OutputMode::Human {
+            for s in &stale {
+                let name = item_name(&s.test, &s.item);
+                writeln!(
+                    out,
+                    "{} {}",
+                    style::paint(style::INFO, "STALE"),
+                    text::visible(&format!("{name}: {}", s.why))
+                )?;
+            }
+            for note in &run.said.notes {
+                writeln!(out, "{}", style::paint(style::DIM, text::note(note)))?;
+            }
+        }
     }
     out.flush()?;
     Ok(code)
+}
+
+/// What of a run is stale, as the area is now. Its configuration is read as for a run of that name.
+fn stale_of(records: &Records, run: &RunView, context: &Context) -> Result<Vec<Stale>, anyhow::Error> {
+    let Some(dir) = records.with(|s| Ok::<_, StoreError>(s.run_dir(run.number)))? else {
+        return Err(Complaint::usage("what results of a lab were made of is not known here").into());
+    };
+    let target: Vec<&str> = run.target.iter().map(|(_, v)| v.as_str()).collect();
+    let target = (!target.is_empty()).then(|| target.join("/"));
+    let purpose = Purpose::Run { name: Some(run.name.as_str()).filter(|name| !name.is_empty()) };
+    let area = area::load(context, None, target.as_deref(), &[], purpose)?;
+    Ok(made_of::stale(&dir, &area, None, run))
 }
 
 fn head_line(run: &RunView, word: &str, style: anstyle::Style) -> String {
@@ -103,6 +152,9 @@ fn head_line(run: &RunView, word: &str, style: anstyle::Style) -> String {
     add!(line, ", started {}", text::moment(run.started));
     if let Some(ended) = run.ended {
         add!(line, ", took {}", words::duration(ended.since(run.started)));
+    }
+    if let Some(lock) = &run.said.locked {
+        add!(line, ", {}", text::visible(&lock.to_string()));
     }
     let undone = run.items.saturating_sub(run.counts.total());
     let mut came_to = Vec::new();

@@ -1,0 +1,155 @@
+//! Runs that need not be kept any longer: which they are, and a server that removes them by itself.
+
+use crate::desk::{Ask, Desk, Keep, LAB, now};
+use muster_core::id::RunId;
+use muster_core::note::NoteKind;
+use muster_core::time::Time;
+use muster_core::view::{RunState, RunView};
+use muster_store::{Extent, ItemFilter, Removal, RunFilter, Sqlite, Store, StoreError};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often a server looks, unless runs are kept for a shorter time than ten of these.
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// How long runs are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Runs that ended longer ago than this go.
+    pub older_than: Option<Duration>,
+    /// The same for runs that did not pass; `None`: as the others.
+    pub failed_older_than: Option<Duration>,
+    /// Bytes that all runs may take together; then the oldest go.
+    pub space: Option<u64>,
+    /// So many of the newest runs of each area and target stay.
+    pub keep: u32,
+    /// Only files go; what runs came to stays.
+    pub keep_records: bool,
+}
+
+impl Retention {
+    /// Which runs go, the oldest first. Runs that are under way and those that a person has locked stay. `runs` are
+    /// given newest first, `weights` by run where there is a limit of space.
+    pub fn expired<'a>(
+        &self,
+        runs: &'a [RunView],
+        at: Time,
+        weights: &BTreeMap<RunId, u64>,
+    ) -> Vec<&'a RunView> {
+        let mut newer: BTreeMap<(&str, &[(String, String)]), u32> = BTreeMap::new();
+        let mut may_go = Vec::new();
+        for run in runs {
+            let newer = newer.entry((run.area.as_str(), run.target.as_slice())).or_default();
+            *newer += 1;
+            if *newer > self.keep && run.state != RunState::Active && run.said.locked.is_none() {
+                may_go.push(run);
+            }
+        }
+        let is_old = |run: &&RunView| {
+            let limit = match run.has_passed() {
+                true => self.older_than,
+                false => self.failed_older_than.or(self.older_than),
+            };
+            limit.is_some_and(|limit| at.since(run.ended.unwrap_or(run.started)) > limit)
+        };
+        let (mut gone, mut others): (Vec<&RunView>, Vec<&RunView>) = may_go.into_iter().partition(is_old);
+        if let Some(space) = self.space {
+            let weight = |run: &RunView| weights.get(&run.id).copied().unwrap_or(0);
+            let going: u64 = gone.iter().map(|run| weight(run)).sum();
+            let mut taken = weights.values().sum::<u64>().saturating_sub(going);
+            // Those that passed before those that failed, and the oldest first.
+            others.sort_by_key(|run| (!run.has_passed(), run.started));
+            for run in others {
+                if taken <= space {
+                    break;
+                }
+                taken = taken.saturating_sub(weight(run));
+                gone.push(run);
+            }
+        }
+        gone.sort_by_key(|run| run.started);
+        gone
+    }
+
+    fn every(&self) -> Duration {
+        let shortest = self.older_than.into_iter().chain(self.failed_older_than).min();
+        shortest.map_or(EVERY, |limit| (limit / 10).clamp(Duration::from_secs(1), EVERY))
+    }
+}
+
+/// Whether all files of a run were taken away before.
+///
+/// # Errors
+/// The records cannot be read.
+pub fn is_without_files(store: &mut dyn Store, run: RunId) -> Result<bool, StoreError> {
+    let said = store.load_run(run, ItemFilter::Item("", ""))?.said;
+    Ok(said.notes.iter().any(|note| note.what == NoteKind::FilesRemoved { on: None }))
+}
+
+/// Bytes of what is there, without following links; what cannot be looked at weighs nothing.
+pub fn weight(path: &Path) -> u64 {
+    let mut bytes = 0;
+    let mut waiting: Vec<PathBuf> = vec![path.to_owned()];
+    while let Some(path) = waiting.pop() {
+        let Ok(found) = fs::symlink_metadata(&path) else { continue };
+        if found.is_dir() {
+            let Ok(list) = fs::read_dir(&path) else { continue };
+            waiting.extend(list.filter_map(|entry| Some(entry.ok()?.path())));
+        } else {
+            bytes += found.len();
+        }
+    }
+    bytes
+}
+
+/// Removes what is not to be kept, now and then, until the server ends.
+pub(crate) async fn carry_out(
+    desk: Desk,
+    records: PathBuf,
+    retention: Retention,
+    mut ending: watch::Receiver<bool>,
+) {
+    loop {
+        let (root, policy) = (records.clone(), retention.clone());
+        let due = tokio::task::spawn_blocking(move || due(&root, &policy)).await;
+        // Records that cannot be read now are looked at the next time.
+        let due = due.ok().and_then(Result::ok).unwrap_or_default();
+        let any = !due.is_empty();
+        for run in due {
+            let extent = if retention.keep_records { Extent::Files } else { Extent::Run };
+            let (by, reason) = ("the server".to_owned(), "as its settings for retention say".to_owned());
+            let removal = Removal { by, at: now(), reason, extent, files: Vec::new() };
+            // One that has just been locked, or goes on, stays.
+            let _kept = desk.ask(|answer| Ask::Keep(run, Box::new(Keep::Remove(removal)), answer)).await;
+        }
+        if any {
+            let root = records.clone();
+            let files = move || Sqlite::open(&root, LAB)?.finish_removals();
+            // What is left is taken away with the next removal.
+            let _left = tokio::task::spawn_blocking(files).await;
+        }
+        if tokio::time::timeout(retention.every(), ending.changed()).await.is_ok() {
+            return;
+        }
+    }
+}
+
+fn due(records: &Path, retention: &Retention) -> Result<Vec<RunId>, StoreError> {
+    let mut store = Sqlite::open_to_read(records)?;
+    let runs = store.list_runs(&RunFilter { limit: u32::MAX, ..RunFilter::default() })?;
+    let mut weights = BTreeMap::new();
+    if retention.space.is_some() {
+        let of = |run: &RunView| Some((run.id, weight(&store.run_dir(run.number)?)));
+        weights.extend(runs.iter().filter_map(of));
+    }
+    let mut due = Vec::new();
+    for run in retention.expired(&runs, now(), &weights) {
+        if !(retention.keep_records && is_without_files(&mut store, run.id)?) {
+            due.push(run.id);
+        }
+    }
+    Ok(due)
+}
