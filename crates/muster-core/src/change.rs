@@ -6,6 +6,7 @@ use crate::digest::Digest;
 use crate::event::LabEvent;
 use crate::exchange::{Group, Labels};
 use crate::health::DeviceHealth;
+use crate::hours::Zone;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
 use crate::inputs::Inputs;
 use crate::note::Note;
@@ -199,6 +200,9 @@ pub struct RunSpec {
     /// What it is given from outside.
     #[serde(default)]
     pub inputs: Inputs,
+    /// The clocks that hours are told by.
+    #[serde(default)]
+    pub zone: Zone,
 }
 
 /// Where a run may run, where its area is found there, and for whom.

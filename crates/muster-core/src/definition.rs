@@ -3,8 +3,10 @@
 //! recorded with the run, so that a run can be resumed and explained after the files have changed.
 
 mod devices;
+mod needs;
 
 pub use devices::{FROM_DEVICE, NeededDevices, Place, Role, TO_DEVICE, role_variable};
+pub use needs::{Limiter, Needs};
 
 use crate::outcome::Outcome;
 use serde::{Deserialize, Serialize};
@@ -76,6 +78,12 @@ pub struct AreaLimits {
     pub jobs: Option<u32>,
     /// Attempts at once of tests that name this group.
     pub groups: BTreeMap<String, u32>,
+    /// How many tokens there are of each name, such as licences.
+    #[serde(default)]
+    pub tokens: BTreeMap<String, u32>,
+    /// The place whose clocks hours are told by, as the system knows it; `None`: where the run is asked for.
+    #[serde(default)]
+    pub timezone: Option<String>,
     /// Nothing new is started while the load average per core is above this.
     pub load_max: Option<f64>,
     /// Nothing new is started while the area's file system has less free than this.
@@ -373,20 +381,6 @@ pub enum FlakyPolicy {
     Pass,
     /// Reported as flaky and failed.
     Fail,
-}
-
-/// What must hold before an attempt starts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Needs {
-    /// Free bytes on the area's file system.
-    pub disk_free_bytes_min: u64,
-    /// Load average per core not above this.
-    pub load_max: Option<f64>,
-    /// Groups of the area's limits that it takes one place in.
-    pub groups: Vec<String>,
-    /// The devices that an attempt has, all at once. None said: one, whichever its run may have.
-    #[serde(default)]
-    pub devices: NeededDevices,
 }
 
 /// When an attempt has passed: the exit code first, then what the output and the files say; the worst wins.

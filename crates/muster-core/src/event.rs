@@ -1,7 +1,7 @@
 //! What happened, for those who watch a run: the terminal, live reporters, later the event stream.
 //!
-//! An event is told only after what it says has been committed; [`Event::AttemptStarted`] alone is news
-//! of the moment and not part of the record.
+//! An event is told only after what it says has been committed; [`Event::AttemptStarted`] and
+//! [`Event::Waiting`] alone are news of the moment and not part of the record.
 
 use crate::attempt::AttemptResult;
 use crate::change::Hold;
@@ -46,6 +46,12 @@ pub enum Event {
         test: Arc<str>,
         /// How many of them are in the run.
         items: u32,
+    },
+    /// Nothing of it runs, and has not for a while: what could start is held up. News of the moment, like the start
+    /// of an attempt.
+    Waiting {
+        /// By what.
+        reason: Arc<str>,
     },
     /// An attempt's process started.
     AttemptStarted {

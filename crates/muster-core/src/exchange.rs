@@ -124,6 +124,13 @@ pub enum AttemptEnd {
     Found(AttemptResult, Found),
     /// Its process ended before its turn came (an earlier item of the batch crashed): give it out again.
     NotReached,
+    /// Its host does not let it start now (a full disk, a user's command): give it out again after a pause.
+    Shut {
+        /// Why, for people.
+        why: String,
+        /// How long to wait before this host is asked again.
+        pause: Duration,
+    },
 }
 
 /// The answer to a discovery.

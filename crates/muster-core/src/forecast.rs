@@ -5,6 +5,7 @@
 
 use crate::attempt::{AttemptResult, Cause};
 use crate::change::RunRecord;
+use crate::event::Event;
 use crate::exchange::{
     AttemptEnd, DeviceOffer, Exchange, Finished, Found, FoundItem, Gauges, Group, Held, HeldPhase, Orders,
     Unit,
@@ -42,6 +43,8 @@ pub struct Forecast {
     pub starts: Vec<Start>,
     /// Items that would not be run, and why.
     pub not_run: Vec<(Arc<str>, Arc<str>, String)>,
+    /// What all of it would wait for at some time.
+    pub waits: Vec<Arc<str>>,
     /// How long all of it would take; as good as what is known of the items.
     pub takes: Duration,
 }
@@ -244,9 +247,13 @@ impl Player {
         Found { groups: vec![Group { batch_max: u32::MAX, ..Group::default() }], items }
     }
 
-    fn hear(&mut self, event: crate::event::Event) {
-        if let crate::event::Event::ItemEnded { test, item, verdict: _, attempts: 0, reason } = event {
-            self.forecast.not_run.push((test, item, reason.to_string()));
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::ItemEnded { test, item, verdict: _, attempts: 0, reason } => {
+                self.forecast.not_run.push((test, item, reason.to_string()));
+            }
+            Event::Waiting { reason } => self.forecast.waits.push(reason),
+            _ => {}
         }
     }
 }

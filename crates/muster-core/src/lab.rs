@@ -1,7 +1,7 @@
 //! The lab: who has which device, what runs next, what it all comes to. The one place that decides.
 //!
 //! A value. [`Lab::apply`] is the only way to change it; time is an argument, and every durable decision
-//! comes out as a [`Change`] to be saved, before the [`Orders`] and [`Told`] that came out with it are
+//! comes out as a [`Change`] to be saved, before the [`Orders`](crate::exchange::Orders) and [`Told`] that came out with it are
 //! acted on. What is saved can be given to [`Lab::restore`], and the result decides as this one would.
 //!
 //! ```text
@@ -26,11 +26,13 @@ mod eta;
 mod explain;
 mod gang;
 mod health;
+mod hint;
 mod hold;
 mod in_use;
 mod kill;
 mod lost;
 mod orders;
+mod places;
 mod policy;
 mod pools;
 mod queue;
@@ -42,6 +44,7 @@ mod run;
 mod settle;
 mod shares;
 mod show;
+mod shut;
 mod stop;
 
 pub use candidates::{Candidate, NotGiven, sum_up};
@@ -49,6 +52,9 @@ pub use eta::Eta;
 pub use explain::{Explanation, Gate, Outlook};
 pub use gang::{Lacking, Member};
 pub use health::{PastResult, THE_LAB, WantedCheck};
+pub use lost::Gone;
+pub use orders::Effect;
+pub use places::{Counted, Places};
 pub use policy::{Mistake, Policy};
 pub use pools::{Pool, Pools};
 pub use queue::{NOT_STARTED, SUPERSEDED};
@@ -62,14 +68,16 @@ use crate::change::{
     Snapshot, Used,
 };
 use crate::event::{Event, LabEvent, Told};
-use crate::exchange::{Exchange, Gauges, Labels, Orders};
+use crate::exchange::{Exchange, Gauges, Labels};
 use crate::health::DeviceHealth;
 use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId, TestIx, UnitId};
 use crate::kind::DeviceKind;
 use crate::plan::History;
 use crate::time::Time;
+use dispatch::Held;
 use elsewhere::Blamed;
 use gang::Gathering;
+use hint::Hint;
 use in_use::InUse;
 use run::Run;
 use shares::{Shares, UserIx};
@@ -176,26 +184,6 @@ pub enum Input {
     },
 }
 
-/// How a session of an agent ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gone {
-    /// It said so itself, with nothing left running.
-    Goodbye,
-    /// It was found dead, or taken for dead.
-    Died,
-}
-
-/// What is to be done because of an input.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Save this. Nothing else may be done before everything of one `apply` is saved.
-    Save(Change),
-    /// Send an agent its orders.
-    Orders(AgentId, Box<Orders>),
-    /// Tell those who watch.
-    Tell(Told),
-}
-
 /// The lab.
 #[derive(Clone, Debug)]
 pub struct Lab {
@@ -208,6 +196,14 @@ pub struct Lab {
     /// The gangs that devices are kept for, as it was when work was last given out.
     gathering: Hint<Vec<Gathering>>,
     pools: Pools,
+    /// Tokens of the lab as a whole. Configuration, not recorded.
+    tokens: BTreeMap<String, u32>,
+    /// What it may use of what other runs may have too; `None`: all.
+    granted: Option<Places>,
+    /// The time of the last input.
+    now: Hint<Time>,
+    /// When runs that wait were last looked at.
+    looked: Hint<Time>,
     shares: Shares,
     used: Used,
     /// What devices are checked and mended with. Configuration, not recorded.
@@ -340,17 +336,6 @@ struct UnitState {
     wish: Wish,
 }
 
-/// Something that is only told to people. Labs that differ in it alone decide alike, so it is not shown to
-/// those who compare labs.
-#[derive(Clone, Copy, Default)]
-struct Hint<T>(T);
-
-impl<T> std::fmt::Debug for Hint<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hint")
-    }
-}
-
 impl Lab {
     /// An empty lab.
     pub fn new(policy: Policy) -> Self {
@@ -363,6 +348,10 @@ impl Lab {
             in_use: InUse::default(),
             gathering: Hint::default(),
             pools: Pools::default(),
+            tokens: BTreeMap::new(),
+            granted: None,
+            now: Hint::default(),
+            looked: Hint::default(),
             shares: Shares::default(),
             used: Used::default(),
             kinds: Arc::from([]),
@@ -383,6 +372,7 @@ impl Lab {
         history: &dyn Fn(&RunRecord) -> Arc<dyn History + Send + Sync>,
     ) -> Result<Self, Rejected> {
         let mut lab = Self::new(policy);
+        lab.now = Hint(now);
         lab.used = snapshot.used;
         for AgentRecord { agent, session, host, devices } in snapshot.agents {
             lab.enter_agent(agent, session, host, devices, now);
@@ -530,6 +520,7 @@ impl Lab {
     /// # Errors
     /// [`Rejected`] if the input cannot be taken; the lab is then as it was.
     pub fn apply(&mut self, now: Time, input: Input) -> Result<Vec<Effect>, Rejected> {
+        self.now = Hint(now);
         match input {
             Input::Tick => self.tick(now),
             Input::CreateRun { record, history } => self.create_run(now, record, history)?,
@@ -681,6 +672,7 @@ impl Lab {
         self.settle_stuck(now);
         self.settle_lacking(now);
         self.dispatch(now);
+        self.look_at_gates(now);
         self.finish_runs(now);
         self.give_orders(now);
     }

@@ -18,6 +18,7 @@ pub mod exchange;
 pub mod expr;
 pub mod forecast;
 pub mod health;
+pub mod hours;
 pub mod id;
 pub mod inputs;
 pub mod install;

@@ -113,6 +113,7 @@ impl Checks {
                 ..Placement::default()
             },
             inputs: muster_core::inputs::Inputs::default(),
+            zone: muster_core::hours::Zone::default(),
         };
         let (spec, plan) = (Arc::new(spec), Arc::new(plan));
         Ok(RunRecord { id: RunId(id.as_u128()), number, created: at, spec, plan })

@@ -5,7 +5,7 @@ use muster_core::event::Told;
 use muster_core::exchange::Orders;
 use muster_core::id::{AgentId, ItemIx, RunId};
 use muster_core::kind::DeviceKind;
-use muster_core::lab::{Effect, Explanation, Input, Lab, PastResult, Policy, Pools, Rejected};
+use muster_core::lab::{Effect, Explanation, Input, Lab, PastResult, Places, Policy, Pools, Rejected};
 use muster_core::plan::History;
 use muster_core::time::Time;
 use muster_store::{Store, StoreError};
@@ -62,6 +62,11 @@ impl<S: Store> Shell<S> {
     /// From now on devices are in these pools.
     pub fn set_pools(&mut self, pools: Pools) {
         self.lab.set_pools(pools);
+    }
+
+    /// From now on the lab may use so much of what other runs may have too.
+    pub fn set_granted(&mut self, granted: Places) {
+        self.lab.set_granted(granted);
     }
 
     /// How attempts ended before: a lab that is restored knows nothing of it.

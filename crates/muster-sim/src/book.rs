@@ -470,7 +470,7 @@ impl Book {
                     .is_some_and(|i| *i.path == *path && run.test(i.test).name == test)
             };
             let found = match event {
-                Event::RunStarted { .. } | Event::AttemptStarted { .. } => true,
+                Event::RunStarted { .. } | Event::AttemptStarted { .. } | Event::Waiting { .. } => true,
                 Event::ItemsFound { items, .. } => recorded
                     .iter()
                     .any(|c| matches!(c, Change::Expanded(e) if e.run == *run_id && e.items.len() == *items as usize)),

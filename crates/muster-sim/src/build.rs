@@ -55,6 +55,7 @@ pub fn spec(area: &AreaDef, selection: Selection) -> RunSpec {
         trace_id: "0".repeat(32),
         placement: Placement::default(),
         inputs: muster_core::inputs::Inputs::default(),
+        zone: muster_core::hours::Zone::default(),
     }
 }
 

@@ -6,15 +6,15 @@
 //!
 //! Clauses end with `;` or a line break. A clause begins with one of
 //!
-//! * `devices N` (one agent), `agents N M` (devices of each), `jobs N`, `group G N`, `load-max F`,
+//! * `devices N` (one agent), `agents N M` (devices of each), `jobs N`, `group G N`, `token T N`, `load-max F`,
 //!   `disk-min N`, `timeout D`, `fail-fast N`, `select PATTERN`, `shard I/N`, `unexpected-pass-is-fine`;
 //! * `label DEVICE KEY=VALUE …` (devices are called d1, d2, …) and `on SELECTOR`: which devices the run may have;
 //! * `at D WORDS`: something that happens then, see [`Happening`];
 //! * a test: `NAME`, `NAME*N` (items 1 to N), `NAME/x,y` (these items), `NAME?x,y` (found by a command when
 //!   its prerequisites have ended), `NAME!x,y` (a suite), then any of `after T`, `after-end T`,
 //!   `after-item T`, `map PATTERN REPLACEMENT` (of the last `after-item`), `apart T`, `retries N`, `delay D`,
-//!   `flaky-fails`, `prio N`, `takes D`, `known D` (from history), `in GROUP`, `needs-load F`,
-//!   `needs-disk N`, `batch N`, `expect OUTCOMES`, `expect-skip`, `expect-slow`, and `-> OUTCOMES` (of the
+//!   `flaky-fails`, `prio N`, `takes D`, `known D` (from history), `in GROUP`, `takes-token T=N`, `within 19:00-07:00`,
+//!   `asks COMMAND`, `needs-load F`, `needs-disk N`, `batch N`, `expect OUTCOMES`, `expect-skip`, `expect-slow`, and `-> OUTCOMES` (of the
 //!   attempts, the last one repeated), `x-> OUTCOMES` (of item x), `find-> OUTCOMES` (of the question).
 //!   `lab` is an outcome too: a fault of the lab's.
 //!
@@ -23,10 +23,11 @@
 use crate::build;
 use muster_core::attempt::AttemptResult;
 use muster_core::definition::{
-    After, AfterMode, AreaDef, Expectation, FlakyPolicy, Framework, ItemMap, ItemMatch, Items, Kind, Line,
-    Role, SuiteDef, TestDef, UnexpectedPass,
+    After, AfterMode, AreaDef, Expectation, FlakyPolicy, Framework, ItemMap, ItemMatch, Items, Kind, Limiter,
+    Line, Role, SuiteDef, TestDef, UnexpectedPass,
 };
 use muster_core::exchange::{Found, FoundItem, Group, Labels};
+use muster_core::hours::Hours;
 use muster_core::outcome::Outcome;
 use muster_core::plan::History;
 use muster_core::select::{Selection, Shard};
@@ -82,6 +83,8 @@ pub enum Happening {
     Why(String, String),
     /// `hold d1`, `release d1`: a person takes a device, or gives it back.
     Hold(String, bool),
+    /// `shut`, `open`: all hosts say no, or yes, to tests that ask them.
+    Shut(bool),
 }
 
 /// What tests do when they are run.
@@ -193,6 +196,7 @@ impl Scenario {
             ["on", selector @ ..] => self.on = selector.join(" "),
             ["jobs", n] => limits.jobs = Some(number(n)),
             ["group", g, n] => drop(limits.groups.insert((*g).to_owned(), number(n))),
+            ["token", t, n] => drop(limits.tokens.insert((*t).to_owned(), number(n))),
             ["load-max", f] => limits.load_max = Some(number(f)),
             ["disk-min", n] => limits.disk_free_bytes_min = number(n),
             ["timeout", d] => limits.run_timeout = Some(duration(d)),
@@ -244,6 +248,15 @@ impl Scenario {
                 "in" => def.needs.groups.push(next().to_owned()),
                 "has" => def.needs.devices.roles = next().split(',').map(role).collect(),
                 "same-host" => def.needs.devices.same_host = true,
+                "takes-token" => {
+                    let (token, n) = next().split_once('=').expect("TOKEN=N");
+                    def.needs.tokens.insert(token.to_owned(), number(n));
+                }
+                "within" => {
+                    let hours = Hours::parse([next()]).expect("hours without blanks");
+                    def.needs.hours.push(hours);
+                }
+                "asks" => def.needs.limiter = Some(Limiter::new(next())),
                 "needs-load" => def.needs.load_max = Some(number(next())),
                 "needs-disk" => def.needs.disk_free_bytes_min = number(next()),
                 "batch" => does.batch = number(next()),
@@ -304,6 +317,8 @@ fn happening(words: &[&str]) -> Happening {
         ["voice", n] => Happening::Voice(number(n)),
         ["hold", device] => Happening::Hold((*device).to_owned(), true),
         ["release", device] => Happening::Hold((*device).to_owned(), false),
+        ["shut"] => Happening::Shut(true),
+        ["open"] => Happening::Shut(false),
         ["gone", n] => Happening::Gone(number(n)),
         ["back", n] => Happening::Back(number(n)),
         ["why", what] => {

@@ -144,6 +144,8 @@ pub(crate) enum Command {
     Import(commands::import::ImportArgs),
     /// Do what Megatest's program does with an area of its kind: `muster megatest -run -target a/b -runname w1`
     Megatest(commands::megatest::MegatestArgs),
+    /// Do what Megatest's `mtutil` does, in one or several areas: `muster mtutil run -area a,b -target x -run-name w1`
+    Mtutil(commands::megatest::MegatestArgs),
     /// Check and show the configuration
     Config(commands::config::ConfigArgs),
     /// Look for what on this machine would make tests fail, and say how to mend it
@@ -201,6 +203,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, anyhow::Err
         Command::Logpro(args) => commands::logpro::run(&args, context),
         Command::Import(args) => commands::import::run(&args, context),
         Command::Megatest(args) => commands::megatest::run(args, context),
+        Command::Mtutil(args) => commands::megatest::run_mtutil(args, context),
         Command::Config(args) => commands::config::run(&args, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),
         Command::Completions(args) => commands::completions::run(&args, context),

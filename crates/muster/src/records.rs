@@ -3,6 +3,7 @@
 use crate::commands::records::{area_name, find_run};
 use crate::context::{Context, RECORDS};
 use crate::error::Complaint;
+use crate::local::standing;
 use crate::remote::records::{ServerRecords, area_at_hand};
 use crate::terminal::text::quoted;
 use muster_api::Why;
@@ -125,10 +126,14 @@ impl Records {
         ask(self.store.borrow_mut().store())
     }
 
-    /// What a server's lab says of an item that has no verdict; `None` where the records are here.
-    pub(crate) fn why_now(&self, run: RunId, item: ItemIx) -> Option<Why> {
+    /// What a lab says of an item that has no verdict: a server's, or, where a gate is the reason, that of the process
+    /// here that works on the run.
+    pub(crate) fn why_now(&self, run: RunId, number: u32, item: ItemIx, test: &str) -> Option<Why> {
         match &*self.store.borrow() {
-            Source::Here(_) => None,
+            Source::Here(store) => {
+                let dir = store.run_dir(number).filter(|dir| RunLock::holder(dir).is_some())?;
+                Some(Why { why: standing::why(&dir, item, test)?, devices: Vec::new() })
+            }
             Source::There(store) => store.why(run, item),
         }
     }

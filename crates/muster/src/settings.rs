@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) jobs: Option<NonZeroU32>,
     /// What servers are asked with, by their address.
     pub(crate) servers: BTreeMap<String, ServerTrust>,
+    /// Areas by the names they are known by in lists of several.
+    pub(crate) areas: BTreeMap<String, PathBuf>,
     /// The certificate of the authority of servers that builds and tests are fetched from.
     pub(crate) fetch_ca_file: Option<PathBuf>,
     /// Limits for every area; read with the area's own.
@@ -93,7 +95,7 @@ impl Settings {
         let mut settings: Self = toml::from_str(&text).map_err(|e| {
             Complaint::usage(format!("`{}` is not understood", path.display()))
                 .because(OneLine(e.to_string()))
-                .hint("known keys are `output`, `color`, `progress`, `jobs`, `fetch-ca-file`, `[servers]`, `[limits]` and `[defaults]`; `--no-config` goes without the file")
+                .hint("known keys are `output`, `color`, `progress`, `jobs`, `fetch-ca-file`, `[areas]`, `[servers]`, `[limits]` and `[defaults]`; `--no-config` goes without the file")
         })?;
         settings.origin = Some(path);
         Ok(settings)

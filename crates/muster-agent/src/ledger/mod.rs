@@ -499,7 +499,7 @@ fn bytes_of(end: &AttemptEnd) -> usize {
     match end {
         AttemptEnd::Ran(result) => REST + output(result),
         AttemptEnd::Found(result, found) => REST + output(result) + found.items.len() * 128,
-        AttemptEnd::NotReached => REST,
+        AttemptEnd::NotReached | AttemptEnd::Shut { .. } => REST,
     }
 }
 

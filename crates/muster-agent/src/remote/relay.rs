@@ -293,14 +293,14 @@ fn run_dir(root: &Path, run: RunId) -> PathBuf {
 fn result_of(finished: &Finished) -> Option<&AttemptResult> {
     match &finished.end {
         AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) => Some(result),
-        AttemptEnd::NotReached => None,
+        AttemptEnd::NotReached | AttemptEnd::Shut { .. } => None,
     }
 }
 
 fn result_of_mut(finished: &mut Finished) -> Option<&mut AttemptResult> {
     match &mut finished.end {
         AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) => Some(result),
-        AttemptEnd::NotReached => None,
+        AttemptEnd::NotReached | AttemptEnd::Shut { .. } => None,
     }
 }
 
@@ -334,7 +334,9 @@ fn still_running(finished: &Finished) -> Held {
             HeldPhase::Running { since: result.started, current: Some(finished.attempt) }
         }
         // It stands behind one that ran in the same process.
-        AttemptEnd::NotReached => HeldPhase::Running { since: Time(0), current: None },
+        AttemptEnd::NotReached | AttemptEnd::Shut { .. } => {
+            HeldPhase::Running { since: Time(0), current: None }
+        }
     };
     Held { unit: finished.unit, lease: finished.lease, phase }
 }

@@ -5,6 +5,7 @@
 //!                        BatchTask     items of a suite that a framework reports on
 //!                        Unusable      a unit whose run cannot be started on this host
 //!                        DiscoverTask  the question for a suite's or test's items
+//!                        GateTask      before each of these, where the host is asked whether it may start
 //! ```
 //!
 //! A task tells what comes of it through [`Ears`]; it knows neither the ledger nor the lab. Starting,
@@ -15,6 +16,7 @@ mod batch;
 mod device;
 mod discover;
 mod environment;
+mod gate;
 mod glob;
 mod item_lines;
 mod job;
@@ -82,6 +84,8 @@ pub struct Host {
     /// What holds devices open; nothing where no device is but the host.
     workers: Option<Workers>,
     prepared: Mutex<HashMap<(RunId, TestIx), Known>>,
+    /// What those said who are asked before something starts.
+    answers: gate::Answers,
 }
 
 impl Host {
@@ -96,23 +100,32 @@ impl Host {
     ) -> Self {
         let scratch = Scratch::new(slots.len());
         let workers = own_dir.filter(|_| slots.iter().any(device::is_elsewhere)).map(Workers::new);
-        Self { ears, clock, slots, inherited, scratch, workers, prepared: Mutex::new(HashMap::new()) }
+        Self {
+            ears,
+            clock,
+            slots,
+            inherited,
+            scratch,
+            workers,
+            prepared: Mutex::new(HashMap::new()),
+            answers: gate::Answers::default(),
+        }
     }
 
     /// What to run for a unit on a slot.
     pub fn task(self: &Arc<Self>, slot: u32, taken: Taken) -> Box<dyn Task> {
         let prepared = self.prepared(&taken);
-        let job = Job::new(Arc::clone(self), slot, taken, prepared);
+        let job = Job::new(Arc::clone(self), slot, taken, Arc::clone(&prepared));
         if job.run.unusable.is_some() {
             return unusable::task(job);
         }
-        if job.unit.discovery {
-            return discover::task(job);
-        }
-        match &job.test.def.kind {
+        let (unit, test) = (Arc::clone(&job.unit), Arc::clone(&job.test));
+        let task = match &job.test.def.kind {
+            _ if job.unit.discovery => discover::task(job),
             Kind::Steps { .. } => steps::of_test(job),
             Kind::Suite(_) => batch::task(job),
-        }
+        };
+        if gate::asks(&test.def.needs) { gate::before(task, self, unit, test, prepared) } else { task }
     }
 
     /// Puts the working directories away and lets the devices go, when no task runs any more. Takes at most

@@ -243,7 +243,7 @@ impl Lab {
             .values()
             .map(|end| match end {
                 AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) => result,
-                AttemptEnd::NotReached => panic!("not reached"),
+                AttemptEnd::NotReached | AttemptEnd::Shut { .. } => panic!("not run"),
             })
             .collect()
     }

@@ -222,6 +222,7 @@ fn told(end: &AttemptEnd) -> String {
             format!("{} {}", result.outcome, result.message)
         }
         AttemptEnd::NotReached => "not reached".to_owned(),
+        AttemptEnd::Shut { why, .. } => why.clone(),
     }
 }
 

@@ -253,6 +253,12 @@ impl Lab {
                 self.end_unit_if_empty(now, unit_id);
                 return;
             }
+            AttemptEnd::Shut { why, pause } => {
+                self.shut_gate(now, unit_id, why, pause);
+                self.return_items(unit_id, vec![attempt.item]);
+                self.end_unit_if_empty(now, unit_id);
+                return;
+            }
             AttemptEnd::Ran(result) => (result, None),
             AttemptEnd::Found(result, found) => (result, Some(found)),
         };
@@ -299,7 +305,8 @@ impl Lab {
             AttemptEnd::Ran(result) | AttemptEnd::Found(result, _) if !(live && recorded) => {
                 self.save(Change::LateEvidence { attempt, lease, at: now, result: Arc::new(result) });
             }
-            AttemptEnd::Ran(_) | AttemptEnd::Found(..) | AttemptEnd::NotReached => {}
+            AttemptEnd::Ran(_) | AttemptEnd::Found(..) | AttemptEnd::NotReached | AttemptEnd::Shut { .. } => {
+            }
         }
     }
 

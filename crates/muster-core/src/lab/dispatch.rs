@@ -4,6 +4,7 @@
 //! never waits for a commit. Work it has not started can be asked back for a device that has none.
 
 use super::gang::Gathering;
+use super::places::Counted;
 use super::queue::Turn;
 use super::ready::{Class, Rank};
 use super::run::Run;
@@ -32,6 +33,10 @@ pub(super) enum Held {
     Disk { free: u64, min: u64 },
     Jobs { max: u32 },
     Elsewhere { failed_on: String },
+    Tokens { token: String, takes: u32, used: u32, max: u32 },
+    OtherRuns { what: Counted },
+    Hours { hours: String, opens: Option<String> },
+    Shut { host: String, why: String },
 }
 
 /// What a device is given next.
@@ -183,6 +188,12 @@ impl Lab {
         let spec = &run.record().spec;
         let limits = &spec.limits;
         let in_use = self.in_use.area(&spec.area);
+        let (place, now) = (gate, self.now.0);
+        if let Some(hours) = run.gate_def(gate).needs.hours.iter().find(|hours| !hours.holds(&spec.zone, now))
+        {
+            let opens = hours.next_change(&spec.zone, now).map(|at| spec.zone.clock(at));
+            return Some(Held::Hours { hours: format!("{hours} ({})", spec.zone.name), opens });
+        }
         if let Some(max) = limits.jobs
             && in_use.is_some_and(|u| u.other_devices(device) >= max as usize)
         {
@@ -200,15 +211,29 @@ impl Lab {
         if gauges.disk_free_bytes < disk_min {
             return Some(Held::Disk { free: gauges.disk_free_bytes, min: disk_min });
         }
-        let in_use = in_use?;
         for group in &gate.needs.groups {
             let max = limits.groups.get(group).copied().unwrap_or(u32::MAX);
-            if in_use.group(group) >= max {
+            if in_use.is_some_and(|in_use| in_use.group(group) >= max) {
                 return Some(Held::Group { group: group.clone(), max });
             }
         }
-        let beside = gate.apart_from.iter().find(|test| in_use.test(test) > 0);
-        beside.map(|test| Held::ApartFrom(test.clone()))
+        for (token, takes) in &gate.needs.tokens {
+            let max = self.tokens_of(limits, token);
+            let used = self.in_use.token(token);
+            if used.saturating_add(*takes) > max {
+                return Some(Held::Tokens { token: token.clone(), takes: *takes, used, max });
+            }
+        }
+        let beside = gate.apart_from.iter().find(|test| in_use.is_some_and(|in_use| in_use.test(test) > 0));
+        if let Some(test) = beside {
+            return Some(Held::ApartFrom(test.clone()));
+        }
+        let agent = self.devices[&device].agent;
+        if let Some(why) = run.is_shut(place, agent, now) {
+            return Some(Held::Shut { host: self.agents[&agent].host.clone(), why: why.to_owned() });
+        }
+        // Last: what would start but for this is what others are asked for.
+        self.not_granted(run, place).map(|what| Held::OtherRuns { what })
     }
 
     /// What holds a ready item up on every device; `None` where one would take it.

@@ -2,6 +2,7 @@
 
 use super::dispatch::Held;
 use super::eta::Eta;
+use super::places::Counted;
 use super::run::{Phase, Run};
 use super::{Device, Lab, Lacking, Member};
 use crate::id::{DeviceId, ItemIx, RunId};
@@ -119,6 +120,36 @@ pub enum Gate {
         /// The devices it failed on, for people.
         failed_on: String,
     },
+    /// Too few tokens are left.
+    Tokens {
+        /// Their name.
+        token: String,
+        /// How many it takes.
+        takes: u32,
+        /// How many are taken.
+        used: u32,
+        /// How many there are.
+        max: u32,
+    },
+    /// Other runs have them, which are none of this lab's.
+    OtherRuns {
+        /// What.
+        what: Counted,
+    },
+    /// It is not the time.
+    Hours {
+        /// The hours it may start in, and where.
+        hours: String,
+        /// When they begin there, by day and hour.
+        opens: Option<String>,
+    },
+    /// Its host does not let it start.
+    Shut {
+        /// The host.
+        host: String,
+        /// Why.
+        why: String,
+    },
 }
 
 /// When a run that was just asked for may start.
@@ -141,6 +172,10 @@ impl From<Held> for Gate {
             Held::Disk { free, min } => Self::Disk { free, min },
             Held::Jobs { max } => Self::Jobs { max },
             Held::Elsewhere { failed_on } => Self::Elsewhere { failed_on },
+            Held::Tokens { token, takes, used, max } => Self::Tokens { token, takes, used, max },
+            Held::OtherRuns { what } => Self::OtherRuns { what },
+            Held::Hours { hours, opens } => Self::Hours { hours, opens },
+            Held::Shut { host, why } => Self::Shut { host, why },
         }
     }
 }
@@ -390,6 +425,21 @@ impl fmt::Display for Gate {
             Self::Elsewhere { failed_on } => {
                 write!(f, "it failed on {failed_on} and waits for another device")
             }
+            Self::Tokens { token, takes, used, max } => {
+                write!(f, "it takes {takes} of the {max} tokens `{token}`, of which {used} are taken")
+            }
+            Self::OtherRuns { what: Counted::Group(group) } => {
+                write!(f, "other runs have the places of group `{group}`")
+            }
+            Self::OtherRuns { what: Counted::Token(token) } => {
+                write!(f, "other runs have the tokens `{token}`")
+            }
+            Self::Hours { hours, opens: Some(opens) } => {
+                write!(f, "it starts only at these hours: {hours}; they begin {opens}")
+            }
+            Self::Hours { hours, opens: None } => write!(f, "it starts only at these hours: {hours}"),
+            Self::Shut { host, why } if host.is_empty() => f.write_str(why),
+            Self::Shut { host, why } => write!(f, "{host} does not let it start: {why}"),
         }
     }
 }

@@ -4,9 +4,13 @@ use super::run::Run;
 use crate::id::{DeviceId, TestIx};
 use std::collections::BTreeMap;
 
-/// What is out, by area.
+/// What is out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct InUse(BTreeMap<String, AreaInUse>);
+pub(super) struct InUse {
+    areas: BTreeMap<String, AreaInUse>,
+    /// Tokens that are taken, whatever the area.
+    tokens: BTreeMap<String, u32>,
+}
 
 /// What is out of an area's runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,22 +25,46 @@ pub(super) struct AreaInUse {
 
 impl InUse {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.areas.is_empty()
     }
 
     pub(super) fn area(&self, area: &str) -> Option<&AreaInUse> {
-        self.0.get(area)
+        self.areas.get(area)
+    }
+
+    /// How many tokens of this name are taken.
+    pub(super) fn token(&self, token: &str) -> u32 {
+        self.tokens.get(token).copied().unwrap_or(0)
+    }
+
+    /// Units that take a place of this group, in whatever area.
+    pub(super) fn group(&self, group: &str) -> u32 {
+        self.areas.values().map(|area| area.group(group)).sum()
+    }
+
+    /// All tokens that are taken.
+    pub(super) fn tokens(&self) -> &BTreeMap<String, u32> {
+        &self.tokens
+    }
+
+    /// All groups that places are taken of.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &String> {
+        self.areas.values().flat_map(|area| area.groups.keys())
     }
 
     /// A unit of a test goes out.
     pub(super) fn add(&mut self, run: &Run, test: TestIx, device: DeviceId) {
         let name = &run.record().spec.area;
-        if !self.0.contains_key(name) {
-            self.0.insert(name.clone(), AreaInUse::default());
+        if !self.areas.contains_key(name) {
+            self.areas.insert(name.clone(), AreaInUse::default());
         }
-        let area = self.0.get_mut(name).expect("just made");
-        for group in &run.gate_of(test).needs.groups {
+        let area = self.areas.get_mut(name).expect("just made");
+        let needs = &run.gate_of(test).needs;
+        for group in &needs.groups {
             count_up(&mut area.groups, group);
+        }
+        for (token, n) in &needs.tokens {
+            *self.tokens.entry(token.clone()).or_default() += n;
         }
         count_up(&mut area.tests, &run.test(test).name);
         *area.devices.entry(device).or_default() += 1;
@@ -45,9 +73,17 @@ impl InUse {
     /// A unit of a test is out no more.
     pub(super) fn remove(&mut self, run: &Run, test: TestIx, device: DeviceId) {
         let name = &run.record().spec.area;
-        let area = self.0.get_mut(name).expect("it was added");
-        for group in &run.gate_of(test).needs.groups {
+        let area = self.areas.get_mut(name).expect("it was added");
+        let needs = &run.gate_of(test).needs;
+        for group in &needs.groups {
             count_down(&mut area.groups, group);
+        }
+        for (token, n) in &needs.tokens {
+            let taken = self.tokens.get_mut(token).expect("it was added");
+            *taken -= n;
+            if *taken == 0 {
+                self.tokens.remove(token);
+            }
         }
         count_down(&mut area.tests, &run.test(test).name);
         let units = area.devices.get_mut(&device).expect("it was added");
@@ -56,7 +92,7 @@ impl InUse {
             area.devices.remove(&device);
         }
         if area.devices.is_empty() {
-            self.0.remove(name);
+            self.areas.remove(name);
         }
     }
 }

@@ -1,12 +1,21 @@
 //! Agents that are gone: what was out on their devices is given to others, and what keeps ending agents is
 //! not.
 
-use super::{Gone, Lab, Mistake, Presence, UnitState};
+use super::{Lab, Mistake, Presence, UnitState};
 use crate::change::{Change, ItemRecord};
 use crate::event::LabEvent;
 use crate::id::{AgentId, ItemIx, RunId, SessionId};
 use crate::outcome::Verdict;
 use crate::time::Time;
+
+/// How a session of an agent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It said so itself, with nothing left running.
+    Goodbye,
+    /// It was found dead, or taken for dead.
+    Died,
+}
 
 impl Lab {
     pub(super) fn receive_agent_gone(&mut self, now: Time, agent: AgentId, session: SessionId, how: Gone) {

@@ -1,11 +1,24 @@
 //! What an agent should have: the answer to its exchange.
 
 use super::{Lab, Mistake, Said, Wish};
+use crate::change::Change;
+use crate::event::Told;
 use crate::exchange::{Orders, RunContext, TestContext, Unit, UnitAttempt, Wanted};
 use crate::id::{AgentId, AttemptRef, RunId, TestIx, UnitId};
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// What is to be done because of an input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Save this. Nothing else may be done before everything of one `apply` is saved.
+    Save(Change),
+    /// Send an agent its orders.
+    Orders(AgentId, Box<Orders>),
+    /// Tell those who watch.
+    Tell(Told),
+}
 
 impl Lab {
     /// Answers every exchange that waits, if there is something to say.

@@ -17,11 +17,12 @@ use crate::change::{Change, Expansion, FoundAgain, ItemRecord, Moved, RunPhase, 
 use crate::definition::{AfterMode, Batch, Kind, NeededDevices, Needs, TestDef, UnexpectedPass};
 use crate::event::Event;
 use crate::exchange::{Group, RunContext, TestContext};
-use crate::id::{DeviceId, ItemIx, RunId, TestIx, UnitId};
+use crate::id::{AgentId, DeviceId, ItemIx, RunId, TestIx, UnitId};
 use crate::outcome::{Counts, Verdict};
 use crate::plan::{History, PathMap, PlannedItem, PlannedItems};
 use crate::select::Selector;
 use crate::time::Time;
+use gates::{GateKey, Shut, Waiting};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -57,6 +58,12 @@ pub(super) struct Run {
     /// The sets of devices that its tests need.
     gangs: Vec<Gang>,
     gates: Vec<GateDef>,
+    /// Gates that a host has shut. Not durable: the host says so again.
+    shut: BTreeMap<(u32, AgentId), Shut>,
+    /// When the first hours begin of what could start otherwise.
+    opens_at: Option<Time>,
+    /// What keeps all of it from starting, and whether the watchers were told.
+    waiting: Option<Waiting>,
     /// The places of the gates.
     gate_of: BTreeMap<GateKey, u32>,
     /// Sets of devices that items failed on; the first is empty.
@@ -93,21 +100,6 @@ pub(super) struct GateDef {
     pub(super) apart_from: BTreeSet<String>,
     /// The devices they need, by their place in the run.
     pub(super) gang: Option<u32>,
-}
-
-/// A gate's definition in a form that can be looked up.
-type GateKey = (u64, Option<u64>, Vec<String>, NeededDevices, BTreeSet<String>);
-
-impl GateDef {
-    fn key(&self) -> GateKey {
-        let Needs { disk_free_bytes_min, load_max, groups, devices } = &self.needs;
-        let load_max = load_max.map(f64::to_bits);
-        (*disk_free_bytes_min, load_max, groups.clone(), devices.clone(), self.apart_from.clone())
-    }
-
-    pub(super) fn is_open_always(&self) -> bool {
-        self.needs == Needs::default() && self.apart_from.is_empty()
-    }
 }
 
 #[derive(Clone)]
@@ -247,6 +239,9 @@ impl Run {
             moves,
             gangs: Vec::new(),
             gates: Vec::new(),
+            shut: BTreeMap::new(),
+            opens_at: None,
+            waiting: None,
             gate_of: BTreeMap::new(),
             failed_on: vec![Vec::new()],
             ready: Ready::default(),
@@ -507,7 +502,7 @@ impl Run {
         }
         let deadline = self.deadline.filter(|_| self.stop.is_none());
         let backoff = self.backoff.first().map(|(t, _)| *t);
-        backoff.into_iter().chain(deadline).chain(self.start_by()).min()
+        backoff.into_iter().chain(deadline).chain(self.start_by()).chain(self.gates_wake_at()).min()
     }
 
     /// Items of a test, the question for its items first.

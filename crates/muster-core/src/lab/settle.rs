@@ -229,6 +229,7 @@ impl Lab {
             self.judge_devices(run_id, ix, &mut record, &result, &devices);
         }
         let run = self.run_mut(run_id);
+        run.has_run();
         run.set_back(ix);
         // The found items are entered before the question for them ends: the test is never seen as over.
         if let Some(expansion) = &expansion {

@@ -1,7 +1,11 @@
 //! What holds a test up that could start.
 
-use crate::kit::check;
+use crate::kit::{World, check};
 use expect_test::expect;
+use muster_core::change::Placement;
+use muster_core::lab::Counted;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 #[test]
 fn a_group_has_so_many_places() {
@@ -119,12 +123,13 @@ fn nothing_starts_while_the_disk_is_full() {
     check(
         "disk-min 500; a; at 0s disk 100; at 1s why a; at 2s disk 600",
         expect![[r#"
-           0s run of 1
-           1s why a? 100 bytes are free on the disk, 500 are needed
-           2s d1: a#1
-           3s     a = pass
-           3s run ended: 1 pass
-    "#]],
+            0s run of 1
+            1s waiting: 100 bytes are free on the disk, 500 are needed
+            1s why a? 100 bytes are free on the disk, 500 are needed
+            2s d1: a#1
+            3s     a = pass
+            3s run ended: 1 pass
+        "#]],
     );
 }
 
@@ -137,6 +142,7 @@ fn a_test_may_need_more_disk_than_the_area() {
             0s d1: b#1
             0.5s why a? 1000 bytes are free on the disk, 5000 are needed
             1s     b = pass
+            2s waiting: 1000 bytes are free on the disk, 5000 are needed
             3s d1: a#1
             4s     a = pass
             4s run ended: 2 pass
@@ -165,4 +171,119 @@ fn what_is_held_up_lets_others_pass() {
            6s run ended: 5 pass
     "#]],
     );
+}
+
+#[test]
+fn tokens_are_counted_and_a_test_may_take_several() {
+    check(
+        "devices 4; token matlab 3; a*2 takes-token matlab=2; b takes-token matlab=1; at 500ms why a/2",
+        expect![[r#"
+            0s run of 3
+            0s d1: a/1#1
+            0s d2: b#1
+            0.5s why a/2? it takes 2 of the 3 tokens `matlab`, of which 3 are taken
+            1s     a/1 = pass
+            1s     b = pass
+            1s d1: a/2#1
+            2s     a/2 = pass
+            2s     a: pass of 2 pass
+            2s run ended: 3 pass
+        "#]],
+    );
+}
+
+#[test]
+fn what_must_start_at_certain_hours_waits_for_them_and_says_so() {
+    // It begins on a Thursday at midnight.
+    check(
+        "devices 2; a within 02:00-03:00; b; at 3600s why a; at 5400s restart",
+        expect![[r#"
+        0s run of 2
+        0s d1: b#1
+        1s     b = pass
+        2s waiting: it starts only at these hours: 02:00-03:00 (UTC); they begin Thu 02:00
+        3600s why a? it starts only at these hours: 02:00-03:00 (UTC); they begin Thu 02:00
+        5400s RESTART
+        5401s waiting: it starts only at these hours: 02:00-03:00 (UTC); they begin Thu 02:00
+        7200s d1: a#1
+        7201s     a = pass
+        7201s run ended: 2 pass
+    "#]],
+    );
+}
+
+#[test]
+fn a_host_that_says_no_is_asked_again_after_a_pause() {
+    check(
+        "devices 2; a*2 asks may-launch; b takes 2s; at 0s shut; at 1500ms why a/1; at 4s open",
+        expect![[r#"
+            0s run of 3
+            0s d1: b#1
+            1.5s why a/1? host does not let it start: no licence is left
+            2s     b = pass
+            3s waiting: host does not let it start: no licence is left
+            5s d1: a/1#1
+            5s d2: a/2#1
+            6s     a/1 = pass
+            6s     a/2 = pass
+            6s     a: pass of 2 pass
+            6s run ended: 3 pass
+        "#]],
+    );
+}
+
+#[test]
+fn a_run_that_only_waits_says_for_what() {
+    check(
+        "disk-min 500; a; at 0s disk 100; at 3s disk 90; at 5s disk 600",
+        expect![[r#"
+        0s run of 1
+        1s waiting: 100 bytes are free on the disk, 500 are needed
+        5s d1: a#1
+        6s     a = pass
+        6s run ended: 1 pass
+    "#]],
+    );
+}
+
+#[test]
+fn tokens_are_counted_over_all_runs_of_a_lab() {
+    let mut world = World::new("devices 4; token t 1; a takes 2s takes-token t=1");
+    world.create();
+    let second = world.ask(Placement::default());
+    world.pass(Duration::from_secs(1));
+    let waits = world.lab.explain(second, world.item("a", "")).to_string();
+    assert_eq!(waits, "it takes 1 of the 1 tokens `t`, of which 1 are taken");
+    world.go_on();
+    assert_eq!(world.given(), "1 2");
+}
+
+#[test]
+fn a_lab_may_have_fewer_tokens_than_an_area_says() {
+    let mut world = World::new("devices 4; token t 4; a*3 takes-token t=1");
+    world.lab.set_tokens(BTreeMap::from([("t".to_owned(), 2)]));
+    world.create();
+    world.pass(Duration::from_millis(500));
+    let waits = world.why("a", "3").to_string();
+    assert_eq!(waits, "it takes 1 of the 2 tokens `t`, of which 2 are taken");
+}
+
+#[test]
+fn what_other_runs_may_have_too_is_used_only_as_far_as_it_is_granted() {
+    let mut world = World::new("devices 2; group g 2; a*3 in g; b");
+    let group = || Counted::Group("g".to_owned());
+    world.lab.set_granted(BTreeMap::new());
+    world.create();
+    world.pass(Duration::from_millis(500));
+    assert_eq!(world.why("a", "1").to_string(), "other runs have the places of group `g`");
+    // One device runs `b`, the other has nothing to do.
+    assert_eq!(world.lab.places_wanted(), [BTreeMap::from([(group(), (1, 2))])]);
+    world.lab.set_granted(BTreeMap::from([(group(), 1)]));
+    world.tick();
+    assert_eq!(world.lab.places_used(), BTreeMap::from([(group(), 1)]));
+    world.pass(Duration::from_millis(600));
+    assert_eq!(world.lab.places_wanted().len(), 1, "a second may run beside it");
+    world.lab.set_granted(BTreeMap::from([(group(), 2)]));
+    world.go_on();
+    assert_eq!(world.lab.places_used(), BTreeMap::new());
 }

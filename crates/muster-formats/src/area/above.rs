@@ -1,6 +1,7 @@
 //! What flags, the environment and the user's own file say, for areas that are not written in `muster.toml`.
 
 use super::error::Complaints;
+use super::gates::AreaGates;
 use super::layers::{self, Read};
 use super::limits::{LimitPlaces, merge};
 use super::source::{Pos, Sources};
@@ -17,6 +18,8 @@ pub(crate) struct Around {
     pub(crate) below: (AreaLimits, LimitPlaces),
     /// Limits of environment and flags: they hold over the area's.
     pub(crate) above: (AreaLimits, LimitPlaces),
+    /// What must hold before any test starts, of all of these.
+    pub(crate) gates: AreaGates,
     /// Retries of every test, in place of its own.
     pub(crate) retries: Option<(Retries, Pos)>,
     /// Hard limit of every test, in place of its own.
@@ -33,11 +36,14 @@ pub(crate) fn read(layers: &[Layer<'_>], context: &LoadContext<'_>, complaints: 
         let all: Vec<_> = files.iter().rev().filter_map(|f| f.limits.as_ref()).map(|l| &l.value).collect();
         merge(&all)
     };
+    let all = read.above.iter().rev().chain(read.user.iter().rev());
+    let all: Vec<_> = all.filter_map(|f| f.limits.as_ref()).map(|l| &l.value).collect();
     let env = read.above.iter().filter_map(|f| f.env.as_ref()).flat_map(|e| &e.value.0);
     let env = env.map(|(key, value)| (key.value.clone(), value.value.0.clone(), value.pos)).collect();
     let around = Around {
         below: limits(&read.user),
         above: limits(&read.above),
+        gates: AreaGates::merge(&all, &mut LimitPlaces::new(), complaints),
         retries: overrides().find_map(|o| o.retries.as_ref()).map(|r| (retries(r), r.pos)),
         timeout: overrides().find_map(|o| o.timeout.as_ref()).map(|t| (t.value.0, t.pos)),
         env,

@@ -117,6 +117,16 @@ section! {
         "jobs" jobs: Positive,
         /// Attempts at once of the tests that name a group, by group.
         "groups" groups: Table<Positive>,
+        /// How many tokens there are of each name, such as licences; tests take some by `needs.tokens`.
+        "tokens" tokens: Table<Positive>,
+        /// Nothing is started but within these hours: "Mon-Fri 19:00-07:00", "Sat,Sun".
+        "window" window: OneOrMore<String>,
+        /// The place whose clocks hours are told by, "Europe/Berlin"; by default where the run is asked for.
+        "timezone" timezone: String,
+        /// Nothing is started while the file system of a directory has less free than this, by directory.
+        "disk" disk: Table<Size>,
+        /// A command that is asked before anything is started: it may if the command ends with 0.
+        "launch-limiter" limiter: LimiterValue,
         /// Nothing is started while the load average per core is above this.
         "load" load: PositiveNumber,
         /// Nothing is started while the area's file system has less free than this.
@@ -213,11 +223,39 @@ section! {
         "load" load: PositiveNumber,
         /// Groups of `[limits.groups]` that it takes one place in.
         "group" group: OneOrMore<String>,
+        /// Tokens of `[limits.tokens]` that it takes, and how many of each.
+        "tokens" tokens: Table<Positive>,
+        /// It is started only within these hours: "Mon-Fri 19:00-07:00", "Sat,Sun".
+        "window" window: OneOrMore<String>,
+        /// Free bytes on the file systems of these directories; relative ones are the area's.
+        "disk" disk: Table<Size>,
+        /// A command that is asked before it is started: it may if the command ends with 0.
+        "launch-limiter" limiter: LimiterValue,
         /// The devices that an attempt has, all at once, by what they are for: which may be it (CEL over `labels`, `name` and `host`), or a table. The commands run beside the first.
         "devices" devices: Table<RoleValue>,
         /// All of these devices must be of one host; default false.
         "same-host" same_host: bool,
     }
+}
+
+section! {
+    /// A command that is asked before something is started.
+    LimiterKeys {
+        /// A line for the shell, run in the test's directory on the host that would run the test.
+        "command" command: String,
+        /// How long its answer is good for, on each host; default 1m.
+        "every" every: Span,
+        /// After this it is killed, and has said no; default 10s.
+        "timeout" timeout: Span,
+    }
+}
+
+/// A command that is asked before something is started: a line for the shell, or a table.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum LimiterValue {
+    Command(String),
+    Table(LimiterKeys),
 }
 
 section! {
@@ -569,6 +607,7 @@ short_or_long! {
         DeValue::String(_) | DeValue::Array(_) => Files, DeValue::Table(_) => Table,
     }
     PushValue: "a path, or a table" { DeValue::String(_) => Same, DeValue::Table(_) => Table, }
+    LimiterValue: "a line for the shell, or a table" { DeValue::String(_) => Command, DeValue::Table(_) => Table, }
     StepValue: "a line for the shell, or a table" { DeValue::String(_) => Run, DeValue::Table(_) => Table, }
     ProgramValue: "a path, or a list of path and arguments" { DeValue::String(_) => Path, DeValue::Array(_) => Argv, }
 }

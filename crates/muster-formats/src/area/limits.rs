@@ -29,9 +29,20 @@ pub(super) fn merge(layers: &[&LimitKeys]) -> (AreaLimits, LimitPlaces) {
             place(&format!("groups.{}", name.value), Some(count.pos));
         }
     }
+    let mut tokens = BTreeMap::new();
+    for (name, count) in layers.iter().filter_map(|l| l.tokens.as_ref()).flat_map(|t| &t.value.0) {
+        if !tokens.contains_key(&name.value) {
+            tokens.insert(name.value.clone(), count.value.0);
+            place(&format!("tokens.{}", name.value), Some(count.pos));
+        }
+    }
+    let timezone = layers.iter().find_map(|l| l.timezone.as_ref());
+    place("timezone", timezone.map(|t| t.pos));
     let limits = AreaLimits {
         jobs: jobs.map(|j| j.value.0),
         groups,
+        tokens,
+        timezone: timezone.map(|t| t.value.clone()),
         load_max: load.map(|l| l.value.0),
         disk_free_bytes_min: disk_free.map_or(0, |d| d.value.0),
         run_timeout: run_timeout.and_then(|t| t.value.0),

@@ -20,6 +20,7 @@ mod devices;
 pub(crate) mod error;
 mod expectations;
 mod file;
+pub(crate) mod gates;
 pub(crate) mod items;
 pub mod kinds;
 pub(crate) mod layers;

@@ -3,6 +3,7 @@
 use super::conditions::{self, Checked};
 use super::error::Complaints;
 use super::file::{AreaKeys, File, LimitKeys, RecordKeys, Settings, SuiteKeys, TargetKeys, TestKeys};
+use super::gates::AreaGates;
 use super::layers::Read;
 use super::limits::{LimitPlaces, check_name, check_variable, fit_name, merge};
 use super::names::{Interpolation, Space, is_name};
@@ -12,7 +13,7 @@ use super::source::{At, Pos, Sources};
 use super::{Files, LoadContext, after, expectations, target};
 use muster_core::definition::{AreaDef, Keeping, TestDef};
 use muster_core::expr::Facts;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Where the value of each key of a test was written.
 pub(crate) type TestPlaces = Vec<(&'static str, Pos)>;
@@ -54,6 +55,10 @@ pub(super) struct Resolver<'a, 'c> {
     pub(super) checked: Checked,
     /// Names of the groups that have a limit.
     pub(super) groups: Vec<String>,
+    /// How many tokens there are, by name.
+    pub(super) tokens: BTreeMap<String, u32>,
+    /// What holds for each test.
+    pub(super) area_gates: AreaGates,
     /// What holds over what a test says; the first wins.
     pub(super) overrides: Vec<&'a Settings>,
     /// What holds where a test says nothing; the first wins.
@@ -88,7 +93,9 @@ pub(super) fn resolve(read: &Read, context: &LoadContext<'_>, complaints: &mut C
     let for_target = target::matching(for_target, &target, complaints);
     let facts = conditions::facts(context.facts, &target, context.process_env);
 
-    let (limits, limit_places) = merge(&limit_layers(read, &for_target));
+    let limit_layers = limit_layers(read, &for_target);
+    let (limits, mut limit_places) = merge(&limit_layers);
+    let area_gates = AreaGates::merge(&limit_layers, &mut limit_places, complaints);
     places.limits = limit_places;
     let mut names = Interpolation::new(&read.sources, context.process_env, area_name, &target);
     define(read, &for_target, &mut names, complaints);
@@ -126,6 +133,8 @@ pub(super) fn resolve(read: &Read, context: &LoadContext<'_>, complaints: &mut C
         files: context.files,
         checked: Checked::default(),
         groups: limits.groups.keys().cloned().collect(),
+        tokens: limits.tokens.clone(),
+        area_gates,
         overrides: read.above.iter().rev().filter_map(|f| f.overrides.as_ref()).map(|o| &o.value).collect(),
         defaults: default_layers(read, &for_target),
     };

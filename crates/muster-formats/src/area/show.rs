@@ -74,6 +74,12 @@ impl Loaded {
         for (group, count) in &limits.groups {
             list.add(&format!("limits.groups.{group}"), count.to_string(), limit(&format!("groups.{group}")));
         }
+        for (token, count) in &limits.tokens {
+            list.add(&format!("limits.tokens.{token}"), count.to_string(), limit(&format!("tokens.{token}")));
+        }
+        if let Some(zone) = &limits.timezone {
+            list.add("limits.timezone", quoted(zone), limit("timezone"));
+        }
         list.add("limits.load", limits.load_max.map_or_else(none, |l| l.to_string()), limit("load"));
         list.add("limits.disk-free", quoted(&format_size(limits.disk_free_bytes_min)), limit("disk-free"));
         list.add("limits.run-timeout", span(limits.run_timeout), limit("run-timeout"));
@@ -164,6 +170,24 @@ impl Lister<'_> {
             parts.extend(needs.load_max.map(|l| format!("load = {l}")));
             if !needs.groups.is_empty() {
                 parts.push(format!("group = {}", strings(&needs.groups)));
+            }
+            if !needs.tokens.is_empty() {
+                let each: Vec<_> = needs.tokens.iter().map(|(t, n)| format!("{} = {n}", quoted(t))).collect();
+                parts.push(format!("tokens = {{ {} }}", each.join(", ")));
+            }
+            parts.extend(needs.hours.iter().map(|hours| format!("window = {}", quoted(&hours.to_string()))));
+            if !needs.disks.is_empty() {
+                let size =
+                    |(dir, n): (&String, &u64)| format!("{} = {}", quoted(dir), quoted(&format_size(*n)));
+                let each: Vec<_> = needs.disks.iter().map(size).collect();
+                parts.push(format!("disk = {{ {} }}", each.join(", ")));
+            }
+            if let Some(limiter) = &needs.limiter {
+                let (command, every) = (quoted(&limiter.command), quoted(&format_duration(limiter.every)));
+                let timeout = quoted(&format_duration(limiter.timeout));
+                parts.push(format!(
+                    "launch-limiter = {{ command = {command}, every = {every}, timeout = {timeout} }}"
+                ));
             }
             let NeededDevices { roles, same_host } = &needs.devices;
             if !roles.is_empty() {

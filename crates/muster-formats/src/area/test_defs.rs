@@ -83,7 +83,11 @@ impl<'a> Resolver<'a, '_> {
                 .map_or(usual.output_bytes_max, |o| o.value.0),
         };
         let retries = pick!("retries", retries).map_or_else(Retries::default, retries);
-        let needs = pick!("needs", needs).map_or_else(Needs::default, |needs| self.needs(&needs.value));
+        let needs = pick!("needs", needs);
+        let said = needs.is_some();
+        let mut needs = needs.map_or_else(Needs::default, |needs| self.needs(&needs.value));
+        self.area_gates.hold_for(&mut needs);
+        places.extend(self.area_gates.pos.filter(|_| !said).map(|pos| ("needs", pos)));
         let priority = pick!("priority", priority).map_or(0, |p| p.value);
         let tags = pick!("tags", tags);
         let tags = tags.map_or_else(Vec::new, |tags| self.tags(&tags.value));
@@ -407,12 +411,15 @@ impl<'a> Resolver<'a, '_> {
                 self.complaints.last_hint("`[limits.groups]` says how many of a group may run at once");
             }
         }
-        Needs {
+        let mut needs = Needs {
             disk_free_bytes_min: keys.disk_free.as_ref().map_or(0, |d| d.value.0),
             load_max: keys.load.as_ref().map(|l| l.value.0),
             groups,
             devices: super::devices::needed(keys, self.sources, self.complaints),
-        }
+            ..Needs::default()
+        };
+        self.gates(keys, &mut needs);
+        needs
     }
 
     fn tags(&mut self, tags: &List<String>) -> Vec<String> {

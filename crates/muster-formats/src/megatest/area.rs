@@ -4,18 +4,22 @@
 
 use super::config::{self, DEFAULT, Entry, Session, Table, What};
 use super::echo::{Echoed, echo, is_name};
+use super::gates;
+use super::launchers;
 use super::requirements;
 use super::testconfig::{self, Test, parse_span};
 use super::ticket::Ticket;
 use super::{MAIN_FILE, NotRun, Printed, RUNCONFIGS_FILE, TEST_FILE, World, known, outline, runconfigs};
 use crate::area::above::{self, Around};
 use crate::area::error::{Complaints, ConfigError};
+use crate::area::gates::AreaGates;
 use crate::area::limits::{LimitPlaces, fit_name};
 use crate::area::resolve::Places;
 use crate::area::show::Origins;
 use crate::area::source::Pos;
 use crate::area::{Layer, LoadContext, Loaded, Shown, conditions};
 use muster_core::definition::{AreaDef, AreaLimits, Keeping};
+use muster_core::hours::Hours;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -79,6 +83,10 @@ pub(super) struct Common<'a> {
     pub(super) ticket: Ticket,
     /// Job groups that have a limit.
     pub(super) groups: Vec<String>,
+    /// How many tokens there are, by name.
+    pub(super) tokens: BTreeMap<String, u32>,
+    /// What every test is started within.
+    pub(super) hours: Option<Hours>,
     pub(super) retries: u16,
     pub(super) timeout: Option<Duration>,
     /// Commands that copy the files of tests whose names match: `[testcopy]`.
@@ -102,10 +110,12 @@ pub fn load(context: &AreaContext<'_>) -> Result<MegatestArea, Vec<ConfigError>>
         return Err(complaints.finish(&around.sources).0);
     }
     let mut session = Session::new(context.world, context.dir, context.load.process_env.clone());
-    let Around { sources, below, above, retries, timeout, env } = around;
+    let Around { sources, below, above, gates, retries, timeout, env } = around;
     let first = sources.len();
     session.sources = sources;
-    let area = Reading { context, session: &mut session, below, above, retries, timeout, flags: env }.area();
+    let flags = env;
+    let area =
+        Reading { context, session: &mut session, below, above, gates, retries, timeout, flags }.area();
     let failed = session.complaints.has_errors();
     let (errors, warnings) = session.complaints.finish(&session.sources);
     match area {
@@ -210,6 +220,7 @@ struct Reading<'a, 's, 'w> {
     session: &'s mut Session<'w>,
     below: (AreaLimits, LimitPlaces),
     above: (AreaLimits, LimitPlaces),
+    gates: AreaGates,
     retries: Option<(muster_core::definition::Retries, Pos)>,
     timeout: Option<(Option<Duration>, Pos)>,
     flags: Vec<(String, String, Pos)>,
@@ -305,6 +316,8 @@ impl Reading<'_, '_, '_> {
             on_lab: self.context.places.is_none(),
             ticket: self.ticket(&main, link_tree),
             groups: limits.groups.keys().cloned().collect(),
+            tokens: limits.tokens.clone(),
+            hours: gates::area_hours(&main, self.session),
             retries: self.number(&main, "setup", "reruns").unwrap_or(0),
             timeout: self.span(&main, "setup", "runtimelim"),
             copies: pairs(&main, "testcopy"),
@@ -487,12 +500,18 @@ impl Reading<'_, '_, '_> {
         };
         if let Some(jobs) = self.number::<u32>(main, "setup", "max_concurrent_jobs") {
             // Megatest hands its jobs to a batch system; here they may all run on one machine.
-            limits.jobs = Some(jobs.clamp(1, self.context.places.unwrap_or(u32::MAX).max(1)));
+            let places = self.context.places.filter(|_| !launchers::are_used(main));
+            limits.jobs = Some(jobs.clamp(1, places.unwrap_or(u32::MAX).max(1)));
             say("jobs", main.get("setup", "max_concurrent_jobs").map_or(main.pos, |e| e.pos));
         }
         if let Some(load) = self.number::<f64>(main, "jobtools", "maxload").filter(|l| l.is_finite()) {
             limits.load_max = Some(load.max(0.5));
             say("load", main.get("jobtools", "maxload").map_or(main.pos, |e| e.pos));
+        }
+        limits.timezone = gates::timezone(main).or(limits.timezone);
+        for (name, count, pos) in gates::tokens(main, self.session) {
+            say(&format!("tokens.{name}"), pos);
+            limits.tokens.insert(name, count);
         }
         for entry in main.entries("jobgroups") {
             match entry.value.trim().parse::<u32>() {
@@ -524,6 +543,10 @@ impl Reading<'_, '_, '_> {
             limits.run_timeout = above.run_timeout;
         }
         limits.groups.extend(above.groups.clone());
+        limits.tokens.extend(above.tokens.clone());
+        if said("timezone") {
+            limits.timezone.clone_from(&above.timezone);
+        }
         for (key, pos) in above_places {
             say(key, *pos);
         }
@@ -566,6 +589,8 @@ impl Reading<'_, '_, '_> {
             hidden: text("blacklistvars")
                 .map_or_else(Vec::new, |names| names.split_whitespace().map(str::to_owned).collect()),
             min_space: self.number(main, "setup", "minspace").unwrap_or(10_000),
+            launch_lease_secs: self.span(main, "jobtools", "launch-lease").map_or(60, |l| l.as_secs()),
+            launchers: launchers::read(main, self.session),
             ..Ticket::default()
         }
     }
@@ -583,6 +608,7 @@ impl Reading<'_, '_, '_> {
         }
         requirements::resolve(&mut defs, &needs, self.session);
         for (def, places) in defs.iter_mut().zip(&mut places) {
+            self.gates.hold_for(&mut def.needs);
             if let Some((retries, pos)) = &self.retries {
                 def.retries = retries.clone();
                 places.push(("retries", *pos));

@@ -22,8 +22,10 @@ mod config;
 mod echo;
 mod expand;
 pub mod ezsteps;
+mod gates;
 mod items;
 mod known;
+mod launchers;
 mod line;
 pub mod logpro;
 mod native;
@@ -34,6 +36,7 @@ mod requirements;
 pub mod rollup;
 mod runconfigs;
 mod scheme;
+mod sections;
 pub mod sexpr;
 pub mod status;
 pub mod test_data;
@@ -45,6 +48,7 @@ pub use area::{AreaContext, Looking, MegatestArea, ShownSection, area_name, load
 pub use items::{Expanded, ITEM_DIR_VARIABLE, expand_items, item_dirs};
 pub use native::{Native, native};
 pub use outline::{Outline, outline, targets};
+pub use sections::main_sections;
 pub use testconfig::{EXITS, SUBRUN};
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@ use super::TEST_FILE;
 use super::area::{Common, exported, pairs};
 use super::config::{self, Entry, Session, Table, What, Written};
 use super::echo::is_name;
+use super::gates;
 use super::items::{Expanded, expand_items};
 use super::requirements::{Mode, Requirements, rules, words};
 use super::ticket::{self, Skip, SubRun, TICKET_VARIABLE, Ticket, Values};
@@ -130,6 +131,12 @@ impl Reading<'_, '_, '_> {
         def.needs.groups = group.into_iter().filter(|g| self.common.groups.contains(g)).collect();
         if !def.needs.groups.is_empty() {
             self.place("needs", "test_meta", "jobgroup");
+        }
+        gates::of_test(self.table, self.common, self.session, &mut def.needs);
+        for key in ["launchlimiter", "launch-window", "tokens"] {
+            if !self.places.iter().any(|(shown, _)| *shown == "needs") {
+                self.place("needs", "requirements", key);
+            }
         }
         if !def.owner.is_empty() {
             self.place("owner", "test_meta", "owner");

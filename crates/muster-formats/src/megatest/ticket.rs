@@ -61,10 +61,20 @@ pub struct Ticket {
     /// Variables that are left out of the files with the test's environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hidden: Vec<String>,
+    /// What starts its steps somewhere else, by patterns for the test and its items; the first that matches counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub launchers: Vec<(String, String)>,
+    /// A job that is not heard of for so long is lost.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub launch_lease_secs: u64,
     /// The first step, which sets the test up.
     pub first_step: String,
     /// The last step, which ends the test.
     pub last_step: String,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// When a test is skipped.

@@ -216,6 +216,9 @@ impl LiveReport for Teamcity {
                 message(out, "progressMessage", &[("", &format!("run {address}"))])
             }
             Event::ItemsFound { .. } => Ok(()),
+            Event::Waiting { reason } => {
+                message(out, "progressMessage", &[("", &format!("waiting: {reason}"))])
+            }
             Event::AttemptStarted { test, item, attempt, device } => {
                 // Without an item path it may be the question for the test's items: told only when it has ended.
                 let free = self.flows.get(device).is_none_or(|f| f.test.is_none());

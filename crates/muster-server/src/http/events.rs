@@ -142,9 +142,9 @@ impl Watching {
             let (events, (told, more)) = read.await.ok()?;
             let mut piece = Vec::new();
             for told in started {
-                if let Event::AttemptStarted { test, item, attempt, .. } = &told.event
-                    && !self.ended.contains(&(Arc::clone(test), Arc::clone(item), *attempt))
-                {
+                let is_over = matches!(&told.event, Event::AttemptStarted { test, item, attempt, .. }
+                    if self.ended.contains(&(Arc::clone(test), Arc::clone(item), *attempt)));
+                if !is_over {
                     line(&mut piece, None, &told);
                 }
             }
@@ -175,15 +175,17 @@ impl Watching {
         }
     }
 
-    /// Attempts that have started since it was last asked, and the bell that rings at the next news.
+    /// Attempts that have started since it was last asked, what it waits for, and the bell that rings at the next news.
     fn started(&mut self) -> (Vec<Arc<Told>>, Option<watch::Receiver<u64>>) {
         let mut started = Vec::new();
         loop {
             match self.state.hub.next(self.run, self.news, NEWS) {
                 Next::News(news, last) => {
                     self.news = last;
-                    started
-                        .extend(news.into_iter().filter(|t| matches!(t.event, Event::AttemptStarted { .. })));
+                    let of_the_moment = |t: &Arc<Told>| {
+                        matches!(t.event, Event::AttemptStarted { .. } | Event::Waiting { .. })
+                    };
+                    started.extend(news.into_iter().filter(of_the_moment));
                 }
                 Next::Record(last) => self.news = last,
                 Next::Wait(bell) => return (started, Some(bell)),

@@ -61,6 +61,7 @@ pub fn record(id: u128, area: &str, number: u32) -> Arc<RunRecord> {
             retry_elsewhere: true,
         },
         inputs: inputs(),
+        zone: muster_core::hours::Zone::default(),
     };
     let plan = Plan {
         tests: vec![

@@ -33,6 +33,7 @@ pub(crate) mod results;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
+mod runs_of_areas;
 pub(crate) mod server;
 pub(crate) mod sut_agent;
 pub(crate) mod typed;

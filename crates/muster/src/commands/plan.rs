@@ -95,6 +95,8 @@ struct Listing {
     has_unknown: bool,
     tests: Vec<TestLine>,
     not_run: Vec<NotRun>,
+    /// What all of it would wait for at some time.
+    waits: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -167,6 +169,7 @@ impl Listing {
             has_unknown: forecast.starts.iter().any(|s| !s.discovery && s.takes.is_none())
                 || tests.iter().any(|t| t.found_later && t.items.is_empty()),
             tests,
+            waits: forecast.waits.iter().map(ToString::to_string).collect(),
             not_run: forecast
                 .not_run
                 .iter()
@@ -221,6 +224,9 @@ impl Listing {
         for NotRun { test, item, reason } in self.not_run.iter().take(ITEMS_SHOWN) {
             let slash = if item.is_empty() { "" } else { "/" };
             writeln!(out, "not run: {test}{slash}{item}: {reason}")?;
+        }
+        for reason in self.waits.iter().take(ITEMS_SHOWN) {
+            writeln!(out, "waits: {reason}")?;
         }
         let guess =
             if self.has_unknown { ", partly a guess: not everything has been run before" } else { "" };

@@ -211,7 +211,8 @@ impl Story {
         let item = found.item();
         let open =
             item.verdict.is_none().then(|| place(&snapshot, &found.test().name, &item.path, item.discovery));
-        let now = open.flatten().and_then(|ix| records.why_now(id, ix));
+        let (number, test) = (found.run.number, &found.test().name);
+        let now = open.flatten().and_then(|ix| records.why_now(id, number, ix, test));
         let mut story = Self { found, snapshot, life, now, after: Vec::new(), late, stale: None };
         if let Some(def) = story.def().cloned() {
             for After { test, mode } in &def.after {

@@ -108,6 +108,7 @@ pub(crate) fn load(
     match muster_formats::area::load(&layers, &load_context) {
         Ok(loaded) => {
             tell(context, &loaded.warnings);
+            super::zone::check(&loaded.area)?;
             let mut configuration = included.take();
             configuration.push(name);
             Ok(Area { dir, loaded, configuration, megatest: None })

@@ -145,6 +145,7 @@ pub(crate) fn read(
     match megatest::load(&area_context) {
         Ok(area) => {
             super::area::tell(context, &area.loaded.warnings);
+            super::zone::check(&area.loaded.area)?;
             Ok(area)
         }
         Err(errors) => {
@@ -176,6 +177,14 @@ pub(crate) fn outline(dir: &Path) -> Result<Outline, anyhow::Error> {
     megatest::outline(&dir.to_string_lossy(), &env, &Machine).map_err(|e| {
         Complaint::usage(format!("`{MAIN_FILE}` of `{}` cannot be read", dir.display())).because(e).into()
     })
+}
+
+/// What `megatest.config` of a directory says by itself, whatever the target.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn main_sections(dir: &Path) -> io::Result<Vec<ShownSection>> {
+    megatest::main_sections(&dir.to_string_lossy(), &BTreeMap::new(), &Machine)
 }
 
 /// The targets that the runconfigs of an area name.

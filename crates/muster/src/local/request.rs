@@ -223,6 +223,7 @@ pub(crate) fn run_record(
             trace_id: uuid::Uuid::now_v7().simple().to_string(),
             placement: Placement::default(),
             inputs: Inputs::default(),
+            zone: super::zone::of(def),
         }),
         plan: Arc::new(plan),
     }
@@ -236,6 +237,7 @@ pub(crate) fn replanned(record: &RunRecord, area: &Area, failures_max: Option<u3
     let spec = Arc::make_mut(&mut new.spec);
     spec.env.clone_from(&def.env);
     spec.limits = def.limits.clone();
+    spec.zone = super::zone::of(def);
     spec.area_dir = area.dir.to_string_lossy().into_owned();
     spec.unexpected_pass = def.unexpected_pass;
     spec.failures_max = failures_max;

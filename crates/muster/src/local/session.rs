@@ -5,8 +5,10 @@
 
 use super::agent::Agent;
 use super::door::{self, Door, DoorAsk};
+use super::places::SharedPlaces;
 use super::reports::Reports;
 use super::signals::Signals;
+use super::standing::Teller;
 use crate::commands::megatest::afterwards;
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
@@ -108,6 +110,12 @@ pub(crate) fn execute(
             (Input::ReopenRun { snapshot, items, replanned, history }, again)
         }
     };
+    let shares = record.plan.tests.iter().any(|test| {
+        let needs = &test.def.needs;
+        !needs.groups.is_empty() || !needs.tokens.is_empty()
+    });
+    let records = run_dir.parent().and_then(Path::parent).unwrap_or(&run_dir);
+    let places = if shares { Some(SharedPlaces::new(records)?) } else { None };
     let mut session = Session {
         shell,
         agent,
@@ -118,6 +126,8 @@ pub(crate) fn execute(
         stopped: None,
         kills: 0,
         heard: Vec::new(),
+        places,
+        standing: Teller::new(&run_dir),
     };
     let ended = session.run(first, &signals);
     // Whatever an agent that was killed has left is killed now.
@@ -197,6 +207,10 @@ struct Session<'a> {
     stopped: Option<Stopped>,
     /// Signals that asked to stop.
     kills: u32,
+    /// What it shares with other runs, where it shares anything.
+    places: Option<SharedPlaces>,
+    /// Tells others where the run stands.
+    standing: Teller,
 }
 
 impl Session<'_> {
@@ -204,8 +218,12 @@ impl Session<'_> {
         let mut inputs = vec![first];
         let mut drawn = now();
         let mut is_recorded = false;
+        let mut hurries = false;
         loop {
             let at = now();
+            if let Some(places) = &self.places {
+                self.shell.set_granted(places.granted()?);
+            }
             let turn = self.shell.turn(at, inputs.drain(..)).map_err(|e| not_recorded(e, is_recorded))?;
             is_recorded = true;
             self.heard.drain(..).for_each(door::answer);
@@ -229,6 +247,14 @@ impl Session<'_> {
             if at.since(drawn) >= DRAW_EVERY {
                 drawn = at;
                 self.watcher.tick(at, None);
+            }
+            self.standing.look(self.shell.lab(), self.run);
+            if let Some(places) = &mut self.places {
+                // What was got can be used at once; if it is not, other things are looked at first.
+                hurries = places.settle(self.shell.lab())? && !hurries;
+                if hurries {
+                    continue;
+                }
             }
             let wake = self.shell.wake_at().map_or(DRAW_EVERY, |t| t.since(now()));
             self.wait(wake.min(DRAW_EVERY.saturating_sub(now().since(drawn))), signals)?;
@@ -254,7 +280,12 @@ impl Session<'_> {
     fn wait(&mut self, at_most: Duration, signals: &Signals) -> Result<(), anyhow::Error> {
         let mut others: Vec<BorrowedFd<'_>> = signals.streams().into_iter().map(AsFd::as_fd).collect();
         others.extend(self.door.as_ref().map(AsFd::as_fd));
-        poll_all(&self.agent.process, &others, at_most)
+        let Some(places) = &self.places else { return poll_all(&self.agent.process, &others, at_most) };
+        others.push(places.bell());
+        let at_most = places.look_in().map_or(at_most, |look| look.min(at_most));
+        poll_all(&self.agent.process, &others, at_most)?;
+        places.heard();
+        Ok(())
     }
 
     fn collect(&mut self, signals: &Signals, inputs: &mut Vec<Input>) -> Result<(), anyhow::Error> {
@@ -312,7 +343,7 @@ fn poll_all(agent: &AgentProcess, others: &[BorrowedFd<'_>], at_most: Duration) 
     let interest = if agent.link.wants_write() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
     let fd = agent.link.fd().expect("the agent is ended only after the loop");
     let mut fds = vec![PollFd::new(&fd, interest)];
-    fds.extend(others.iter().map(|s| PollFd::new(s, PollFlags::IN)));
+    fds.extend(others.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
     match poll(&mut fds, Some(&timeout)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(e) => Err(Complaint::lab("cannot wait for the agent").because(e).into()),

@@ -213,7 +213,7 @@ impl<'a> Session<'a> {
         let key = match &told.event {
             Event::RunStarted { .. } => Some(Key::Run),
             Event::ItemsFound { test, .. } => Some(Key::Found(Arc::clone(test))),
-            Event::AttemptStarted { .. } | Event::RunEnded { .. } => None,
+            Event::AttemptStarted { .. } | Event::Waiting { .. } | Event::RunEnded { .. } => None,
             Event::AttemptEnded { test, item, attempt, .. } => {
                 Some(Key::Attempt(Arc::clone(test), Arc::clone(item), *attempt))
             }

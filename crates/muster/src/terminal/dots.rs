@@ -36,7 +36,7 @@ impl Dots {
             match news {
                 News::Started => self.emit.line(&lines::opening(&self.tally)),
                 News::Item(item) => self.say_sign(item.verdict),
-                News::Attempt(_) | News::Test { .. } => {}
+                News::Attempt(_) | News::Test { .. } | News::Waiting(_) => {}
             }
         }
     }

@@ -54,6 +54,13 @@ pub(super) fn below(what: &str, width: usize) -> String {
     format!("{}{}", " ".repeat(INDENT), cut(&what, width.saturating_sub(INDENT).clamp(16, MESSAGE_MAX)))
 }
 
+/// Nothing runs, and this is why.
+pub(super) fn waiting(reason: &str, width: usize) -> String {
+    let what = visible(reason);
+    let what = cut(&what, width.saturating_sub(INDENT).clamp(16, MESSAGE_MAX));
+    format!("{}  {what}", paint(INFO, text::pad_left("waiting", INDENT - 2)))
+}
+
 /// An item with its verdict, and what a person should read first.
 pub(super) fn item(news: &ItemNews, logs: Option<&dyn Logs>, width: usize) -> Vec<String> {
     // Of a flaky item, the result is that of the attempt that failed.

@@ -93,6 +93,8 @@ impl Live {
         for news in self.tally.drain() {
             match news {
                 News::Started => self.emit.line(&lines::opening(&self.tally)),
+                // It stands below the bar.
+                News::Waiting(_) => {}
                 News::Item(_) if told == TOLD_MAX => left_out += 1,
                 News::Item(item) => {
                     told += 1;
@@ -183,6 +185,11 @@ impl Live {
             let took = text::pad_left(&words::duration(tenths(now.since(running.since))), lines::INDENT - 2);
             let name = cut_middle(&name, width.saturating_sub(lines::INDENT + 1).max(8));
             let _ = write!(below, "\n{}  {name}", paint(DIM, took));
+        }
+        if let Some(reason) = &self.tally.waiting {
+            let text = format!("waiting: {reason}");
+            let text = visible(&text);
+            let _ = write!(below, "\n  {}", paint(WARN, cut_middle(&text, width.saturating_sub(3).max(8))));
         }
         let others = self.tally.running.len() - shown;
         if others > 0 && shown > 0 {

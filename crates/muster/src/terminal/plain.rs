@@ -52,6 +52,7 @@ impl Plain {
         for news in self.tally.drain() {
             match news {
                 News::Started => self.emit.line(&lines::opening(&self.tally)),
+                News::Waiting(reason) => self.emit.line(&lines::waiting(&reason, width)),
                 News::Attempt(news) => self.emit.lines(lines::attempt(&news, &*self.looks.logs, width)),
                 // Attempts have told what there is, unless there was none or they were judged otherwise.
                 News::Item(news) if self.detail == Detail::Attempts => {
@@ -90,6 +91,9 @@ impl Plain {
         if let Some((key, running)) = t.longest_running(1).first() {
             let took = words::duration(now.since(running.since));
             add!(line, ", {} running ({} for {took})", t.running.len(), lines::name_of(key));
+        }
+        if let Some(reason) = &t.waiting {
+            add!(line, ", waiting: {reason}");
         }
         if let Some(left) = t.left(now, left) {
             add!(line, ", about {} left", words::duration(left));

@@ -34,6 +34,8 @@ pub(super) enum News {
         /// From the first start of an attempt of it to its end; `None` where nothing of it ran.
         took: Option<Duration>,
     },
+    /// Nothing runs, and this is why.
+    Waiting(Arc<str>),
 }
 
 /// An attempt that ended.
@@ -85,6 +87,8 @@ pub(super) struct Tally {
     pub(super) counts: Counts,
     /// Attempts under way.
     pub(super) running: HashMap<Key, Running>,
+    /// What keeps all of it from starting.
+    pub(super) waiting: Option<Arc<str>>,
     /// The attempts that took longest, the longest first.
     pub(super) slowest: Vec<(Duration, Key)>,
     /// When each test's first attempt started.
@@ -122,11 +126,16 @@ impl Tally {
                 self.undiscovered = *undiscovered;
                 self.news.push(News::Started);
             }
+            Event::Waiting { reason } => {
+                self.waiting = Some(reason.clone());
+                self.news.push(News::Waiting(reason.clone()));
+            }
             Event::ItemsFound { items, .. } => {
                 self.items += items;
                 self.undiscovered = self.undiscovered.saturating_sub(1);
             }
             Event::AttemptStarted { test, item, attempt, .. } => {
+                self.waiting = None;
                 if !self.test_started.contains_key(test) {
                     self.test_started.insert(test.clone(), told.at);
                 }
@@ -189,7 +198,10 @@ impl Tally {
                 counts: *counts,
                 took: self.test_started.get(test).map(|since| told.at.since(*since)),
             }),
-            Event::RunEnded { .. } => self.running.clear(),
+            Event::RunEnded { .. } => {
+                self.running.clear();
+                self.waiting = None;
+            }
         }
     }
 

@@ -160,6 +160,7 @@ fn run_record(number: u32, name: &str) -> RunRecord {
         trace_id: "0".repeat(32),
         placement: Placement::default(),
         inputs: muster_core::inputs::Inputs::default(),
+        zone: muster_core::hours::Zone::default(),
     };
     RunRecord {
         id: RunId(0x0190_0000_0000_7000_8000_0000_0000_0000 + u128::from(number)),

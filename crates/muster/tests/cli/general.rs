@@ -101,8 +101,8 @@ fn the_users_settings_are_checked_and_can_be_left_out() {
           |
         1 | colour = "always"
           | ^^^^^^
-        unknown field `colour`, expected one of `output`, `color`, `progress`, `jobs`, `servers`, `fetch-ca-file`, `limits`, `defaults`
-        hint: known keys are `output`, `color`, `progress`, `jobs`, `fetch-ca-file`, `[servers]`, `[limits]` and `[defaults]`; `--no-config` goes without the file
+        unknown field `colour`, expected one of `output`, `color`, `progress`, `jobs`, `servers`, `areas`, `fetch-ca-file`, `limits`, `defaults`
+        hint: known keys are `output`, `color`, `progress`, `jobs`, `fetch-ca-file`, `[areas]`, `[servers]`, `[limits]` and `[defaults]`; `--no-config` goes without the file
         --- exit 2
     "#]].assert_eq(&env.run(&["runs"]));
     assert!(env.run(&["--no-config", "runs"]).ends_with("--- exit 0\n"));

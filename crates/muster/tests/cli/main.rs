@@ -5,6 +5,7 @@
 
 mod access;
 mod archive;
+mod areas;
 mod artifacts;
 mod autoserv;
 mod autotest;
@@ -17,6 +18,7 @@ mod env;
 mod exports;
 mod faults;
 mod gang;
+mod gates;
 mod general;
 mod given;
 mod health;
@@ -25,6 +27,7 @@ mod lab;
 mod lab_again;
 mod lab_events;
 mod lab_packages;
+mod launchers;
 mod live;
 mod logpro;
 mod megatest;

@@ -28,6 +28,8 @@ pub(crate) struct Agent {
     pub(crate) gauges: Gauges,
     pub(crate) trouble: Vec<String>,
     pub(crate) silent: bool,
+    /// It lets nothing start that asks it.
+    pub(crate) shut: bool,
     /// It has something to say.
     pub(crate) dirty: bool,
     said: Time,
@@ -64,6 +66,7 @@ impl Agent {
             gauges: Gauges { load_per_core: 0.0, disk_free_bytes: 1_000 },
             trouble: Vec::new(),
             silent: false,
+            shut: false,
             dirty: true,
             said: Time::default(),
         }
@@ -157,6 +160,9 @@ impl Agent {
     }
 
     fn start(&mut self, now: Time, behaviour: &Behaviour) {
+        if self.shut {
+            self.turn_away();
+        }
         for slot in &mut self.devices {
             if slot.running.is_none()
                 && let Some((unit, lease)) = slot.queue.pop_front()
@@ -164,6 +170,24 @@ impl Agent {
                 let ends = now + behaviour.takes(&self.tests[&unit.test].def.name);
                 slot.running = Some(Running { unit, lease, at: 0, since: now, ends });
                 self.dirty = true;
+            }
+        }
+    }
+
+    /// What asks before it starts goes back.
+    fn turn_away(&mut self) {
+        let pause = Duration::from_secs(5);
+        let mut back = Vec::new();
+        for slot in self.devices.iter_mut().filter(|slot| slot.running.is_none()) {
+            let asks = |(unit, _): &(Unit, LeaseId)| self.tests[&unit.test].def.needs.limiter.is_some();
+            while slot.queue.front().is_some_and(asks) {
+                back.extend(slot.queue.pop_front());
+            }
+        }
+        for (unit, lease) in back {
+            for attempt in &unit.attempts {
+                let end = AttemptEnd::Shut { why: "no licence is left".to_owned(), pause };
+                self.finish(unit.id, lease, attempt.attempt, end);
             }
         }
     }

@@ -306,6 +306,7 @@ impl World {
                     agent.dirty = true;
                 }
             }
+            Happening::Shut(shut) => self.agents.iter_mut().for_each(|agent| agent.shut = shut),
             Happening::Silence(n) => self.agents[n - 1].silent = true,
             Happening::Voice(n) => {
                 self.agents[n - 1].silent = false;

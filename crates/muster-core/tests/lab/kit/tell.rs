@@ -28,6 +28,7 @@ pub(super) fn tell(story: &mut String, told: &Told) {
     let text = match &told.event {
         Event::RunStarted { items, undiscovered: 0, .. } => format!("run of {items}"),
         Event::RunStarted { items, undiscovered, .. } => format!("run of {items}, and {undiscovered} to ask"),
+        Event::Waiting { reason } => format!("waiting: {reason}"),
         Event::ItemsFound { test, items } => format!("{test} has {items}"),
         Event::AttemptStarted { test, item, attempt, device } => {
             format!("{device}: {}#{attempt}", name(test, item))

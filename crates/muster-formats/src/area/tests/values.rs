@@ -104,7 +104,7 @@ fn a_test_says_all_that_a_definition_can_hold() {
             disk_free_bytes_min: 2 << 30,
             load_max: Some(1.5),
             groups: vec!["db".into()],
-            devices: NeededDevices::default(),
+            ..Needs::default()
         },
         priority: -3,
         tags: vec!["fast".into(), "x-y".into()],

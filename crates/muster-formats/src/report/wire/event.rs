@@ -56,7 +56,13 @@ pub enum Event<'a> {
         /// How many of them are in the run.
         items: u32,
     },
-    /// An attempt's process started. The one event that is not part of the record: it may be missing.
+    /// Nothing of it runs, and has not for a while: what could start is held up. It is not part of the record, and may be
+    /// missing.
+    Waiting {
+        /// By what.
+        reason: &'a str,
+    },
+    /// An attempt's process started. It is not part of the record, and may be missing.
     AttemptStarted {
         /// The test.
         test: &'a str,
@@ -143,6 +149,7 @@ impl<'a> From<&'a core::Event> for Event<'a> {
                 }
             }
             core::Event::ItemsFound { test, items } => Self::ItemsFound { test, items: *items },
+            core::Event::Waiting { reason } => Self::Waiting { reason },
             core::Event::AttemptStarted { test, item, attempt, device } => {
                 Self::AttemptStarted { test, item, attempt: *attempt, device }
             }

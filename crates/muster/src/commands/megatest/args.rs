@@ -134,7 +134,7 @@ const SWITCHES: &[Switch] = &[
     never("force", 0, "`-rerun-all` runs again whatever the state is"),
     yes("target-patt", 1),
     yes("run-patt", 1),
-    not_yet("contour", 1),
+    yes("contour", 1),
     not_yet("prepend-contour", 0),
     not_yet("prefix-target", 1),
     not_yet("area-tag", 1),

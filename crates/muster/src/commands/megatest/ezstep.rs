@@ -3,7 +3,7 @@
 
 use super::job::Job;
 use super::record::{OwnStatus, Record, StepReport};
-use super::{log, skip, subrun, triggers, waive};
+use super::{launch, log, skip, subrun, triggers, waive};
 use muster_core::definition::Tolerance;
 use muster_core::outcome::Outcome;
 use muster_formats::megatest::ezsteps::StepEnd;
@@ -99,7 +99,10 @@ fn step(
     report(record, name, &log, "start", "0", "")?;
     let (code, status) = match asked {
         None => {
-            let code = run_logged(command, &job.run_dir, &job.env, &log)?;
+            let code = match launch::launcher(job) {
+                Some(launcher) => launch::run(launcher, name, command, job, &log)?,
+                None => run_logged(command, &job.run_dir, &job.env, &log)?,
+            };
             (code, StepEnd::Exit(code).status())
         }
         Some(asked) => subrun::run(asked, job, &log, out)?,
@@ -234,7 +237,7 @@ pub(super) fn run_logged(
 }
 
 /// Brings what is new in a file to standard output.
-fn bring(reader: &mut File) -> io::Result<u64> {
+pub(super) fn bring(reader: &mut File) -> io::Result<u64> {
     let mut out = io::stdout().lock();
     let mut buffer = [0; 64 << 10];
     let mut brought = 0;

@@ -16,11 +16,13 @@ mod fields;
 mod inside;
 mod items;
 mod job;
+mod launch;
 pub(crate) mod leftovers;
 mod list_runs;
 mod list_targets;
 mod log;
 mod manage;
+mod mtutil;
 mod pages;
 mod record;
 mod run;
@@ -96,9 +98,13 @@ fn megatest() -> Result<ExitCode, anyhow::Error> {
 }
 
 fn mtutil() -> Result<ExitCode, anyhow::Error> {
-    Err(Complaint::usage("`mtutil` is not carried out by Muster yet")
-        .hint("`muster run` in the area's directory runs its tests; `muster server` takes runs from others")
-        .into())
+    let words = std::env::args_os().skip(1).map(|w| w.to_string_lossy().into_owned());
+    mtutil::run(words, &Context::new(&crate::cli::Global::plain(None))?)
+}
+
+/// `muster mtutil …`
+pub(crate) fn run_mtutil(args: MegatestArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    mtutil::run(args.args, context)
 }
 
 /// `muster megatest …`

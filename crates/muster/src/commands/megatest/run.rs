@@ -32,6 +32,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
     let itempatt = args.get("itempatt").map(|i| format!("/{i}")).unwrap_or_default();
     let testpatt = args.get("runtests").or(args.get("testpatt")).map(|t| format!("{t}{itempatt}"));
     let testpatt = testpatt.filter(|_| !args.has("force-modepatt"));
+    // What is said by a flag holds over what the area says.
+    let contour = args.get("contour").map(|c| format!("env.MT_CONTOUR = {}", toml::Value::from(c)));
+    let settings = set_vars(args)?.into_iter().chain(contour).collect();
     // The same name and target is the same run: what of it has not ended goes on.
     if let Some(known) = again::find(&name, target.as_deref().unwrap_or_default(), context)? {
         return honest(again::go_on(&known, args, testpatt.as_deref(), context)?);
@@ -46,7 +49,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
             },
             target: TargetArgs { target },
             name: Some(name),
-            exec: ExecArgs { settings: set_vars(args)?, ..ExecArgs::default() },
+            exec: ExecArgs { settings, ..ExecArgs::default() },
             inputs: InputArgs::default(),
             lab: LabArgs::default(),
         },

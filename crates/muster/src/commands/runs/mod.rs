@@ -8,6 +8,7 @@ pub(crate) mod remove;
 mod tier;
 
 use crate::context::{Context, OutputMode};
+use crate::error::Complaint;
 use crate::records::{Life, Records};
 use crate::terminal::style::{self, DIM, INFO};
 use crate::terminal::table::{Cell, Column, Table};
@@ -35,6 +36,12 @@ pub(crate) struct RunsArgs {
     /// Also those that were moved to other areas, with where they are
     #[arg(long)]
     pub(crate) full: bool,
+    /// List the runs of all areas that are known: `[areas]` of the user's config.toml and of the `megatest.config` at hand
+    #[arg(long, conflicts_with = "full")]
+    pub(crate) all_areas: bool,
+    /// Say what each area has for each target, in place of the runs
+    #[arg(long, requires = "all_areas", conflicts_with = "limit")]
+    pub(crate) totals: bool,
 }
 
 /// What is done with runs.
@@ -63,6 +70,7 @@ enum RunsCommand {
 /// Lists runs, or does something with them.
 pub(crate) fn run(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     match &args.command {
+        None if args.all_areas => list_all_areas(args, context),
         None => list(args, context),
         Some(RunsCommand::Lock(args)) => keep::lock(args, true, context),
         Some(RunsCommand::Unlock(args)) => keep::lock(args, false, context),
@@ -82,6 +90,15 @@ pub(crate) fn tell(context: &Context, line: &str) -> Result<(), anyhow::Error> {
         writeln!(context.stdout(), "{line}")?;
     }
     Ok(())
+}
+
+fn list_all_areas(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    if context.server.is_some() {
+        return Err(Complaint::usage("`--all-areas` is for areas on this machine")
+            .hint("a lab lists the runs of all its areas")
+            .into());
+    }
+    super::runs_of_areas::run(args.limit, args.totals, context)
 }
 
 fn list(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
