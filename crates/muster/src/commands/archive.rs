@@ -176,7 +176,7 @@ impl Desk {
         let mut store = self.store.borrow_mut();
         let snapshot = store.load_run_snapshot(run.id)?;
         let run_dir = store.run_dir(run.number).expect("the records of an area are in a directory");
-        Ok(archive::roots(run, &snapshot, &run_dir))
+        Ok(archive::roots(&mut *store, run, &snapshot, &run_dir)?)
     }
 }
 

@@ -169,6 +169,9 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     // The agent makes itself ready while the records are opened and the plan is made.
     let agent = Agent::start(&area.dir, request::jobs(def, context))?;
     let mut store = crate::wiring::open_to_write(&area.dir)?;
+    if let (Some(_), Some(name)) = (&area.megatest, &name) {
+        megatest::must_be_new(&mut store, name, &def.target, &context.program())?;
+    }
     let durations = Arc::new(store.list_durations(&def.name, &def.target)?);
     let selection = request::selection(&select, &area, &mut store)?;
     let plan =

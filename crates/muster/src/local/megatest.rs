@@ -5,11 +5,14 @@ use super::signals;
 use crate::context::{Context, RECORDS};
 use crate::error::Complaint;
 use crate::terminal::text::visible;
+use muster_core::id::RunId;
 use muster_core::outcome::ExitCode;
+use muster_core::view::RunView;
 use muster_formats::area::{Layer, LoadContext};
 use muster_formats::megatest::{
     self, AreaContext, Looking, MAIN_FILE, MegatestArea, NotRun, Outline, Printed, ShownSection, World,
 };
+use muster_store::{RunFilter, Store, StoreError};
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs;
@@ -75,6 +78,56 @@ pub(crate) fn place_programs(dir: &Path) -> Result<(), anyhow::Error> {
         Ok(())
     };
     place().map_err(|e| Complaint::lab(format!("`{}` cannot be made", bin.display())).because(e).into())
+}
+
+/// What a run's directories are called, below its target.
+pub(crate) fn dir_name(run: &RunView) -> String {
+    if run.name.is_empty() { format!("run-{}", run.number) } else { run.name.clone() }
+}
+
+/// A run that has these directories, and that it is not which is meant: the newest.
+///
+/// # Errors
+/// The records cannot be read.
+fn other_run(
+    store: &mut dyn Store,
+    name: &str,
+    target: &[(String, String)],
+    meant: Option<RunId>,
+) -> Result<Option<RunView>, StoreError> {
+    let all = RunFilter { limit: u32::MAX, ..RunFilter::default() };
+    // Directories are called after the values alone.
+    let values = |target: &[(String, String)]| target.iter().map(|(_, v)| v.clone()).collect::<Vec<_>>();
+    let target = values(target);
+    let mut runs = store.list_runs(&all)?.into_iter();
+    Ok(runs.find(|run| Some(run.id) != meant && dir_name(run) == name && values(&run.target) == target))
+}
+
+/// Whether another run has the same directories: what is in them is not this one's alone.
+///
+/// # Errors
+/// The records cannot be read.
+pub(crate) fn has_others(store: &mut dyn Store, run: &RunView) -> Result<bool, StoreError> {
+    Ok(other_run(store, &dir_name(run), &run.target, Some(run.id))?.is_some())
+}
+
+/// Refuses a new run with the directories of another.
+///
+/// # Errors
+/// There is a run of this name and target.
+pub(crate) fn must_be_new(
+    store: &mut dyn Store,
+    name: &str,
+    target: &[(String, String)],
+    program: &str,
+) -> Result<(), anyhow::Error> {
+    let Some(RunView { number, .. }) = other_run(store, name, target, None)? else { return Ok(()) };
+    Err(Complaint::usage(format!("the run `{name}` of this target is there, as number {number}"))
+        .hint(format!(
+            "`{program} resume {number}`, `{program} rerun {number}` and `megatest -run` go on with it; \
+             `--name` gives a new one another name"
+        ))
+        .into())
 }
 
 /// Loads the Megatest area in this directory.

@@ -152,6 +152,29 @@ fn a_megatest_run_is_removed_from_disks_and_links_and_nothing_else_is() {
 }
 
 #[test]
+fn directories_that_two_runs_have_in_common_stay_until_one_is_left_and_items_above_others_go() {
+    let env = TestEnv::new();
+    std::fs::remove_file(env.area().join("muster.toml")).unwrap();
+    env.write(
+        "megatest.config",
+        "[fields]\nOS TEXT\n[setup]\nlinktree #{mtrah links}\n[disks]\nd #{mtrah runs}\n",
+    );
+    env.write("tests/t/testconfig", "[ezsteps]\nmake touch made\n[items]\nI a a/b\n");
+    let run = |name: &str| env.run(&["run", "-t", "linux", "-n", name]);
+    assert!(run("run-2").ends_with("--- exit 0\n"));
+    let taken = run("run-2");
+    assert!(taken.contains("as number 1") && taken.contains("rerun 1"), "{taken}");
+    assert!(taken.ends_with("--- exit 2\n"), "{taken}");
+    // The second has no name, and the first has the one that it is given.
+    assert!(env.run(&["run", "-t", "linux"]).ends_with("--- exit 0\n"));
+    assert!(env.run(&["runs", "remove", "1"]).ends_with("--- exit 0\n"));
+    let there = |path: &str| std::fs::symlink_metadata(env.area().join(path)).is_ok();
+    assert!(there("runs/linux/run-2/t") && there("links/linux/run-2/t"), "they are the other's");
+    assert!(env.run(&["runs", "remove", "2"]).ends_with("--- exit 0\n"));
+    assert!(!there("runs/linux/run-2") && !there("links/linux"));
+}
+
+#[test]
 fn megatests_switches_lock_set_and_remove() {
     let env = TestEnv::new();
     std::fs::remove_file(env.area().join("muster.toml")).unwrap();

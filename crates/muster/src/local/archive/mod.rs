@@ -20,12 +20,14 @@ pub(crate) use save::{Saved, save};
 
 use crate::context::RECORDS;
 use crate::error::Complaint;
+use crate::local::megatest;
 use muster_core::change::RunSnapshot;
 use muster_core::id::RunId;
 use muster_core::time::Time;
 use muster_core::view::RunView;
 use muster_formats::megatest::ticket::{TICKET_VARIABLE, Ticket};
 use muster_package::own::{Kind, PackageError, Published, Reference, Repository, Source, Sources, Wanted};
+use muster_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -175,8 +177,14 @@ pub(crate) fn dir_of(area_dir: &Path) -> PathBuf {
 }
 
 /// The directories that a run has left files in: its own, and those that tests of a Megatest area ran in.
-pub(crate) fn roots(run: &RunView, snapshot: &RunSnapshot, run_dir: &Path) -> Vec<PathBuf> {
-    let name = if run.name.is_empty() { format!("run-{}", run.number) } else { run.name.clone() };
+/// What it has in common with another run is not its own.
+pub(crate) fn roots(
+    store: &mut dyn Store,
+    run: &RunView,
+    snapshot: &RunSnapshot,
+    run_dir: &Path,
+) -> Result<Vec<PathBuf>, StoreError> {
+    let name = megatest::dir_name(run);
     let mut others = BTreeSet::new();
     for test in &snapshot.record.plan.tests {
         let ticket = test.def.env.iter().find(|(name, _)| name == TICKET_VARIABLE);
@@ -185,7 +193,10 @@ pub(crate) fn roots(run: &RunView, snapshot: &RunSnapshot, run_dir: &Path) -> Ve
         // Of a disk that is named by a variable of the item, nothing is known here.
         others.extend(dirs.filter(|dir| is_plain(dir) && dir.is_dir()));
     }
-    std::iter::once(run_dir.to_owned()).chain(others).collect()
+    if !others.is_empty() && megatest::has_others(store, run)? {
+        others.clear();
+    }
+    Ok(std::iter::once(run_dir.to_owned()).chain(others).collect())
 }
 
 /// Absolute, with nothing in it that leads elsewhere.
