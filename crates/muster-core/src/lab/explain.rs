@@ -233,8 +233,12 @@ impl Lab {
 
     /// Why no device is there that a run may have.
     fn explain_unreachable(&self, run: &Run) -> Explanation {
-        let away: Vec<(Arc<str>, String)> =
-            self.known_to(run).map(|d| (Arc::clone(&d.name), self.agents[&d.agent].host.clone())).collect();
+        let named = |d: &Device| (Arc::clone(&d.name), self.agents[&d.agent].host.clone());
+        let mut away: Vec<(Arc<str>, String)> = self.known_to(run).map(named).collect();
+        if away.is_empty() {
+            // What these are like is said by their agent, which has not been heard since the server was started.
+            away = self.devices.values().filter(|d| self.is_unheard(d)).map(named).collect();
+        }
         if !away.is_empty() {
             return Explanation::AllAway(away);
         }
@@ -243,6 +247,11 @@ impl Lab {
             return Explanation::OtherPools { user: run.record().spec.placement.user.clone(), pools };
         }
         Explanation::NoDevice { selector: run.reach.text().to_owned(), there: self.devices_there().count() }
+    }
+
+    /// Whether nobody has said yet what a device is like.
+    fn is_unheard(&self, device: &Device) -> bool {
+        device.labels.is_empty() && !self.agents[&device.agent].is_there()
     }
 
     /// Why what needs several devices at once has them not.

@@ -127,6 +127,26 @@ fn a_run_whose_devices_are_away_waits_and_one_for_which_none_is_known_cannot_sta
 }
 
 #[test]
+fn after_a_restart_of_the_server_what_was_not_heard_yet_may_be_what_is_wanted() {
+    let mut world = World::new("on labels.os == 'linux'; a");
+    let mut offer = DeviceOffer::named("d1");
+    offer.labels.insert("os".into(), "linux".into());
+    world.hears(Exchange { devices: vec![offer.clone()], ..exchange(1, 1, 1, 0) });
+    let mut other = DeviceOffer::named("d2");
+    other.labels.insert("os".into(), "mac".into());
+    world.hears(Exchange { devices: vec![other.clone()], ..exchange(2, 1, 1, 0) });
+    world.restart();
+    world.hears(Exchange { devices: vec![other], ..exchange(2, 1, 2, 0) });
+    world.create();
+    let Outlook::Later(why, None) = world.lab.outlook(world.now, world.run()) else {
+        panic!("nobody has said what d1 is like")
+    };
+    assert!(why.to_string().starts_with("every device that it may have is away: `d1` of "), "{why}");
+    let orders = world.hears(Exchange { devices: vec![offer], ..exchange(1, 1, 2, 0) });
+    assert_eq!(orders.map(|o| o.new.len()), Some(1));
+}
+
+#[test]
 fn an_agent_that_is_started_again_has_the_devices_it_had_and_what_it_brings_instead() {
     let mut world = World::new("on labels.os == 'linux'; a*2");
     let offer = |name: &str, os: &str| {
