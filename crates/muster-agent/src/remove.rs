@@ -38,14 +38,25 @@ impl Remover {
     /// # Errors
     /// It cannot be moved.
     pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
-        let number = REMOVED.fetch_add(1, Ordering::Relaxed);
-        let away = path.with_file_name(format!("{GONE}{}-{number}", std::process::id()));
-        match fs::rename(path, &away) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            moved => moved?,
+        use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, IsADirectory, NotADirectory, NotFound};
+        loop {
+            let number = REMOVED.fetch_add(1, Ordering::Relaxed);
+            let away = path.with_file_name(format!("{GONE}{}-{number}", std::process::id()));
+            match fs::rename(path, &away) {
+                Ok(()) => {
+                    self.take(away);
+                    return Ok(());
+                }
+                Err(e) if e.kind() == NotFound => return Ok(()),
+                // What an earlier process of this number has left: in a container it is the same each time.
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        AlreadyExists | DirectoryNotEmpty | IsADirectory | NotADirectory
+                    ) => {}
+                Err(e) => return Err(e),
+            }
         }
-        self.take(away);
-        Ok(())
     }
 
     /// Removes what an earlier process has moved aside in a directory and not removed.
