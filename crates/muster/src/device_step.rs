@@ -368,6 +368,10 @@ fn close(
         // Steps of the host and of other devices may have measured as well.
         let no_link = OFlags::NOFOLLOW.bits().cast_signed();
         let mut all = OpenOptions::new().create(true).append(true).custom_flags(no_link).open(measured)?;
+        // Whoever wrote last may have left the line open; an empty one says nothing.
+        if all.metadata()?.len() > 0 {
+            all.write_all(b"\n")?;
+        }
         files.pull(&measures, 0, &mut all, until)?;
     }
     // The next attempt there would do so too.
