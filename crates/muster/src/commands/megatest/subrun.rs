@@ -11,6 +11,7 @@ use super::told;
 use crate::context::FILE;
 use crate::local::megatest::is_area;
 use crate::wiring::open_for_reading;
+use muster_core::outcome::ExitCode;
 use muster_core::view::RunState;
 use muster_formats::megatest::rollup::RollUp;
 use muster_formats::megatest::status::{State, Status};
@@ -97,6 +98,12 @@ pub(super) fn run(
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     writeln!(out, "sub-run `{}` for {} in {}{why}", made.run_name, made.target, made.area.display())?;
     let code = run_logged(&line.join(" "), &job.run_dir, &env, log)?;
+    // Of a run that was never begun, or not to its end, the record is that of an earlier time.
+    let was_run = [ExitCode::Passed, ExitCode::Failed, ExitCode::Outstanding, ExitCode::NothingRan];
+    if !was_run.iter().any(|c| *c as i32 == code) {
+        writeln!(out, "error: the sub-run could not be run, exit code {code}")?;
+        return Ok((code, Status::Fail));
+    }
     let Some((number, state, status)) = came_to(&made)? else {
         writeln!(out, "error: the sub-run has left no record, and exit code {code}")?;
         return Ok((code, Status::Fail));

@@ -60,7 +60,15 @@ pub(super) fn again(job: &Job, out: &mut dyn Write) -> Result<Option<String>, an
         // They were told when the area was read.
         return Ok(None);
     };
-    let Some(earlier) = earlier(job)? else { return Ok(None) };
+    let earlier = match earlier(job) {
+        Ok(Some(earlier)) => earlier,
+        Ok(None) => return Ok(None),
+        // That it failed counts more than that nobody knows whether it was waived.
+        Err(error) => {
+            writeln!(out, "it is not waived: earlier runs cannot be looked at: {error:#}")?;
+            return Ok(None);
+        }
+    };
     let mut why = Vec::new();
     let carried = carry_over(&Status::Fail, Some(&earlier.record), &waivers, |waiver| {
         match holds(waiver, job, &earlier.dir) {
