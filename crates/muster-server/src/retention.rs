@@ -8,6 +8,7 @@ use muster_core::view::{RunState, RunView};
 use muster_store::{Extent, ItemFilter, Removal, RunFilter, Sqlite, Store, StoreError};
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -39,7 +40,7 @@ impl Retention {
         at: Time,
         weights: &BTreeMap<RunId, u64>,
     ) -> Vec<&'a RunView> {
-        let mut newer: BTreeMap<(&str, &[(String, String)]), u32> = BTreeMap::new();
+        let mut newer: BTreeMap<_, u32> = BTreeMap::new();
         let mut may_go = Vec::new();
         for run in runs {
             let newer = newer.entry((run.area.as_str(), run.target.as_slice())).or_default();
@@ -89,7 +90,7 @@ pub fn is_without_files(store: &mut dyn Store, run: RunId) -> Result<bool, Store
     Ok(said.notes.iter().any(|note| note.what == NoteKind::FilesRemoved { on: None }))
 }
 
-/// Bytes of what is there, without following links; what cannot be looked at weighs nothing.
+/// Bytes that the disk has for what is there, without following links; what cannot be looked at weighs nothing.
 pub fn weight(path: &Path) -> u64 {
     let mut bytes = 0;
     let mut waiting: Vec<PathBuf> = vec![path.to_owned()];
@@ -99,7 +100,8 @@ pub fn weight(path: &Path) -> u64 {
             let Ok(list) = fs::read_dir(&path) else { continue };
             waiting.extend(list.filter_map(|entry| Some(entry.ok()?.path())));
         } else {
-            bytes += found.len();
+            // Holes, where outputs were taken away, take no room.
+            bytes += found.blocks() * 512;
         }
     }
     bytes
