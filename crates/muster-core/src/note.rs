@@ -209,7 +209,7 @@ pub fn spots(snapshot: &RunSnapshot) -> Vec<Option<Spot>> {
     for planned in &snapshot.record.plan.tests {
         match &planned.items {
             PlannedItems::Listed(items) => {
-                spots.extend(items.iter().map(|i| spot(&planned.def.name, &i.path)))
+                spots.extend(items.iter().map(|i| spot(&planned.def.name, &i.path)));
             }
             PlannedItems::Found(_) => spots.push(None),
         }

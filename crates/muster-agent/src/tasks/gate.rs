@@ -28,17 +28,20 @@ const PRINTED_MAX: usize = 4 << 10;
 // Limit: one for each command of each run under way here.
 const ANSWERS_MAX: usize = 256;
 
+/// A command of a run, and where it is asked.
+type Asked = (RunId, String, PathBuf);
+
 /// What the commands of runs said here, and until when that is good.
 #[derive(Debug, Default)]
-pub(super) struct Answers(Mutex<HashMap<(RunId, String, PathBuf), (Time, Option<String>)>>);
+pub(super) struct Answers(Mutex<HashMap<Asked, (Time, Option<String>)>>);
 
 impl Answers {
-    fn of(&self, key: &(RunId, String, PathBuf), now: Time) -> Option<(Time, Option<String>)> {
+    fn of(&self, key: &Asked, now: Time) -> Option<(Time, Option<String>)> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(key).filter(|(until, _)| now < *until).cloned()
     }
 
-    fn remember(&self, key: (RunId, String, PathBuf), until: Time, no: Option<String>) {
+    fn remember(&self, key: Asked, until: Time, no: Option<String>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= ANSWERS_MAX {
             all.clear();

@@ -12,7 +12,9 @@ fn killed(scenario: &str, items: &[(&str, &str)]) -> World {
     world.go_on_until(Time(1_000_000));
     world.now = Time(1_000_000);
     let (run, items) = (world.run(), items.iter().map(|(t, i)| world.item(t, i)).collect());
-    world.apply(Input::Kill { run, items, reason: "killed by ana: it hangs".to_owned() }).unwrap();
+    world
+        .apply(Input::Kill { run, items, reason: "killed by ana: it hangs".to_owned() })
+        .expect("it is under way");
     world.tick();
     world.go_on();
     world.lab.check();

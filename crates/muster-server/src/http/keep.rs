@@ -77,7 +77,7 @@ pub(super) async fn unlock(
     match head.said.locked {
         None => return Ok(StatusCode::NO_CONTENT),
         Some(lock) if state.access.is_some() && lock.by != by => {
-            who.need(Role::Operator, Some(&head.area))?
+            who.need(Role::Operator, Some(&head.area))?;
         }
         Some(_) => {}
     }

@@ -77,9 +77,8 @@ impl Asked {
             } else if let Some((_, to)) = WITH_VALUE.iter().find(|(n, _)| *n == name) {
                 let value =
                     words.next().ok_or_else(|| Complaint::usage(format!("`{word}` needs a value")))?;
-                match to {
-                    Some(to) => asked.passed.extend([format!("-{to}"), value.clone()]),
-                    None => {}
+                if let Some(to) = to {
+                    asked.passed.extend([format!("-{to}"), value.clone()]);
                 }
                 asked.own.push((name.to_owned(), value));
             } else {
