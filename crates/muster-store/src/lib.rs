@@ -30,7 +30,7 @@ pub use error::StoreError;
 pub use file_system::FileSystem;
 pub use lock::{LockError, RunLock};
 pub use mem::Mem;
-pub use sqlite::{RunEvents, Sqlite};
+pub use sqlite::{RunEvents, RunExtent, RunStamp, Sqlite};
 pub use store::Store;
 pub use types::{
     Durations, Extent, FailedItem, Fault, Happened, HistoryEntry, HotLimits, ItemFilter, LabKey,

@@ -49,6 +49,7 @@ use muster_core::change::{Change, RunSnapshot, Snapshot};
 use muster_core::id::{ItemIx, RunId};
 use muster_core::view::{AttemptView, RunView};
 use read::{Reader, find_rid};
+pub use relocate::{RunExtent, RunStamp};
 use rusqlite::{Connection, OptionalExtension as _, config::DbConfig, params};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -8,7 +8,7 @@
 
 use super::cold::{self, BESIDE, Key, OF_RUNS, copy, pack, path, unpack};
 use super::error::{reading, writing};
-use super::read::find_rid;
+use super::read::{Reader, find_rid};
 use super::rows::{self, decode_named, encode_named};
 use super::{Sqlite, run_dir};
 use crate::error::StoreError;
@@ -16,12 +16,55 @@ use crate::lock::RunLock;
 use crate::types::{MovedRun, RunName, RunPlace};
 use muster_core::change::RunSpec;
 use muster_core::id::RunId;
+use muster_core::outcome::Counts;
 use muster_core::time::Time;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params, params_from_iter};
 use std::path::Path;
 
+/// What tells whether anything of a run was changed since.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunStamp(cold::Stamp);
+
+/// How much is recorded of a run: the same in two places, unless it was worked on in one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunExtent {
+    ended: Option<Time>,
+    counts: Counts,
+    items: u32,
+    /// Rows by table.
+    rows: Vec<i64>,
+}
+
 impl Sqlite {
+    /// A run as it is now, for [`leave_for`](Self::leave_for).
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownRun`], or what the system says.
+    pub fn stamp_run(&self, run: RunId) -> Result<RunStamp, StoreError> {
+        self.reading(|r| {
+            let (rid, _) = r.head(run)?;
+            cold::stamp(r.conn, r.db, rid).map(RunStamp)
+        })
+    }
+
+    /// How much is recorded of a run, wherever its records are.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownRun`], or what the system says.
+    pub fn measure_run(&self, run: RunId) -> Result<RunExtent, StoreError> {
+        self.reading_run(run, |r| {
+            let (rid, head) = r.head(run)?;
+            let (_, rows) = cold::stamp(r.conn, r.db, rid)?;
+            Ok(RunExtent { ended: head.ended, counts: head.counts, items: head.items, rows })
+        })
+    }
+
+    /// The file of the database.
+    pub fn file(&self) -> &Path {
+        &self.db
+    }
+
     /// Writes all that is recorded of a run that is over into a file, durably. Its outputs in files are not in
     /// it. Says how long the file is.
     ///
@@ -33,7 +76,8 @@ impl Sqlite {
     }
 
     /// Takes in a run that another store wrote into a file, as a run of this area with this number: into the cold
-    /// tier. The number is a reserved one.
+    /// tier. The number is a reserved one. A run without a name is called after its former number, as the directories
+    /// of its tests are.
     ///
     /// # Errors
     /// [`StoreError::Contradiction`] where the run is here already; [`StoreError::Damaged`] where the file is none.
@@ -42,8 +86,12 @@ impl Sqlite {
         let RunPlace { dir, area, number } = place;
         let mut made = unpack(from)?;
         let read = reading(from);
-        let (old, id): (i64, Vec<u8>) =
-            made.query_row("SELECT rid, id FROM runs", [], |r| Ok((r.get(0)?, r.get(1)?))).map_err(&read)?;
+        let (old, id, former, name): (i64, Vec<u8>, u32, String) = made
+            .query_row("SELECT rid, id, number, name FROM runs", [], |r| {
+                Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?))
+            })
+            .map_err(&read)?;
+        let name = if name.is_empty() { format!("run-{former}") } else { name };
         let run = rows::run_id(from, &id)?;
         if find_rid(&self.conn, &self.db, run)?.is_some() {
             return Err(StoreError::Contradiction { run, what: "it is here already".to_owned() });
@@ -51,14 +99,18 @@ impl Sqlite {
         let spec: Vec<u8> = made.query_row("SELECT spec FROM plans", [], |r| r.get(0)).map_err(&read)?;
         let mut spec: RunSpec = decode_named(from, "a run's spec", &spec)?;
         spec.area.clone_from(area);
+        spec.name.clone_from(&name);
         spec.area_dir = dir.to_string_lossy().into_owned();
         let mut body = Vec::new();
         encode_named(&mut body, "a run's spec", &spec)?;
         let write = writing(&self.db);
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&write)?;
         made.execute("UPDATE plans SET spec = ?1", [&body]).map_err(&read)?;
-        made.execute("UPDATE runs SET area = ?1, number = ?2, cold = NULL", params![area, number])
-            .map_err(&read)?;
+        made.execute(
+            "UPDATE runs SET area = ?1, number = ?2, name = ?3, cold = NULL",
+            params![area, number, name],
+        )
+        .map_err(&read)?;
         let new = insert_head(&made, &tx, from, &self.db)?;
         renumber(&made, old, new).map_err(&read)?;
         for (table, key) in BESIDE.into_iter().filter(|(table, _)| *table != "runs") {
@@ -74,20 +126,32 @@ impl Sqlite {
         Ok(run)
     }
 
-    /// Forgets a run that is somewhere else now, but for where. Its directory stays.
+    /// Forgets a run that is somewhere else now, but for where, if it is as it was before it was written there.
+    /// Its directory stays.
     ///
     /// # Errors
-    /// [`StoreError::NotOver`], [`StoreError::UnknownRun`]; the run is as it was then.
-    pub fn leave_for(&mut self, run: RunId, place: &RunPlace, at: Time) -> Result<(), StoreError> {
+    /// [`StoreError::NotOver`], [`StoreError::UnknownRun`], [`StoreError::Locked`], [`StoreError::RunAlive`]
+    /// where it was changed meanwhile; the run is as it was then.
+    pub fn leave_for(
+        &mut self,
+        run: RunId,
+        place: &RunPlace,
+        at: Time,
+        before: &RunStamp,
+    ) -> Result<(), StoreError> {
         self.writable()?;
-        let (rid, head) = self.reading(|r| r.head(run))?;
-        self.reader().must_be_open(run)?;
-        if head.ended.is_none() {
-            return Err(StoreError::NotOver { run });
-        }
         let RunPlace { dir, area, number } = place;
         let err = writing(&self.db);
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&err)?;
+        let reader = Reader { conn: &tx, db: &self.db };
+        let (rid, head) = reader.head(run)?;
+        if head.ended.is_none() {
+            return Err(StoreError::NotOver { run });
+        }
+        reader.must_be_open(run)?;
+        if cold::stamp(&tx, &self.db, rid)? != before.0 {
+            return Err(StoreError::RunAlive { run, pid: None });
+        }
         let file = cold::find(&tx, &self.db, run)?.map(|place| place.path(&self.db));
         for (table, key) in OF_RUNS.into_iter().chain(BESIDE) {
             let (condition, bounds) = key.condition(rid);
@@ -153,9 +217,10 @@ impl Sqlite {
     /// Holds a run that is over, so that nobody goes on with it meanwhile.
     ///
     /// # Errors
-    /// Somebody does.
+    /// Somebody does, or a person has locked it.
     pub fn hold_run(&self, run: RunId) -> Result<RunLock, StoreError> {
         let number = self.number(run)?;
+        self.reading(|r| r.must_be_open(run))?;
         cold::lock(&run_dir(&self.root, number), run)
     }
 }

@@ -498,6 +498,12 @@ fn a_run_that_another_store_takes_in_is_the_same_there_and_leaves_a_word_here() 
     here.commit(&[created(1), with_output(1, 1, vec![3; 500]), failed, ended(1), created(2)]).unwrap();
     let file = root.join("moving");
     assert!(matches!(here.export_run(RunId(2), &file), Err(StoreError::NotOver { .. })));
+    let early = here.stamp_run(RunId(1)).unwrap();
+    here.reduce_run(RunId(1)).unwrap();
+    let stays = RunPlace { dir: "/there".into(), area: "other area".to_owned(), number: 7 };
+    let refused = here.leave_for(RunId(1), &stays, muster_core::time::Time(5), &early).unwrap_err();
+    assert!(matches!(refused, StoreError::RunAlive { .. }), "it was changed meanwhile: {refused}");
+    let seen = here.stamp_run(RunId(1)).unwrap();
     here.export_run(RunId(1), &file).unwrap();
     let number = there.reserve_number("other area").unwrap();
     let place = RunPlace { dir: "/there".into(), area: "other area".to_owned(), number };
@@ -519,7 +525,8 @@ fn a_run_that_another_store_takes_in_is_the_same_there_and_leaves_a_word_here() 
     assert_eq!(there.list_failures(RunId(1)).unwrap(), here.list_failures(RunId(1)).unwrap());
     assert_eq!(there.check().unwrap(), []);
 
-    here.leave_for(RunId(1), &place, muster_core::time::Time(5)).unwrap();
+    assert_eq!(there.measure_run(RunId(1)).unwrap(), here.measure_run(RunId(1)).unwrap());
+    here.leave_for(RunId(1), &place, muster_core::time::Time(5), &seen).unwrap();
     assert!(matches!(here.load_run(RunId(1), ItemFilter::All), Err(StoreError::UnknownRun { .. })));
     let moved = here.find_moved("area", RunName::Number(1)).unwrap().unwrap();
     assert_eq!((moved.run, &moved.place), (RunId(1), &place));

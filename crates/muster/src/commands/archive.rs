@@ -5,6 +5,7 @@ use crate::commands::records::find_run;
 use crate::commands::typed::run_ref;
 use crate::context::{Context, OutputMode, RECORDS};
 use crate::error::Complaint;
+use crate::keeper::must_be_open;
 use crate::local::archive::{self, Archive, Destination, Index, Restored, Saved};
 use crate::local::session;
 use crate::terminal::table::{Column, Table};
@@ -15,7 +16,7 @@ use muster_core::outcome::ExitCode;
 use muster_core::select::wildcard;
 use muster_core::view::RunView;
 use muster_formats::report::words;
-use muster_store::{RunFilter, Sqlite, Store as _};
+use muster_store::{ItemFilter, RunFilter, Sqlite, Store as _};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -184,6 +185,11 @@ fn save(desk: &Desk, runs: &[RunView], remove: bool, context: &Context) -> Resul
     let archive = Archive::create(&desk.dir)?;
     let mut all = Vec::new();
     for run in runs {
+        if remove {
+            // As it is now: those before it may have taken long.
+            let now = desk.store.borrow_mut().load_run(run.id, ItemFilter::Failed)?;
+            must_be_open(&now, &context.program())?;
+        }
         if run.ended.is_none() {
             return Err(Complaint::usage(format!("run `{}` has not ended", run.number))
                 .hint(format!("`muster resume {}` goes on with it", run.number))
@@ -197,7 +203,7 @@ fn save(desk: &Desk, runs: &[RunView], remove: bool, context: &Context) -> Resul
             .map(|(_, dir)| dir)
             .collect();
         let saved = archive::save(&archive, run, &roots, &desk.records, session::now(), remove)?;
-        let Saved { upload, files, bytes, left_out } = saved;
+        let Saved { package, bytes_written, files, bytes, left_out } = saved;
         if context.output == OutputMode::Human {
             let mut out = context.stdout();
             writeln!(
@@ -206,7 +212,7 @@ fn save(desk: &Desk, runs: &[RunView], remove: bool, context: &Context) -> Resul
                 run.number,
                 text::plural(files.into(), "file", "files"),
                 words::bytes(bytes),
-                words::bytes(upload.bytes_written),
+                words::bytes(bytes_written),
                 if remove { "; removed from where they were" } else { "" }
             )?;
             for path in &left_out {
@@ -214,8 +220,8 @@ fn save(desk: &Desk, runs: &[RunView], remove: bool, context: &Context) -> Resul
             }
         }
         all.push(json!({
-            "run": run.number, "package": upload.package.digest.to_string(), "files": files, "bytes": bytes,
-            "bytes_written": upload.bytes_written, "removed": remove, "left_out": left_out,
+            "run": run.number, "package": package.digest.to_string(), "files": files, "bytes": bytes,
+            "bytes_written": bytes_written, "removed": remove, "left_out": left_out,
         }));
     }
     finish(&all, context)

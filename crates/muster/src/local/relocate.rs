@@ -3,12 +3,13 @@
 use super::area::{self, Purpose};
 use super::session;
 use crate::cli::Global;
-use crate::context::Context;
+use crate::context::{Context, RECORDS};
 use crate::error::Complaint;
 use muster_core::view::RunView;
 use muster_store::{RunPlace, Sqlite, Store as _, StoreError};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The area that runs go to.
@@ -23,12 +24,15 @@ impl There {
     ///
     /// # Errors
     /// There is none, or it is the one at hand.
-    pub(crate) fn open(dir: &Path, here: &Path) -> Result<Self, anyhow::Error> {
+    pub(crate) fn open(dir: &Path, here: &Sqlite) -> Result<Self, anyhow::Error> {
         let context = Context::new(&Global::plain(Some(dir.to_owned())))?;
         let dir = context
             .area_dir()
             .map_err(|e| Complaint::usage(format!("`{}` is no area", dir.display())).because(e))?;
-        if fs::canonicalize(&dir).ok() == fs::canonicalize(here).ok() {
+        // One directory can be reached by several names.
+        let identity = |db: &Path| fs::metadata(db).ok().map(|meta| (meta.dev(), meta.ino()));
+        let db = dir.join(RECORDS).join(here.file().file_name().unwrap_or_default());
+        if identity(&db).is_some_and(|there| Some(there) == identity(here.file())) {
             return Err(Complaint::usage("the runs are in this area already").into());
         }
         let store = crate::wiring::open_to_write(&dir)?;
@@ -71,10 +75,22 @@ pub(crate) fn relocate(
 ) -> Result<RunPlace, anyhow::Error> {
     let area = there.takes(run)?;
     let _lock = store.hold_run(run.id)?;
+    let seen = store.stamp_run(run.id)?;
     let own = store.run_dir(run.number).expect("the records of an area are in a directory");
     let place = match there.store.load_run_snapshot(run.id) {
         // An earlier call has come so far.
-        Ok(known) => RunPlace { dir: there.dir.clone(), area, number: known.record.number },
+        Ok(known) => {
+            if there.store.measure_run(run.id)? != store.measure_run(run.id)? {
+                let said = format!(
+                    "run `{}` is run `{}` of area `{}` already, and was changed here or there since",
+                    run.number, known.record.number, known.record.spec.area
+                );
+                return Err(Complaint::usage(said)
+                    .hint("nothing was changed: compare them, and remove one with `muster runs remove`")
+                    .into());
+            }
+            RunPlace { dir: there.dir.clone(), area, number: known.record.number }
+        }
         Err(StoreError::UnknownRun { .. }) => {
             let number = there.store.reserve_number(&area)?;
             let place = RunPlace { dir: there.dir.clone(), area, number };
@@ -95,7 +111,7 @@ pub(crate) fn relocate(
         }
         Err(error) => return Err(error.into()),
     };
-    store.leave_for(run.id, &place, session::now())?;
+    store.leave_for(run.id, &place, session::now(), &seen)?;
     // From here on nobody looks for them here.
     match fs::remove_dir_all(&own) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {

@@ -12,6 +12,9 @@ use std::path::Path;
 /// Runs that leave after one run; more are due only where the limits were changed, and go after the next ones.
 // Limit: a person waits for the prompt meanwhile.
 const AT_ONCE: u32 = 4;
+/// Runs that cannot go, after which no other is tried.
+// Limit: what goes wrong with so many goes wrong with the others, and a line is said of each.
+const TOLD: u32 = 16;
 
 /// What is due by what an area says.
 pub(crate) fn limits(keeping: &Keeping, now: Time) -> HotLimits {
@@ -39,7 +42,7 @@ pub(crate) fn must_take_runs(area: &AreaDef) -> Result<(), anyhow::Error> {
 pub(crate) fn settle(area: &AreaDef, dir: &Path, context: &Context) {
     let settled = match &area.records.move_to {
         None => try_settle(area, dir).map_err(anyhow::Error::from),
-        Some(to) => migrate(area, dir, Path::new(to)),
+        Some(to) => migrate(area, dir, Path::new(to), context),
     };
     if let Err(error) = settled {
         // Nobody is left to tell if standard error is closed.
@@ -60,20 +63,33 @@ fn try_settle(area: &AreaDef, dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn migrate(area: &AreaDef, dir: &Path, to: &Path) -> Result<(), anyhow::Error> {
+/// Moves runs that are due. One that cannot go keeps no other from going, and those that people have locked stay.
+fn migrate(area: &AreaDef, dir: &Path, to: &Path, context: &Context) -> Result<(), anyhow::Error> {
     let mut store = crate::wiring::open_to_write(dir)?;
-    let due = store.list_due(&area.name, &limits(&area.records, super::session::now()), AT_ONCE)?;
+    // Those that stay are due each time.
+    let due = store.list_due(&area.name, &limits(&area.records, super::session::now()), u32::MAX)?;
     if due.is_empty() {
         return Ok(());
     }
-    let mut there = There::open(&dir.join(to), dir)?;
+    let mut there = There::open(&dir.join(to), &store)?;
+    let (mut moved, mut stayed) = (0, 0);
     for run in due {
+        if moved == AT_ONCE || stayed == TOLD {
+            break;
+        }
         let view = match store.load_run(run, ItemFilter::Failed) {
+            Ok(view) if view.said.locked.is_some() => continue,
             Ok(view) => view,
             Err(StoreError::UnknownRun { .. }) => continue,
             Err(error) => return Err(error.into()),
         };
-        relocate(&mut store, &view, &mut there)?;
+        match relocate(&mut store, &view, &mut there) {
+            Ok(_) => moved += 1,
+            Err(error) => {
+                stayed += 1;
+                drop(writeln!(context.stderr(), "run `{}` stays where it is: {error:#}", view.number));
+            }
+        }
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ fn area(env: &TestEnv) {
     env.write(
         "muster.toml",
         "[area]\nname = \"demo\"\n[test.loud]\nrun = \"seq 60000\"\n\
-         [test.bad]\nrun = '''\nmkdir -p $MUSTER_WORK_DIR/deep\nseq 100000 > $MUSTER_WORK_DIR/same\necho kept > $MUSTER_WORK_DIR/deep/file.txt\nseq 9000; exit 1\n'''\n",
+         [test.small]\nrun = \"seq 500\"\n[test.bad]\nrun = '''\nmkdir -p $MUSTER_WORK_DIR/deep\nseq 100000 > $MUSTER_WORK_DIR/same\necho kept > $MUSTER_WORK_DIR/deep/file.txt\nseq 9000; exit 1\n'''\n",
     );
 }
 
@@ -50,18 +50,38 @@ fn the_files_of_runs_are_archived_once_taken_away_and_brought_back() {
     let before = files(&own);
     assert!(before.keys().any(|p| p.ends_with("deep/file.txt")) && before.len() >= 2, "{:?}", before.keys());
     let log = says(&env, &["log", "1/loud"]);
+    let small = says(&env, &["log", "1/small"]);
 
     let saved = json(&env, &["archive", "save", "1", "2"]);
     let written = |nth: usize| saved[nth]["bytes_written"].as_u64().unwrap();
     assert!(written(1) * 2 < written(0), "what both have is kept once: {saved}");
     assert_eq!(files(&own), before, "saving takes nothing away");
 
+    says(&env, &["runs", "lock", "1"]);
+    assert_eq!(env.command(&["archive", "save", "1", "--remove"]).output().unwrap().status.code(), Some(2));
+    assert_eq!(files(&own), before, "a locked run is left as it is");
+    says(&env, &["runs", "unlock", "1"]);
+    // All is in the archive already: no second one is made, and this one is what files are taken away by.
     let removed = says(&env, &["archive", "save", "1", "--remove"]);
     assert!(removed.contains("removed from where they were"), "{removed}");
-    assert_eq!(files(&own), BTreeMap::new());
+    let left = |path: &Path| path == Path::new("output.seg");
+    assert!(files(&own).keys().all(|p| left(p)), "{:?}", files(&own).keys());
+    assert!(own.join("output.seg").exists(), "a run that is gone on with adds to it");
     let gone = env.command(&["log", "1/loud"]).output().unwrap();
     assert!(!gone.status.success());
-    assert!(says(&env, &["results", "1", "--output", "json"]).contains("\"loud\""), "the record is there");
+    assert_eq!(says(&env, &["log", "1/small"]), small);
+    // Every night again, which must hide nothing; nor does what came since.
+    says(&env, &["archive", "save", "1", "--remove"]);
+    env.write(".muster/runs/1/late", "late");
+    let refused = env.command(&["archive", "save", "1"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("restore it first"));
+    std::fs::remove_file(own.join("late")).unwrap();
+    let seg = std::fs::OpenOptions::new().append(true).open(own.join("output.seg")).unwrap();
+    std::io::Write::write_all(&mut &seg, b"more").unwrap();
+    let results = env.command(&["results", "1", "--output", "json"]).output().unwrap();
+    assert_eq!(results.status.code(), Some(1), "the run failed, and its record is there");
+    assert!(String::from_utf8(results.stdout).unwrap().contains("\"loud\""));
 
     let listed = json(&env, &["archive", "list"]);
     assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
@@ -72,11 +92,14 @@ fn the_files_of_runs_are_archived_once_taken_away_and_brought_back() {
     assert_eq!(got.values().collect::<Vec<_>>(), [b"kept\n"]);
 
     says(&env, &["archive", "restore", "1"]);
+    let grown = files(&own);
+    assert!(grown[Path::new("output.seg")].ends_with(b"more"), "it has come to have more, and keeps it");
+    seg.set_len(before[Path::new("output.seg")].len() as u64).unwrap();
     assert_eq!(files(&own), before);
     assert_eq!(says(&env, &["log", "1/loud"]), log);
     // Once more changes nothing, and what was changed since is not written over.
     assert!(says(&env, &["archive", "restore", "1"]).contains("were there"));
-    let changed = own.join(before.keys().next().unwrap());
+    let changed = own.join(before.keys().find(|p| !left(p)).unwrap());
     std::fs::write(&changed, "mine").unwrap();
     let refused = env.command(&["archive", "restore", "1"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));

@@ -136,6 +136,7 @@ fn a_run_that_was_moved_is_whole_in_the_other_area_and_said_to_be_there() {
     assert_eq!(there(&["runs", "--output", "quiet"]).split_whitespace().collect::<Vec<_>>(), ["1", "2"]);
     let results: serde_json::Value = serde_json::from_str(&there(&["results", "2", "--json"])).unwrap();
     assert_eq!((&results["area"], &results["number"]), (&"old".into(), &2.into()));
+    assert_eq!(results["name"], "run-1", "the directories of its tests are called so");
     assert!(there(&["history", "bad"]).contains("2 runs"));
     assert!(there(&["runs", "restore", "2"]).contains("hot"));
     assert_eq!(there(&["log", "2/bad/a"]), log);
@@ -158,6 +159,11 @@ fn a_run_goes_only_to_an_area_with_its_keys() {
     assert_eq!(code(&env, &["runs", "move", "1", "--to", "../archive"]), 2);
     assert_eq!(code(&env, &["runs", "move", "1", "--to", "../nothing"]), 2);
     assert_eq!(code(&env, &["runs", "move", "1", "--to", "."]), 2);
+    std::os::unix::fs::symlink(env.area(), env.area().join("../same")).unwrap();
+    assert_eq!(code(&env, &["runs", "move", "1", "--to", "../same"]), 2);
+    assert_eq!(code(&env, &["runs", "lock", "1"]), 0);
+    assert_eq!(code(&env, &["runs", "move", "1", "--to", "../archive"]), 2, "it is locked");
+    assert_eq!(code(&env, &["runs", "unlock", "1"]), 0);
     assert_eq!(code(&env, &["results", "1"]), 0, "it is still here");
     archive_area(&env, "keys = [{ name = \"os\", values = [\"bsd\"] }]");
     assert_eq!(code(&env, &["runs", "move", "1", "--to", "../archive"]), 2, "a value that it cannot have");

@@ -3,6 +3,7 @@
 use super::tier;
 use crate::commands::typed::run_ref;
 use crate::context::{Context, OutputMode};
+use crate::keeper::must_be_open;
 use crate::local::relocate::{There, relocate};
 use clap::Args;
 use muster_core::address::RunRef;
@@ -40,8 +41,9 @@ pub(super) fn run(args: &MoveArgs, context: &Context) -> Result<ExitCode, anyhow
     let runs = tier::named(&mut store, &area, runs)?;
     for run in &runs {
         tier::must_be_over(run)?;
+        must_be_open(run, &context.program())?;
     }
-    let mut there = There::open(&context.dir.join(to), &context.area_dir()?)?;
+    let mut there = There::open(&context.dir.join(to), &store)?;
     let mut all = Vec::new();
     for run in &runs {
         let mut out = context.stdout();

@@ -38,6 +38,9 @@ use std::path::{Component, Path, PathBuf};
 const INDEX: &str = "index.json";
 /// The files in it, by number.
 const FILES: &str = "files";
+/// The outputs of a run, in its own directory. The records say where in it each is, and a run that is gone on with adds
+/// to it: so it is saved, but never taken away.
+const OUTPUTS: &str = "output.seg";
 /// The form of the index.
 const VERSION: u32 = 1;
 
@@ -134,16 +137,20 @@ impl Archive {
     /// # Errors
     /// There is none.
     pub(crate) fn find(&self, run: &RunView) -> Result<Published, anyhow::Error> {
-        let reference = Reference { kind: Kind::Build, name: name_of(run.id), wanted: Wanted::Newest };
-        let found = self.sources().find(&reference, &|_| Ok(true));
-        found.map(|found| found.package).map_err(|error| match error {
-            PackageError::Missing { .. } => {
-                Complaint::usage(format!("run `{}` is not in the archive", run.number))
-                    .hint(format!("`muster archive save {}` puts it there", run.number))
-                    .into()
-            }
-            other => complain(other),
+        self.newest(run.id)?.ok_or_else(|| {
+            Complaint::usage(format!("run `{}` is not in the archive", run.number))
+                .hint(format!("`muster archive save {}` puts it there", run.number))
+                .into()
         })
+    }
+
+    fn newest(&self, run: RunId) -> Result<Option<Published>, anyhow::Error> {
+        let reference = Reference { kind: Kind::Build, name: name_of(run), wanted: Wanted::Newest };
+        match self.sources().find(&reference, &|_| Ok(true)) {
+            Ok(found) => Ok(Some(found.package)),
+            Err(PackageError::Missing { .. }) => Ok(None),
+            Err(other) => Err(complain(other)),
+        }
     }
 
     /// All archives of runs, the oldest first, by run. Of several of one run the newest.

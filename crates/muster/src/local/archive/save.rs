@@ -1,11 +1,15 @@
 //! From the directories of a run to a package.
 
-use super::{Archive, Entry, FILES, INDEX, Index, Name, VERSION, What, complain, name_of, verify};
+use super::restore::index_of;
+use super::{
+    Archive, Entry, FILES, INDEX, Index, Name, OUTPUTS, VERSION, What, complain, is_inside, name_of, verify,
+};
 use crate::error::Complaint;
 use muster_core::time::Time;
 use muster_core::view::RunView;
-use muster_package::own::{About, Kind, Tree, Upload};
+use muster_package::own::{About, Kind, Published, Tree, Upload};
 use muster_store::RunLock;
+use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -13,9 +17,11 @@ use std::path::{Path, PathBuf};
 
 /// What saving a run came to.
 pub(crate) struct Saved {
-    /// What the archive took in.
-    pub(crate) upload: Upload,
-    /// Files of the run.
+    /// Where the files are.
+    pub(crate) package: Published,
+    /// Bytes that the archive took in: none where all was there.
+    pub(crate) bytes_written: u64,
+    /// Files of the run that were found.
     pub(crate) files: u32,
     /// Their bytes.
     pub(crate) bytes: u64,
@@ -23,11 +29,12 @@ pub(crate) struct Saved {
     pub(crate) left_out: Vec<PathBuf>,
 }
 
-/// Saves a run that is over; with `remove`, its files go from where they are once all of the archive was read and
+/// Saves a run that is over, unless all that is there is in its newest archive as it is; with `remove`, its files go from where they are once all of the archive was read and
 /// found right. `scratch`: an existing directory on the same file system as the run's own.
 ///
 /// # Errors
-/// Somebody works on the run, a file cannot be read, the archive cannot be written. Nothing is removed then.
+/// Somebody works on the run, a file cannot be read, the archive cannot be written; some files are only in the newest
+/// archive, which one without them would hide. Nothing is removed then.
 pub(crate) fn save(
     archive: &Archive,
     run: &RunView,
@@ -38,6 +45,10 @@ pub(crate) fn save(
 ) -> Result<Saved, anyhow::Error> {
     let _lock = RunLock::acquire(&roots[0])
         .map_err(|e| Complaint::usage(format!("run `{}` cannot be archived", run.number)).because(e))?;
+    let former = match archive.newest(run.id)? {
+        Some(package) => Some((index_of(archive, &package, scratch)?, package)),
+        None => None,
+    };
     let stage = tempfile::Builder::new().prefix("archiving-").tempdir_in(scratch)?;
     let mut staging = Staging {
         dir: stage.path().join(FILES),
@@ -62,15 +73,85 @@ pub(crate) fn save(
         roots: roots.to_vec(),
         entries,
     };
+    if let Some((former, package)) = former {
+        match compare(&former, &index) {
+            Since::Nothing => {
+                if remove {
+                    verify(archive, &package).map_err(complain)?;
+                    take_away(&former, roots)?;
+                }
+                return Ok(Saved { package, bytes_written: 0, files, bytes, left_out });
+            }
+            Since::More => {}
+            Since::Apart(lacking) => {
+                let said = format!(
+                    "run `{}` has files that are only in its archive, as `{}`, and others that changed since",
+                    run.number,
+                    lacking.display()
+                );
+                return Err(Complaint::usage(said)
+                    .hint(format!(
+                        "restore it first: `muster archive restore {}`, and save it then",
+                        run.number
+                    ))
+                    .into());
+            }
+        }
+    }
     fs::write(stage.path().join(INDEX), serde_json::to_vec(&index)?)?;
     let tree = Tree::open(stage.path()).map_err(complain)?;
-    let upload =
+    let Upload { package, bytes_written, .. } =
         archive.repository.build(&tree, About::new(Kind::Build, name_of(run.id))).map_err(complain)?;
     if remove {
-        verify(archive, &upload.package).map_err(complain)?;
+        verify(archive, &package).map_err(complain)?;
         take_away(&index, roots)?;
     }
-    Ok(Saved { upload, files, bytes, left_out })
+    Ok(Saved { package, bytes_written, files, bytes, left_out })
+}
+
+/// What became of a run's files since they were saved.
+enum Since {
+    /// What is there is as it was saved; some may have been taken away.
+    Nothing,
+    /// Nothing is lacking, and some came or changed.
+    More,
+    /// This one is lacking, and others came or changed.
+    Apart(PathBuf),
+}
+
+fn compare(former: &Index, now: &Index) -> Since {
+    let (before, there) = (all(former), all(now));
+    if there.iter().all(|(at, what)| before.get(at) == Some(what)) {
+        return Since::Nothing;
+    }
+    match before.keys().find(|at| !there.contains_key(at)) {
+        None => Since::More,
+        Some((_, lacking)) => Since::Apart(lacking.clone()),
+    }
+}
+
+/// What a file is known by: its time and length, or where it leads.
+#[derive(PartialEq)]
+enum Look {
+    File(i64, u64),
+    Link(PathBuf),
+}
+
+/// The files of an index by the directory they are in, where the run's own is `None`: its area may have been moved.
+fn all(index: &Index) -> HashMap<(Option<&Path>, PathBuf), Look> {
+    let entries = index.entries.iter().filter_map(|Entry { root, path, what }| {
+        let look = match what {
+            What::File { mtime, len, .. } => Look::File(*mtime, *len),
+            What::Link { to } => Look::Link(to.path()),
+            What::Dir { .. } => return None,
+        };
+        let dir = match root {
+            0 => None,
+            nth => Some(index.roots.get(*nth as usize)?.as_path()),
+        };
+        Some(((dir, path.path()), look))
+    });
+    entries.collect()
 }
 
 struct Staging {
@@ -148,7 +229,17 @@ fn mode(meta: &Metadata) -> u32 {
 /// Removes what is in the archive and is still as it was saved. What was changed or came since stays.
 fn take_away(index: &Index, roots: &[PathBuf]) -> Result<(), anyhow::Error> {
     for Entry { root, path, what } in &index.entries {
-        let path = roots[*root as usize].join(path.path());
+        let (inside, saved) = (path.path(), index.roots.get(*root as usize));
+        // An index that was read comes from outside.
+        let is_outputs = *root == 0 && inside == Path::new(OUTPUTS);
+        if is_outputs || !is_inside(&inside) {
+            continue;
+        }
+        let Some(dir) = (if *root == 0 { roots.first() } else { saved.filter(|dir| roots.contains(dir)) })
+        else {
+            continue;
+        };
+        let path = dir.join(inside);
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
         let gone = match what {
             What::File { mtime, len, .. }
