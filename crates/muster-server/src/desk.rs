@@ -25,6 +25,7 @@ use muster_core::view::{DeviceDetail, LabView};
 use muster_store::{Durations, LabKey, Removal, RunName, Sqlite, Store as _, StoreError};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -505,8 +506,14 @@ impl LabThread {
                 .next(format!("wait for its end: `muster resume {number}` watches it")));
         }
         must_be_open(store, &snapshot.record)?;
-        // It begins with nothing of what was taken away.
-        store.finish_removals().map_err(|e| down(&e))?;
+        // It begins with nothing of what was taken away; what is left of others is in nobody's way.
+        if let Err(error) = store.finish_removals() {
+            if store.is_to_lose_files(number).map_err(|e| down(&e))? {
+                return Err(down(&error));
+            }
+            let left = "files of removed runs are left, and tried again with the next removal";
+            drop(writeln!(std::io::stderr(), "{left}: {}", down(&error).detail));
+        }
         let Reopen { request, items, submit } = reopen;
         let mut record = reopening::record(&snapshot.record, submit)?;
         let RunRecord { spec, plan, .. } = &mut record;

@@ -241,7 +241,7 @@ pub enum Extent {
 }
 
 /// A file that is to go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Leftover {
     /// Whatever is there, with all that is in it. Links in it are not followed.

@@ -4,6 +4,7 @@
 //! .muster/
 //! ├── .gitignore        *
 //! ├── muster.db         write-ahead log, synced at every commit
+//! ├── removals.lock     held while files of removed runs get out of the way
 //! ├── cold/             runs that are over, a compressed file each
 //! └── runs/NUMBER/
 //!     ├── lock          held by the process that executes the run

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   one transaction: the rows go, and it is written down which files are still to go
+//!   the files get other names, under which nobody looks for them, and only these are still written down
 //!   the files go
 //!   what was written down is struck out
 //! ```
@@ -15,6 +16,7 @@ use super::error::{reading, writing};
 use super::read::Reader;
 use super::rows::{decode_named, encode_named};
 use super::{Sqlite, cold, run_dir};
+use crate::crc::crc32;
 use crate::error::StoreError;
 use crate::lock::{LockError, RunLock};
 use crate::segment::{self, io_error};
@@ -22,9 +24,18 @@ use crate::types::{Extent, LabKey, Leftover, Removal, Removed};
 use muster_core::id::RunId;
 use muster_core::note::{Note, NoteKind, Spot};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
-use std::fs::{self, OpenOptions};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+const LOCK: &str = "removals.lock";
+/// Longest name that is kept as a part of another.
+const NAME_BYTES_MAX: usize = 200;
 
 impl Sqlite {
     pub(super) fn remove(&mut self, run: RunId, removal: &Removal) -> Result<(), StoreError> {
@@ -78,34 +89,116 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Takes the files of a removal away, and strikes it out.
-    fn carry_out(&self, seq: i64, files: &[Leftover]) -> Result<(), StoreError> {
-        for (nth, file) in files.iter().enumerate() {
-            take_away(file, &format!(".removed-{seq}-{nth}"))?;
+    /// Goes past what cannot be taken away now, and tells the first failure in the end.
+    pub(super) fn finish(&self) -> Result<(), StoreError> {
+        if self.pending()?.is_empty() {
+            return Ok(());
         }
+        let mut failure = None;
+        let lock = self.lock_removals()?;
+        for (seq, files) in self.pending()? {
+            let mut left = Vec::new();
+            for file in &files {
+                match set_aside(file, seq) {
+                    Ok(rest) => left.extend(rest),
+                    Err(e) => {
+                        left.push(file.clone());
+                        failure.get_or_insert(e);
+                    }
+                }
+            }
+            if left != files {
+                self.write_down(seq, &left)?;
+            }
+        }
+        drop(lock);
+        // The names are free now, so that this may take its time.
+        for (seq, files) in self.pending()? {
+            let mut done = Vec::new();
+            let mut is_complete = true;
+            for file in files {
+                let gone = match &file {
+                    Leftover::Tree(path) if is_trash(path, seq) => remove_tree(path),
+                    // It is not empty before what is in it has gone.
+                    Leftover::Empty(path) if is_complete => remove_empty(path),
+                    Leftover::Tree(_) | Leftover::Link(_) | Leftover::Empty(_) | Leftover::Hollow(..) => {
+                        is_complete = false;
+                        continue;
+                    }
+                };
+                match gone {
+                    Ok(()) => done.push(file),
+                    Err(e) => {
+                        is_complete = false;
+                        failure.get_or_insert(e);
+                    }
+                }
+            }
+            self.strike_out(seq, &done)?;
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Whether something that is still to go lies in the directory of the run of this number.
+    ///
+    /// # Errors
+    /// The records cannot be read.
+    pub fn is_to_lose_files(&self, number: u32) -> Result<bool, StoreError> {
+        let dir = run_dir(&self.root, number);
+        let is_in_it = |seq, file: &Leftover| match file {
+            Leftover::Tree(path) => path.starts_with(&dir) && !is_trash(path, seq),
+            Leftover::Link(_) | Leftover::Empty(_) | Leftover::Hollow(..) => false,
+        };
+        Ok(self.pending()?.iter().any(|(seq, files)| files.iter().any(|file| is_in_it(*seq, file))))
+    }
+
+    /// What is still to go, by removal.
+    fn pending(&self) -> Result<Vec<(i64, Vec<Leftover>)>, StoreError> {
+        let get = reading(&self.db);
+        let sql = "SELECT seq, files FROM removed WHERE files IS NOT NULL ORDER BY seq";
+        let mut found = self.conn.prepare_cached(sql).map_err(&get)?;
+        let mut list = found.query([]).map_err(&get)?;
+        let mut pending = Vec::new();
+        while let Some(row) = list.next().map_err(&get)? {
+            let body = row.get_ref(1).map_err(&get)?.as_blob().map_err(|e| get(e.into()))?;
+            let files = decode_named(&self.db, "files that are to go", body)?;
+            pending.push((row.get(0).map_err(&get)?, files));
+        }
+        Ok(pending)
+    }
+
+    /// Strikes out what has gone; others may have done so too.
+    fn strike_out(&self, seq: i64, done: &[Leftover]) -> Result<(), StoreError> {
+        if done.is_empty() {
+            return Ok(());
+        }
+        let done: HashSet<&Leftover> = done.iter().collect();
+        let _lock = self.lock_removals()?;
+        let Some((_, mut left)) = self.pending()?.into_iter().find(|(known, _)| *known == seq) else {
+            return Ok(());
+        };
+        left.retain(|file| !done.contains(file));
+        self.write_down(seq, &left)
+    }
+
+    fn write_down(&self, seq: i64, left: &[Leftover]) -> Result<(), StoreError> {
+        let mut buf = Vec::new();
+        encode_named(&mut buf, "files that are to go", &left)?;
+        let body = (!left.is_empty()).then_some(buf);
         self.conn
-            .execute("UPDATE removed SET files = NULL WHERE seq = ?1", [seq])
+            .execute("UPDATE removed SET files = ?2 WHERE seq = ?1", params![seq, body])
             .map_err(writing(&self.db))
             .map(drop)
     }
 
-    pub(super) fn finish(&self) -> Result<(), StoreError> {
-        let get = reading(&self.db);
-        let mut pending: Vec<(i64, Vec<Leftover>)> = Vec::new();
-        {
-            let sql = "SELECT seq, files FROM removed WHERE files IS NOT NULL ORDER BY seq";
-            let mut found = self.conn.prepare_cached(sql).map_err(&get)?;
-            let mut list = found.query([]).map_err(&get)?;
-            while let Some(row) = list.next().map_err(&get)? {
-                let body = row.get_ref(1).map_err(&get)?.as_blob().map_err(|e| get(e.into()))?;
-                let files = decode_named(&self.db, "files that are to go", body)?;
-                pending.push((row.get(0).map_err(&get)?, files));
-            }
-        }
-        for (seq, files) in pending {
-            self.carry_out(seq, &files)?;
-        }
-        Ok(())
+    /// Held by whoever moves files out of the way or writes down what is left.
+    fn lock_removals(&self) -> Result<File, StoreError> {
+        let path = self.root.join(LOCK);
+        let mut open = OpenOptions::new();
+        let file = open.write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(io_error("open", &path))?;
+        file.lock().map_err(io_error("lock", &path))?;
+        Ok(file)
     }
 
     pub(super) fn removed(&self, area: &str, number: u32) -> Result<Option<Removed>, StoreError> {
@@ -158,56 +251,88 @@ fn files_in(dir: &Path) -> Result<Vec<Leftover>, StoreError> {
     Ok(files)
 }
 
-/// Takes a file away; one that is not there any more is no failure. A directory is first given another name, under
-/// which nobody looks for it.
-fn take_away(file: &Leftover, trash: &str) -> Result<(), StoreError> {
-    let done = match file {
-        Leftover::Tree(path) => remove_tree(path, &path.with_file_name(trash)).map_err(|e| (path, e)),
-        Leftover::Link(path) => match fs::symlink_metadata(path) {
-            Ok(found) if found.is_symlink() => fs::remove_file(path).map_err(|e| (path, e)),
-            Ok(_) => Ok(()),
-            Err(e) => Err((path, e)),
-        },
-        Leftover::Empty(path) => match fs::remove_dir(path) {
-            // Something else is in it.
-            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            done => done.map_err(|e| (path, e)),
-        },
-        Leftover::Hollow(path, len) => hollow(path, *len).map_err(|e| (path, e)),
+/// Takes a file away at once, or to where nobody looks for it: then that is what is left. One that is not there any
+/// more is no failure.
+fn set_aside(file: &Leftover, seq: i64) -> Result<Option<Leftover>, StoreError> {
+    let (path, done) = match file {
+        Leftover::Tree(path) if is_trash(path, seq) => return Ok(Some(file.clone())),
+        Leftover::Empty(_) => return Ok(Some(file.clone())),
+        Leftover::Tree(path) => (path, move_away(path, seq).map(|trash| Some(Leftover::Tree(trash)))),
+        Leftover::Link(path) => (path, remove_link(path).map(|()| None)),
+        Leftover::Hollow(path, len) => (path, hollow(path, *len).map(|()| None)),
     };
     match done {
-        Err((path, e)) if e.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(e)),
-        _ => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        done => done.map_err(io_error("remove", path)),
     }
 }
 
-fn remove_tree(path: &Path, trash: &Path) -> io::Result<()> {
-    gone(fs::remove_dir_all(trash))?;
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => {
-            gone(fs::rename(path, trash))?;
-            gone(fs::remove_dir_all(trash))
-        }
-        Ok(_) => fs::remove_file(path),
-        Err(e) => Err(e),
+fn move_away(path: &Path, seq: i64) -> io::Result<PathBuf> {
+    let trash = trash_of(path, seq);
+    // It was cut off right after this: what is there now is somebody else's.
+    if fs::symlink_metadata(&trash).is_err() {
+        fs::rename(path, &trash)?;
+    }
+    Ok(trash)
+}
+
+/// What it is called from when it is taken away until it is gone, beside its place.
+fn trash_of(path: &Path, seq: i64) -> PathBuf {
+    let name = path.file_name().unwrap_or_default();
+    let mut trash = OsString::from(trash_prefix(seq));
+    // Limit: a name has 255 bytes at most.
+    match name.len() <= NAME_BYTES_MAX {
+        true => trash.push(name),
+        false => trash.push(format!("{:08x}", crc32(name.as_bytes()))),
+    }
+    path.with_file_name(trash)
+}
+
+fn is_trash(path: &Path, seq: i64) -> bool {
+    path.file_name().is_some_and(|name| name.as_bytes().starts_with(trash_prefix(seq).as_bytes()))
+}
+
+fn trash_prefix(seq: i64) -> String {
+    format!(".removed-{seq}-")
+}
+
+fn remove_link(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path)?.is_symlink() {
+        true => fs::remove_file(path),
+        false => Ok(()),
     }
 }
 
-/// Somebody else may finish the same removal just now.
-fn gone(done: io::Result<()>) -> io::Result<()> {
+fn remove_tree(path: &Path) -> Result<(), StoreError> {
+    let done = fs::symlink_metadata(path).and_then(|found| match found.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    });
     match done {
+        // Somebody else finishes the same removal just now.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
+        done => done.map_err(io_error("remove", path)),
     }
 }
 
+fn remove_empty(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir(path) {
+        // Something else is in it, or it is gone.
+        Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => Ok(()),
+        done => done.map_err(io_error("remove", path)),
+    }
+}
+
+/// Gives back what the first bytes of a file take on the disk. What is appended meanwhile stays.
 fn hollow(path: &Path, len: u64) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    // What was appended since is another attempt's.
-    if file.metadata()?.len() > len {
+    if len == 0 {
         return Ok(());
     }
-    file.set_len(0)?;
-    file.set_len(len)?;
+    let file = OpenOptions::new().write(true).open(path)?;
+    match fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, len) {
+        // Where the file system cannot, it stays: nothing shows it any more.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
+        done => done?,
+    }
     file.sync_all()
 }

@@ -609,7 +609,7 @@ fn a_removal_that_was_cut_off_anywhere_is_finished_and_takes_nothing_else() {
     let mut store = Sqlite::open(&root, LabKey(2)).unwrap();
     assert_eq!(store.list_runs(&RunFilter::default()).unwrap(), []);
     assert!(at("disk/run/test/log").exists() && run_dir(&root, 1).exists());
-    fs::rename(at("disk/run/test"), at("disk/run/.removed-1-1")).unwrap();
+    fs::rename(at("disk/run/test"), at("disk/run/.removed-1-test")).unwrap();
     store.finish_removals().unwrap();
     for gone in ["disk/run", "links/test", ".muster/runs/1"] {
         assert!(fs::symlink_metadata(at(gone)).is_err(), "{gone}");
@@ -620,6 +620,53 @@ fn a_removal_that_was_cut_off_anywhere_is_finished_and_takes_nothing_else() {
     store.finish_removals().unwrap();
     assert!(at("disk/run/test").exists());
     assert_eq!(store.check().unwrap(), []);
+}
+
+#[test]
+fn what_cannot_be_removed_keeps_nothing_else_and_never_takes_what_is_new() {
+    let (dir, root, mut store) = fresh();
+    store.commit(&[created(1), created(2)]).unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for made in ["disk/stuck/test", "disk/one", "disk/two"] {
+        fs::create_dir_all(at(made)).unwrap();
+    }
+    // Nothing can be renamed to this, whoever asks.
+    let endless = at("disk/stuck").join("x".repeat(300));
+    let tree = |name: &str| Leftover::Tree(at(name));
+    let first = vec![Leftover::Tree(endless.clone()), tree("disk/one"), Leftover::Empty(at("disk/stuck"))];
+    store.remove_run(RunId(1), &removal(first)).unwrap();
+    store.remove_run(RunId(2), &removal(vec![tree("disk/two")])).unwrap();
+    assert!(store.is_to_lose_files(1).unwrap());
+    // It was cut off when a name was free, and somebody has it now.
+    fs::rename(at("disk/one"), at("disk/.removed-1-one")).unwrap();
+    fs::create_dir_all(at("disk/one/new")).unwrap();
+    let failed = store.finish_removals().unwrap_err();
+    assert!(failed.to_string().contains("remove"), "{failed}");
+    for gone in ["disk/.removed-1-one", "disk/two", ".muster/runs/1", ".muster/runs/2"] {
+        assert!(fs::symlink_metadata(at(gone)).is_err(), "{gone}");
+    }
+    assert!(at("disk/one/new").exists() && !store.is_to_lose_files(1).unwrap());
+    // Only what failed is tried again.
+    fs::create_dir_all(at("disk/two")).unwrap();
+    fs::create_dir_all(run_dir(&root, 1)).unwrap();
+    store.finish_removals().unwrap_err();
+    assert!(at("disk/two").exists() && run_dir(&root, 1).exists() && at("disk/stuck/test").exists());
+}
+
+#[test]
+fn what_is_appended_while_old_outputs_go_stays() {
+    let (_dir, root, mut store) = fresh();
+    store.commit(&[created(1), with_output(1, 1, vec![1; 20_000])]).unwrap();
+    store.remove_run(RunId(1), &Removal { extent: Extent::Files, ..removal(Vec::new()) }).unwrap();
+    let path = run_dir(&root, 1).join("output.seg");
+    let mut held = fs::read(&path).unwrap();
+    assert!(held.iter().any(|byte| *byte != 0));
+    held.fill(0);
+    held.extend(b"new");
+    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, b"new").unwrap();
+    store.finish_removals().unwrap();
+    assert!(fs::read(&path).unwrap() == held, "only the old ones are gone");
 }
 
 #[test]
