@@ -34,7 +34,14 @@ fn every_refusal_is_a_problem_document_with_a_code_a_next_step_and_the_request_s
         ("POST", &format!("{run}/stop"), json, "{\"reason\":", 400, "not-understood"),
         ("POST", &format!("{run}/stop"), &[], "reason", 415, "bad-body"),
         ("POST", &format!("{run}/lock"), json, "{\"by\":\"\"}", 422, "bad-note"),
-        ("POST", &format!("{run}/comment"), json, "{\"by\":\"ana\",\"text\":\" \"}", 422, "bad-note"),
+        (
+            "POST",
+            &format!("{run}/comment"),
+            json,
+            "{\"by\":\"ana\",\"text\":\" \",\"items\":[]}",
+            422,
+            "bad-note",
+        ),
         (
             "POST",
             &format!("{run}/set"),
