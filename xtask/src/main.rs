@@ -92,7 +92,8 @@ fn ci(root: &Path) -> anyhow::Result<()> {
 }
 
 fn test() -> anyhow::Result<()> {
-    cargo(&["test", "--workspace"])
+    // One fault is no reason to hide the others.
+    cargo(&["test", "--workspace", "--no-fail-fast"])
 }
 
 /// Runs every example area as its README says.

@@ -26,6 +26,7 @@ pub struct CommentRun {
     #[schemars(length(min = 1, max = 1000))]
     pub text: String,
     /// The items; empty: the run.
+    #[serde(default)]
     pub items: Vec<ItemName>,
 }
 

@@ -105,24 +105,36 @@ fn describe(api: &OpenApi) -> Value {
     api
 }
 
+/// What is sent to the server is described as it reads it, what it answers as it writes it: a field that may be left
+/// out of a request is there in every answer.
 fn schemas() -> Value {
-    let mut settings = SchemaSettings::draft2020_12().for_serialize();
-    settings.definitions_path = "/components/schemas".into();
-    let mut generator = settings.into_generator();
-    macro_rules! describe {
-        ($($kind:ty),+ $(,)?) => { $( generator.subschema_for::<$kind>(); )+ };
+    macro_rules! described {
+        ($settings:expr, $($kind:ty),+ $(,)?) => {{
+            let mut settings = $settings;
+            settings.definitions_path = "/components/schemas".into();
+            let mut generator = settings.into_generator();
+            $( generator.subschema_for::<$kind>(); )+
+            generator.take_definitions(true)
+        }};
     }
-    describe!(
-        About,
+    let asked = described!(
+        SchemaSettings::draft2020_12().for_deserialize(),
         CommentRun,
         HoldDevice,
         KillItems,
         LockRun,
         MoveRun,
-        Problem,
+        NewToken,
+        PrunePackages,
+        PutUser,
         RemoveRun,
         SetResults,
         Stop,
+    );
+    let mut all = described!(
+        SchemaSettings::draft2020_12().for_serialize(),
+        About,
+        Problem,
         Why,
         wire::Device,
         wire::EventLine<'static>,
@@ -135,8 +147,6 @@ fn schemas() -> Value {
         Page<wire::QueuedRun>,
         ServerSentEvent,
         wire::LabEventLine,
-        PutUser,
-        NewToken,
         Secret,
         Users,
         Agents,
@@ -144,9 +154,12 @@ fn schemas() -> Value {
         PackagePublished,
         PackagesRemoved,
         PackagesCollected,
-        PrunePackages,
     );
-    Value::Object(generator.take_definitions(true))
+    for (name, schema) in asked {
+        let other = all.insert(name, schema.clone());
+        debug_assert!(other.is_none_or(|other| other == schema), "one name for two: {schema}");
+    }
+    Value::Object(all)
 }
 
 #[cfg(test)]
