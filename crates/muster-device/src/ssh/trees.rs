@@ -232,13 +232,13 @@ impl Read for Incoming {
 
 /// Makes directories and files of an archive in a directory of this host, and nothing else. It is of this device
 /// and called so there.
-fn unpack(archive: impl Read, (device, from): (&str, &str), to: &Path) -> Result<Moved, DeviceError> {
+fn unpack(mut archive: impl Read, (device, from): (&str, &str), to: &Path) -> Result<Moved, DeviceError> {
     let mut moved = Moved::default();
     let nonsense = |e: io::Error| DeviceError::Senseless {
         what: format!("what the device tells of `{from}` is no archive: {e}"),
     };
     fs::create_dir_all(to).map_err(|e| here("create", to, e))?;
-    for entry in Archive::new(archive).entries().map_err(nonsense)? {
+    for entry in Archive::new(&mut archive).entries().map_err(nonsense)? {
         let mut entry = entry.map_err(nonsense)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let mut path = to.to_owned();
@@ -275,6 +275,8 @@ fn unpack(archive: impl Read, (device, from): (&str, &str), to: &Path) -> Result
             _ => moved.left_out += 1,
         }
     }
+    // Behind its end an archive is filled up to a round length. Who sends that must find somebody who takes it.
+    io::copy(&mut archive, &mut io::sink()).map_err(nonsense)?;
     Ok(moved)
 }
 
@@ -320,6 +322,16 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(fs::metadata(to.join("y")).unwrap().permissions().mode() & 0o7000, 0);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_fills_up_an_archive_behind_its_end_is_taken_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut filled = hostile(&[("f", EntryType::Regular)]);
+        filled.resize(20 * BLOCK as usize, 0);
+        let mut rest = &*filled;
+        assert_eq!(unpack(&mut rest, ("d:", "/d"), dir.path()).unwrap().files, 1);
+        assert!(rest.is_empty(), "{} bytes find nobody", rest.len());
     }
 
     #[test]
