@@ -54,6 +54,7 @@ pub use device::{
 };
 pub use drivers::{DRIVERS, Driver};
 pub use error::{DeviceError, Fault};
+pub use host::processes::user_name;
 pub use local::Local;
 pub use tree::Moved;
 pub use until::{Cancel, Until};

@@ -74,8 +74,8 @@ pub(crate) fn user(name: &str) -> Option<User> {
     })
 }
 
-/// The name of the user of this number, or the number.
-pub(crate) fn user_name(uid: u32) -> String {
+/// The name that `/etc/passwd` has for the user of this number, or the number.
+pub fn user_name(uid: u32) -> String {
     let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = text.lines().find_map(|line| {
         let mut fields = line.split(':');

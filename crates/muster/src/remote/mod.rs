@@ -208,7 +208,8 @@ pub(crate) fn whoever() -> String {
 /// The person at the keyboard, as the system calls them.
 pub(crate) fn os_user() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-    user.ok().filter(|u| !u.is_empty()).unwrap_or_else(|| "somebody".to_owned())
+    let nameless = || muster_device::user_name(rustix::process::getuid().as_raw());
+    user.ok().filter(|u| !u.is_empty()).unwrap_or_else(nameless)
 }
 
 /// The server that is meant.
