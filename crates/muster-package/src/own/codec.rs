@@ -1,8 +1,9 @@
 //! How objects are written: a first line that says what they are, then postcard. What is read is written
 //! again and compared, so that there is one way to write each thing and its digest names it.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserializer, Serialize};
+use std::fmt;
 
 /// The canonical bytes of an object.
 pub(super) fn encode<T: Serialize>(magic: &[u8], object: &T) -> Vec<u8> {
@@ -23,6 +24,23 @@ pub(super) fn decode<T: Serialize + DeserializeOwned>(magic: &[u8], bytes: &[u8]
         return Err("it is not written in the one way that it may be".to_owned());
     }
     Ok(object)
+}
+
+/// Bytes that are written in one piece.
+pub(super) fn bytes<'de, D: Deserializer<'de>>(from: D, what: &'static str) -> Result<Vec<u8>, D::Error> {
+    struct Bytes(&'static str);
+    impl Visitor<'_> for Bytes {
+        type Value = Vec<u8>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+            Ok(bytes.to_vec())
+        }
+    }
+    from.deserialize_bytes(Bytes(what))
 }
 
 /// The same with the digest of all of it behind, for what is not named by its own.

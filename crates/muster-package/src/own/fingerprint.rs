@@ -10,10 +10,8 @@ use super::names::Published;
 use super::parallel;
 use super::tree_path::TreePath;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
-use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ffi::{CStr, OsStr};
-use std::fmt;
 use std::fs;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -77,19 +75,7 @@ impl Serialize for Names {
 
 impl<'de> Deserialize<'de> for Names {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Names;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("names of files")
-            }
-
-            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Names, E> {
-                Ok(Names(bytes.to_vec()))
-            }
-        }
-        from.deserialize_bytes(Bytes)
+        codec::bytes(from, "names of files").map(Names)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Paths inside a package: bytes, relative, of plain names, without a way out.
 
-use serde::de::{Error as _, Visitor};
+use super::codec;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cmp::Ordering;
 use std::ffi::OsStr;
@@ -106,19 +107,7 @@ impl Serialize for TreePath {
 
 impl<'de> Deserialize<'de> for TreePath {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = TreePath;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a path inside a package")
-            }
-
-            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<TreePath, E> {
-                TreePath::new(bytes).map_err(E::custom)
-            }
-        }
-        from.deserialize_bytes(Bytes).map_err(|e| D::Error::custom(e.to_string()))
+        TreePath::new(codec::bytes(from, "a path inside a package")?).map_err(D::Error::custom)
     }
 }
 
@@ -175,19 +164,7 @@ impl Serialize for LinkTarget {
 
 impl<'de> Deserialize<'de> for LinkTarget {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = LinkTarget;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("where a link leads to")
-            }
-
-            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<LinkTarget, E> {
-                Ok(LinkTarget(bytes.to_vec()))
-            }
-        }
-        from.deserialize_bytes(Bytes)
+        codec::bytes(from, "where a link leads to").map(LinkTarget)
     }
 }
 
