@@ -13,9 +13,11 @@
 //! What names bytes is the format's business (`D`): the digest of a manifest, the MD5 in `packages.checksum`.
 //! Deliberately absent: where packages come from, how they are packed, locks.
 //!
-//! This is for packages that are one archive. Those whose files are known one by one are planned in [`files`].
+//! This is for packages that are one archive. Those whose files are known one by one are planned in [`files`], and how a
+//! long file is made of the one that it takes the place of in [`ranges`].
 
 pub mod files;
+pub mod ranges;
 
 /// A package that is to be installed at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]

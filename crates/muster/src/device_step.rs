@@ -215,6 +215,11 @@ fn install(far: &Reached<'_>, dir: &str, packages: &Packages) -> Result<(), anyh
     Ok(())
 }
 
+/// Says of how many files only parts were brought.
+pub(crate) fn in_part(files: usize) -> String {
+    if files == 0 { String::new() } else { format!(", {files} in part") }
+}
+
 /// What was done for a package, in a line.
 pub(crate) fn told(delivered: &Delivered) -> String {
     let Delivered {
@@ -222,6 +227,7 @@ pub(crate) fn told(delivered: &Delivered) -> String {
         files,
         files_taken,
         files_brought,
+        files_patched,
         bytes_brought,
         bytes_sent,
         damage,
@@ -232,8 +238,9 @@ pub(crate) fn told(delivered: &Delivered) -> String {
     let moved = match (files_brought, files_taken) {
         (0, 0) => format!("unchanged, {}", plural(*files as u64, "file", "files")),
         _ => format!(
-            "{} of {files} brought ({bytes_brought} bytes), {files_taken} were there",
-            plural(*files_brought as u64, "file", "files")
+            "{} of {files} brought ({bytes_brought} bytes{}), {files_taken} were there",
+            plural(*files_brought as u64, "file", "files"),
+            in_part(*files_patched)
         ),
     };
     let room = if evicted.is_empty() {

@@ -7,7 +7,7 @@ use muster_package::own::{Delivered, DevicePlace, PackageError};
 use std::fs;
 use std::path::Path;
 
-const SUMS: [&str; 4] = ["sha256sum", "md5sum", "cksum", "readlink"];
+const SUMS: [&str; 5] = ["sha256sum", "md5sum", "cksum", "readlink", "dd"];
 
 fn package(world: &World, version: &str, seed: u64) -> Digest {
     world.publish(version, &nodes(seed));
@@ -50,12 +50,75 @@ fn a_device_is_brought_what_it_lacks_whatever_it_has_to_read_with() {
         let second = one(&device, &world, v2);
         assert_eq!(read(Path::new(&second.dir)), nodes(2));
         assert_eq!((second.files_brought, second.files_taken), (2, second.files - 2), "{programs:?}");
+        let has_dd = programs.is_none_or(|programs| programs.contains(&"dd"));
+        assert_eq!(second.files_patched, usize::from(has_dd), "{programs:?}: the long one");
         assert_eq!(read(Path::new(&first.dir)), nodes(1), "the version before stays");
         let reads_here = programs == Some(&[]);
         assert_eq!(device.pulled.get() > 0, reads_here, "{programs:?}");
         let list = DevicePlace::open(&device, &world.place).unwrap().list().unwrap();
         let shown: Vec<_> = list.iter().map(|e| (e.package.digest, e.is_current, e.is_last)).collect();
         assert_eq!(shown, [(v2, true, false), (v1, false, true)]);
+    }
+}
+
+/// A long file of which little is new: what moves is what is new, whatever it was put between, and holes do not.
+#[test]
+fn of_a_long_file_only_what_changed_is_sent() {
+    let world = World::new();
+    let long = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = crate::drive::noise(8 << 20, 3);
+        bytes[2 << 20..4 << 20].fill(0);
+        change(&mut bytes);
+        let mut all = nodes(1);
+        all.insert(b"dir1/it's long".to_vec(), Node::File { executable: true, bytes });
+        all
+    };
+    let versions = [
+        long(&|_| ()),
+        long(&|bytes| bytes[5_000_000] ^= 1),
+        long(&|bytes| drop(bytes.splice(1_000_000..1_000_000, *b"put in"))),
+        // Another beginning, another end, and a hole that grows.
+        long(&|bytes| {
+            drop(bytes.drain(..300_000));
+            bytes.extend(crate::drive::noise(100_000, 4));
+            bytes[3 << 20..5 << 20].fill(0);
+        }),
+    ];
+    let packages: Vec<Digest> = versions
+        .iter()
+        .enumerate()
+        .map(|(at, nodes)| {
+            world.publish(&at.to_string(), nodes);
+            world.install(&format!("dep:thing@{at}")).unwrap().package.digest
+        })
+        .collect();
+    let with_dd = [Device::new(&world.path("one"), &SUMS), Device::busybox(&world.path("two"))];
+    for (at, device) in with_dd.iter().enumerate() {
+        for (package, nodes) in packages.iter().zip(&versions) {
+            let made = one(device, &world, *package);
+            assert_eq!(read(Path::new(&made.dir)), *nodes, "{at}: {made:?}");
+            if *package != packages[0] {
+                assert_eq!((made.files_brought, made.files_patched), (1, 1), "{at}: {made:?}");
+                assert!(made.bytes_sent < 2 << 20, "{at}: less than a quarter: {made:?}");
+            }
+        }
+    }
+    // Where there is no `dd`, or one that is none, all of it is brought.
+    let bad = ["", "#!/bin/sh\nexit 1\n", "#!/bin/sh\necho something else\n"];
+    for (at, dd) in bad.iter().enumerate() {
+        let device = Device::new(&world.path(&format!("bad{at}")), &SUMS);
+        let file = world.path(&format!("bad{at}/bin/dd"));
+        fs::remove_file(&file).unwrap();
+        if !dd.is_empty() {
+            fs::write(&file, dd).unwrap();
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        one(&device, &world, packages[0]);
+        let made = one(&device, &world, packages[1]);
+        assert_eq!(read(Path::new(&made.dir)), versions[1], "{dd}");
+        assert_eq!((made.files_brought, made.files_patched), (1, 0), "{dd}: {made:?}");
+        assert!(made.bytes_brought >= 8 << 20, "{dd}: {made:?}");
     }
 }
 

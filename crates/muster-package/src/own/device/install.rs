@@ -3,7 +3,8 @@
 
 use super::lines::{Lines, path};
 use super::look::{Check, FileSeen, Seen};
-use super::parts;
+use super::parts::{self, Parcel};
+use super::patch::Patch;
 use super::place::{DevicePlace, Probe, TIDY, failed, name};
 use super::sums::{self, Tool};
 use crate::own::error::PackageError;
@@ -74,7 +75,9 @@ pub struct Delivered {
     pub files_taken: usize,
     /// Files that were brought.
     pub files_brought: usize,
-    /// Bytes of these.
+    /// Those among them of which only parts were, since the device had others of it.
+    pub files_patched: usize,
+    /// Bytes of files that were brought.
     pub bytes_brought: u64,
     /// All bytes that were sent.
     pub bytes_sent: u64,
@@ -87,16 +90,24 @@ pub struct Delivered {
 }
 
 /// A package on its way.
-struct Way<'a> {
-    manifest: &'a Manifest,
+pub(super) struct Way<'a> {
+    pub(super) manifest: &'a Manifest,
     check: Check,
     /// What its files are, by its entries.
     sums: Vec<String>,
     /// The check is there, to become the record.
     has_check: bool,
-    /// The trees that were looked at, by where they are.
-    trees: Vec<String>,
+    /// The trees that were looked at.
+    pub(super) trees: Vec<Looked>,
     was_there: bool,
+}
+
+/// A tree of the device that was looked at.
+pub(super) struct Looked {
+    /// Where it is.
+    pub(super) path: String,
+    /// The other version that it is, as it was recorded.
+    pub(super) of: Option<Digest>,
 }
 
 impl DevicePlace<'_> {
@@ -127,6 +138,7 @@ impl DevicePlace<'_> {
             files: manifest.files(),
             files_taken: 0,
             files_brought: 0,
+            files_patched: 0,
             bytes_brought: 0,
             bytes_sent: 0,
             damage: Vec::new(),
@@ -176,7 +188,7 @@ impl DevicePlace<'_> {
         };
         let known = probe.tool.map(|tool| tool.of(&way.check.script));
         let has_record = known.is_some() && probe.record_sums.get(&digest) == known.as_ref();
-        let see = |way: &mut Way<'_>, tree: String| -> Result<Seen, PackageError> {
+        let see = |way: &mut Way<'_>, tree: String, of: Option<Digest>| -> Result<Seen, PackageError> {
             let script = if has_record {
                 format!("{}/records/{digest}", self.root)
             } else {
@@ -184,7 +196,7 @@ impl DevicePlace<'_> {
                 self.incoming("check")
             };
             let seen = self.see(&way.check, &script, &tree, probe, way.manifest)?;
-            way.trees.push(tree);
+            way.trees.push(Looked { path: tree, of });
             Ok(seen)
         };
         let mut take = |seen: Seen| {
@@ -192,7 +204,7 @@ impl DevicePlace<'_> {
             have.trees.push(there.filter_map(|(at, seen)| Some((at, seen?))).collect());
         };
         if way.was_there {
-            let seen = see(way, self.tree(digest))?;
+            let seen = see(way, self.tree(digest), None)?;
             let damage = damage(way, &seen);
             if damage.is_empty() {
                 have.target = if is_recorded { Target::Recorded } else { Target::Unrecorded };
@@ -204,11 +216,11 @@ impl DevicePlace<'_> {
             take(seen);
         }
         if probe.has_left {
-            take(see(way, self.incoming("old"))?);
+            take(see(way, self.incoming("old"), None)?);
         }
         let others = named.into_iter().flat_map(|(current, last)| [Some(*current), *last]).flatten();
         for other in others.filter(|other| *other != digest && probe.trees.contains(other)) {
-            take(see(way, self.tree(other))?);
+            take(see(way, self.tree(other), Some(other))?);
         }
         Ok(have)
     }
@@ -287,7 +299,7 @@ impl DevicePlace<'_> {
                 }
                 Step::Bring(brought) => {
                     let brought: Vec<usize> = brought.iter().map(|file| entries[*file]).collect();
-                    self.bring(way, done, &brought, probe)?;
+                    self.bring(way, done, &brought, have, probe)?;
                 }
                 Step::Swap => {
                     let was_there = if way.was_there { "there" } else { "absent" };
@@ -338,7 +350,7 @@ impl DevicePlace<'_> {
         for Taken { file, tree, from } in taken {
             let to = &way.manifest.entries[entries[*file]].path;
             let from = &way.manifest.entries[have.trees[*tree][*from].0].path;
-            let old = path(&way.trees[*tree], from);
+            let old = path(&way.trees[*tree].path, from);
             let dir = [b"./", to.split().0].concat();
             if from.split().1 != to.split().1 {
                 lines.call("o", [&*old, &*path("", to)]);
@@ -368,18 +380,68 @@ impl DevicePlace<'_> {
         way: &Way<'_>,
         done: &mut Delivered,
         brought: &[usize],
+        have: &Have<usize, FileSeen>,
         probe: &Probe,
     ) -> Result<(), PackageError> {
-        let digest = done.package.digest;
-        let tree = self.incoming(&digest.to_string());
+        let patches = self.patches(way, brought, have, probe);
+        let in_parts: BTreeSet<usize> = patches.iter().map(|patch| patch.entry).collect();
+        let whole: Vec<usize> = brought.iter().filter(|at| !in_parts.contains(at)).copied().collect();
+        let in_parts: Vec<usize> = in_parts.into_iter().collect();
+        done.files_brought = brought.len();
+        done.files_patched = patches.len();
+        done.bytes_brought = patches.iter().map(Patch::brought).sum();
+        self.bring_whole(way, done, &whole)?;
+        let can_make = self.make(way, done.package.digest, &patches)?;
+        let mut wrong = if can_make { self.read_back(way, done, brought, probe)? } else { Vec::new() };
+        // Its `dd` is none, or what it had was changed since it was read.
+        let is_made = can_make && wrong.is_empty();
+        if !patches.is_empty() && !is_made {
+            done.files_patched = 0;
+            self.bring_whole(way, done, &in_parts)?;
+            wrong = self.read_back(way, done, brought, probe)?;
+        }
+        match wrong.first() {
+            None => Ok(()),
+            Some(Damage::Missing(path) | Damage::Changed(path) | Damage::Extra(path)) => {
+                let what = format!("`{path}` of `{}`", done.package.title());
+                let place = format!("`{}`", self.far.shown());
+                Err(PackageError::damaged(what, place, "it is not what was brought there"))
+            }
+        }
+    }
+
+    fn bring_whole(&self, way: &Way<'_>, done: &mut Delivered, files: &[usize]) -> Result<(), PackageError> {
+        let parcels: Vec<Parcel> = files.iter().map(|at| Parcel::whole(way.manifest, *at)).collect();
+        done.bytes_brought += parcels.iter().map(|parcel| parcel.len).sum::<u64>();
+        let tree = self.incoming(&done.package.digest.to_string());
+        self.bring_parcels(done.package.digest, way.manifest, &parcels, &tree)
+    }
+
+    /// Brings bytes of files into a directory there.
+    pub(super) fn bring_parcels(
+        &self,
+        digest: Digest,
+        manifest: &Manifest,
+        parcels: &[Parcel],
+        dir: &str,
+    ) -> Result<(), PackageError> {
         let part = self.incoming("part");
-        parts::each(self.host, digest, way.manifest, brought, |mut file, bytes| {
+        parts::each(self.host, digest, manifest, parcels, |mut file, bytes| {
             self.push_from("bring files", &mut file, bytes, &part)?;
             let unpack = "umask 022; tar -xomf \"$1\" -C \"$2\" && rm -f \"$1\"";
-            self.shell("unpack files", unpack, [&*part, &*tree]).map(drop)
-        })?;
-        done.files_brought = brought.len();
-        done.bytes_brought = brought.iter().map(|at| way.manifest.entries[*at].what.len()).sum();
+            self.shell("unpack files", unpack, [&*part, dir]).map(drop)
+        })
+    }
+
+    /// Has what was put together read, as far as it was brought: what is wrong with it.
+    fn read_back(
+        &self,
+        way: &Way<'_>,
+        done: &Delivered,
+        brought: &[usize],
+        probe: &Probe,
+    ) -> Result<Vec<Damage>, PackageError> {
+        let tree = self.incoming(&done.package.digest.to_string());
         let is_new: BTreeSet<usize> = brought.iter().copied().collect();
         let check = Check::new(&done.package, way.manifest, probe.eyes(), &|at| is_new.contains(&at));
         let (script, doing) = (self.incoming("verify"), "read what was put together");
@@ -396,14 +458,7 @@ impl DevicePlace<'_> {
                 file.sum = self.sum_here(&tree, &way.manifest.entries[at].path)?;
             }
         }
-        match damage(way, &seen).first() {
-            None => Ok(()),
-            Some(Damage::Missing(path) | Damage::Changed(path) | Damage::Extra(path)) => {
-                let what = format!("`{path}` of `{}`", done.package.title());
-                let place = format!("`{}`", self.far.shown());
-                Err(PackageError::damaged(what, place, "it is not what was brought there"))
-            }
-        }
+        Ok(damage(way, &seen))
     }
 
     /// Runs the package's own lines there.

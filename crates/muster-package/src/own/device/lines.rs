@@ -23,6 +23,14 @@ impl Lines {
         self.0.push(b'\n');
     }
 
+    /// A variable that is this word.
+    pub(super) fn set(&mut self, name: &str, word: &[u8]) {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.push(b'=');
+        quote(word, &mut self.0);
+        self.0.push(b'\n');
+    }
+
     /// One call of a function or program with these words, which are quoted.
     pub(super) fn call<'a>(&mut self, name: &str, words: impl IntoIterator<Item = &'a [u8]>) {
         self.0.extend_from_slice(name.as_bytes());

@@ -19,6 +19,8 @@
 //! `sha256sum`, `md5sum` or `cksum`, whichever it has; where it has none, the files are brought back and read here.
 //! A record only spares that the lines are sent again.
 //!
+//! Of a long file of which the device has another version only the chunks that are new are sent, where it has `dd`.
+//!
 //! Deliberately absent: drivers. A device is what is behind [`Far`].
 
 mod far;
@@ -26,6 +28,7 @@ mod install;
 mod lines;
 mod look;
 mod parts;
+mod patch;
 mod place;
 mod sums;
 

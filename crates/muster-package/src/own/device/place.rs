@@ -37,7 +37,7 @@ if [ "${#n}" -eq 64 ] && [ -d "$t" ]; then rm -rf "incoming/$m/old"; mv "$t" "in
 done
 [ -d "incoming/$m/old" ] && echo left
 s=
-for c in cksum md5sum sha256sum tar readlink; do
+for c in cksum md5sum sha256sum tar readlink dd; do
 if command -v $c >/dev/null 2>&1; then echo "tool $c"; case $c in *sum) s=$c;; esac; fi
 done
 df -kP . 2>/dev/null | while read -r l; do echo "df $l"; done
@@ -102,6 +102,7 @@ pub struct DeviceEntry {
 pub(super) struct Probe {
     pub(super) has_tar: bool,
     pub(super) has_readlink: bool,
+    pub(super) has_dd: bool,
     pub(super) tool: Option<Tool>,
     pub(super) free: Option<u64>,
     /// Something of an install of this host that was cut off.
@@ -132,6 +133,7 @@ impl Probe {
                 "tool" => match rest {
                     "tar" => probe.has_tar = true,
                     "readlink" => probe.has_readlink = true,
+                    "dd" => probe.has_dd = true,
                     name => {
                         let tool = Tool::ALL.into_iter().find(|tool| tool.word() == name);
                         probe.tool = tool.or(probe.tool);

@@ -2,6 +2,7 @@
 
 use super::{FromArgs, IntoArgs, OnDeviceArgs, complain, find, size, tell_troubles};
 use crate::context::Context;
+use crate::device_step::in_part;
 use crate::far;
 use crate::terminal::text::plural;
 use clap::Args;
@@ -20,8 +21,9 @@ What is installed and right stays. A file that is installed already, in this ver
 fetched. The package appears at DIR/KIND/NAME when all of it is there; what was there before is kept as well.
 Packages that it needs are installed, too.
 
-With --on they are installed here first, and from here on the device, which needs no more than a shell and `tar`:
-it is brought the files that it has in no other version. Each time it reads what it has.")]
+With --on they are installed here first, and from here on the device, which needs a shell and `tar`:
+it is brought the files that it has in no other version, and where it has `dd`, only the parts of a
+long file that changed. Each time it reads what it has.")]
 pub(super) struct InstallArgs {
     /// What to install
     #[arg(value_name = "PACKAGE", required = true)]
@@ -108,14 +110,16 @@ fn mended(out: &mut dyn std::io::Write, damage: &[Damage]) -> std::io::Result<()
 
 /// What was brought to a device, in one line.
 fn brought(delivered: &Delivered) -> String {
-    let Delivered { files, files_taken, files_brought, bytes_brought, bytes_sent, .. } = delivered;
+    let Delivered { files, files_taken, files_brought, files_patched, bytes_brought, bytes_sent, .. } =
+        delivered;
     if *files_brought + *files_taken == 0 {
         return format!("unchanged, {}", plural(*files as u64, "file", "files"));
     }
     format!(
-        "{} brought ({}), {files_taken} were there; {} sent",
+        "{} brought ({}{}), {files_taken} were there; {} sent",
         plural(*files_brought as u64, "file", "files"),
         size(*bytes_brought),
+        in_part(*files_patched),
         size(*bytes_sent)
     )
 }
