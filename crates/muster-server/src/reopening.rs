@@ -3,6 +3,7 @@
 use muster_api::{Problem, Submit};
 use muster_core::change::{Placement, RunRecord, RunSpec};
 use muster_core::id::RunId;
+use muster_core::inputs::Inputs;
 use muster_core::kind::HEALTH_AREA;
 use muster_core::plan::{Plan, PlannedItems};
 use std::collections::VecDeque;
@@ -45,11 +46,14 @@ pub(crate) fn record(known: &RunRecord, asked: Submit) -> Result<RunRecord, Prob
         return Err(Problem::new(422, "bad-plan", "what is to go on has other tests or items than the run")
             .next("`muster run` begins a new run with them"));
     }
-    let RunSpec { area_dir, env, limits, unexpected_pass, failures_max, placement, .. } = spec;
+    let RunSpec { area_dir, env, limits, unexpected_pass, failures_max, placement, inputs, .. } = spec;
     let Placement { source, pools, .. } = placement;
     let placement = Placement { source, pools, ..known.spec.placement.clone() };
     let known_spec = RunSpec::clone(&known.spec);
-    let spec = RunSpec { area_dir, env, limits, unexpected_pass, failures_max, placement, ..known_spec };
+    // Its area may have come to need more; what is tested is what it was.
+    let inputs = Inputs { packages: inputs.packages, ..known_spec.inputs.clone() };
+    let spec =
+        RunSpec { area_dir, env, limits, unexpected_pass, failures_max, placement, inputs, ..known_spec };
     Ok(RunRecord { spec: Arc::new(spec), plan: Arc::new(plan), ..known.clone() })
 }
 
@@ -84,6 +88,7 @@ mod tests {
         asked.spec.placement.selector = "true".to_owned();
         asked.spec.env = vec![("NEW".to_owned(), "1".to_owned())];
         asked.spec.failures_max = Some(1);
+        asked.spec.inputs.changeset = "another".to_owned();
         let made = record(&known, asked.clone()).unwrap();
         let env = asked.spec.env.clone();
         let wanted = RunSpec { env, failures_max: Some(1), ..RunSpec::clone(&known.spec) };

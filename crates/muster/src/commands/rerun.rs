@@ -74,7 +74,7 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
     let target = (!target.is_empty()).then(|| target.join("/"));
     let run_dir = store.run_dir(view.number).expect("the records of an area are in a directory");
     given::must_be_there(&snapshot.record.spec.inputs, &run_dir, view.number)?;
-    let _leases = packages::again(&snapshot.record.spec.inputs, &run_dir, context)?.into_leases();
+    let mut packages = packages::again(&snapshot.record.spec.inputs, &run_dir, context)?;
     let fetched = snapshot.record.spec.inputs.area_dir().map(|place| run_dir.join(place));
     let name = Some(snapshot.record.spec.name.as_str()).filter(|name| !name.is_empty());
     let purpose = Purpose::Run { name };
@@ -102,8 +102,13 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
             .into());
     }
     let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
-    made_of::note(&run_dir, &area, &snapshot.record.spec.inputs.packages, session::now())?;
-    let record = Arc::new(request::replanned(&snapshot.record, &area, failures_max));
+    let mut record = request::replanned(&snapshot.record, &area, failures_max);
+    packages.add(&area, &record.plan, &run_dir, context)?;
+    made_of::note(&run_dir, &area, &packages.needed(), session::now())?;
+    Arc::make_mut(&mut record.spec).inputs.packages = packages.needed();
+    let record = Arc::new(record);
+    // They stay where they are until the run has ended.
+    let _leases = packages.into_leases();
     let agent = Agent::start(&area.dir, request::jobs(&area.loaded.area, context))?;
     let durations = Arc::new(store.list_durations(&record.spec.area, &record.spec.target)?);
     let request =

@@ -47,22 +47,8 @@ pub(crate) fn install(
         return Ok(packages);
     }
     let sources = sources_of(args, area, context)?;
-    let place = Place::open(&cache_dir("packages")?).map_err(complain)?;
-    while let Some(wanted) = asked_for.next(context) {
-        let folder = local.remove(&wanted.title());
-        let (package, from) = match &folder {
-            Some(folder) => make_of(folder, &wanted, &sources, context)?,
-            None => (find(&sources, &wanted)?, Sources::default()),
-        };
-        let from = if folder.is_some() { &from } else { &sources };
-        let installed = place.install(&package, from, InstallOptions::default()).map_err(complain)?;
-        tell(&installed, context);
-        asked_for.found(&wanted, installed.deps.clone());
-        packages.needed.push(needed(&package, folder.as_deref(), sources.addresses()));
-        packages.installed.push(installed);
-    }
+    packages.install_asked(&mut asked_for, &mut local, &sources, context)?;
     none_left(&local)?;
-    asked_for.say_whose(&mut packages.needed);
     tell_troubles(&sources, context);
     Ok(packages)
 }
@@ -79,10 +65,25 @@ pub(crate) fn resolve(
     client: &Client,
     context: &Context,
 ) -> Result<Vec<Needed>, anyhow::Error> {
+    resolve_beside(&[], args, area, plan, client, context)
+}
+
+/// The same for a run that goes on: it has what it was given, and what its area has come to need since.
+///
+/// # Errors
+/// As above.
+pub(crate) fn resolve_beside(
+    given: &[Needed],
+    args: &InputArgs,
+    area: &Area,
+    plan: &Plan,
+    client: &Client,
+    context: &Context,
+) -> Result<Vec<Needed>, anyhow::Error> {
     let mut asked_for = AskedFor::new(args, area, plan)?;
     let mut local = local_folders(&args.local, context)?;
     if asked_for.is_empty() && local.is_empty() {
-        return Ok(Vec::new());
+        return Ok(given.to_vec());
     }
     let mut named = repositories(args, area)?;
     if !named.iter().any(|r| r == Needed::LAB) {
@@ -100,7 +101,14 @@ pub(crate) fn resolve(
         let mut dirs = here.iter().flat_map(|text| text.split('|'));
         dirs.any(|dir| Source::dir(context.dir.join(dir)).shown() == place)
     };
-    let mut all: Vec<Needed> = Vec::new();
+    let mut all: Vec<Needed> = given.to_vec();
+    for needed in given {
+        // One that was taken off the list meanwhile is kept for this run, and needs what it needed.
+        let there = exactly(needed).and_then(|wanted| find(&sources, &wanted)).ok();
+        let manifest = there.and_then(|package| sources.manifest(&package, None).ok());
+        let deps = manifest.map(|(manifest, _)| manifest.about.deps).unwrap_or_default();
+        asked_for.given(needed, &deps)?;
+    }
     while let Some(wanted) = asked_for.next(context) {
         let folder = local.remove(&wanted.title());
         let (package, manifest, from) = match &folder {
@@ -194,6 +202,14 @@ impl AskedFor {
         self.waiting.is_empty()
     }
 
+    /// It was given before, and needs these.
+    fn given(&mut self, needed: &Needed, deps: &[Reference]) -> Result<(), anyhow::Error> {
+        let wanted: Reference = needed.title().parse().map_err(complain)?;
+        self.deps.insert(wanted.title(), deps.iter().map(Reference::title).collect());
+        self.seen.insert(wanted.title(), wanted);
+        Ok(())
+    }
+
     /// What is to be found next. The first that asks for a name has the say; who asks for another version of it is
     /// told.
     fn next(&mut self, context: &Context) -> Option<Reference> {
@@ -235,8 +251,9 @@ impl AskedFor {
             }
         }
         for needed in all {
-            let by = whose.get(format!("{}:{}", needed.kind, needed.name).as_str());
-            let tests = by.filter(|by| !by.contains(&None)).into_iter().flatten().flatten();
+            // What nobody asks for any more stays for those who did.
+            let Some(by) = whose.get(format!("{}:{}", needed.kind, needed.name).as_str()) else { continue };
+            let tests = Some(by).filter(|by| !by.contains(&None)).into_iter().flatten().flatten();
             needed.tests = tests.map(|test| (*test).to_owned()).collect();
         }
     }
@@ -253,8 +270,7 @@ pub(crate) fn again(inputs: &Inputs, run_dir: &Path, context: &Context) -> Resul
     }
     let place = Place::open(&cache_dir("packages")?).map_err(complain)?;
     for needed in &inputs.packages {
-        let exactly = Needed { version: needed.digest.to_string(), ..needed.clone() };
-        let wanted: Reference = exactly.title().parse().map_err(complain)?;
+        let wanted = exactly(needed)?;
         let mut from = needed.from.clone();
         if !needed.local.is_empty() {
             from.insert(0, state_dir(LOCAL)?.display().to_string());
@@ -274,7 +290,64 @@ pub(crate) fn again(inputs: &Inputs, run_dir: &Path, context: &Context) -> Resul
     Ok(packages)
 }
 
+/// This package and no other of its name.
+fn exactly(needed: &Needed) -> Result<Reference, anyhow::Error> {
+    let exactly = Needed { version: needed.digest.to_string(), ..needed.clone() };
+    exactly.title().parse().map_err(complain)
+}
+
 impl Packages {
+    /// Finds and installs what is asked for, with what that needs.
+    fn install_asked(
+        &mut self,
+        asked_for: &mut AskedFor,
+        local: &mut BTreeMap<String, PathBuf>,
+        sources: &Sources,
+        context: &Context,
+    ) -> Result<(), anyhow::Error> {
+        let place = Place::open(&cache_dir("packages")?).map_err(complain)?;
+        while let Some(wanted) = asked_for.next(context) {
+            let folder = local.remove(&wanted.title());
+            let (package, from) = match &folder {
+                Some(folder) => make_of(folder, &wanted, sources, context)?,
+                None => (find(sources, &wanted)?, Sources::default()),
+            };
+            let from = if folder.is_some() { &from } else { sources };
+            let installed = place.install(&package, from, InstallOptions::default()).map_err(complain)?;
+            tell(&installed, context);
+            asked_for.found(&wanted, installed.deps.clone());
+            self.needed.push(needed(&package, folder.as_deref(), sources.addresses()));
+            self.installed.push(installed);
+        }
+        asked_for.say_whose(&mut self.needed);
+        Ok(())
+    }
+
+    /// Beside what a recorded run was given, what its area has come to need since.
+    ///
+    /// # Errors
+    /// A package cannot be had.
+    pub(crate) fn add(
+        &mut self,
+        area: &Area,
+        plan: &Plan,
+        run_dir: &Path,
+        context: &Context,
+    ) -> Result<(), anyhow::Error> {
+        let args = InputArgs::default();
+        let mut asked_for = AskedFor::new(&args, area, plan)?;
+        if asked_for.is_empty() {
+            return Ok(());
+        }
+        for (needed, installed) in self.needed.iter().zip(&self.installed) {
+            asked_for.given(needed, &installed.deps)?;
+        }
+        let sources = sources_of(&args, area, context)?;
+        self.install_asked(&mut asked_for, &mut BTreeMap::new(), &sources, context)?;
+        tell_troubles(&sources, context);
+        self.show(run_dir)
+    }
+
     /// What is recorded of them.
     pub(crate) fn needed(&self) -> Vec<Needed> {
         self.needed.clone()

@@ -10,12 +10,13 @@ use crate::commands::area_name;
 use crate::commands::records::find_run;
 use crate::commands::rerun::RerunArgs;
 use crate::commands::resume::{ResumeArgs, nothing_to_resume};
+use crate::commands::run::InputArgs;
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::local::area::Purpose;
 use crate::local::session::{ended_before, verdicts_of};
-use crate::local::{again, area, request};
+use crate::local::{again, area, packages, request};
 use muster_api::{Client, Reopen, Submit};
 use muster_core::address::RunRef;
 use muster_core::change::{RunPhase, RunRecord, RunSnapshot};
@@ -103,8 +104,12 @@ pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<
         Some(area) => {
             let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
             let mut record = request::replanned(&snapshot.record, area, failures_max);
+            let (given, asked) = (&snapshot.record.spec.inputs.packages, InputArgs::default());
+            let packages = packages::resolve_beside(given, &asked, area, &record.plan, &client, context)?;
             let source = source(&client, area, &area.dir)?;
-            Arc::make_mut(&mut record.spec).placement.source = source;
+            let spec = Arc::make_mut(&mut record.spec);
+            spec.placement.source = source;
+            spec.inputs.packages = packages;
             record
         }
         None => {

@@ -175,6 +175,56 @@ fn tests_find_the_packages_of_their_area_and_edited_folders_win() {
     assert!(said.contains("error: no test of this area needs `dep:other`"), "{said}");
 }
 
+type Ask<'a> = dyn Fn(&[&str]) -> String + 'a;
+
+/// An area that needs a package from its second version on.
+fn area_that_came_to_need(env: &TestEnv, needs: &str) {
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"demo\"\nrepositories = [\"repo\"]\npackages = [\"dep:base\"]\n\
+             [test.greets]\n{needs}run = 'cat \"$MUSTER_PACKAGE_DEP_BASE/text\" \"$MUSTER_PACKAGE_DEP_TOOL/text\"'\n\
+             [test.lonely]\nrun = 'test -z \"$MUSTER_PACKAGE_DEP_TOOL\"'\n"
+        ),
+    );
+}
+
+#[test]
+fn a_rerun_has_what_its_run_had_and_packages_that_were_added_since() {
+    let env = TestEnv::new();
+    let build = |name: &str, version: &str| {
+        env.write(&format!("{name}/text"), &format!("{name} {version}\n"));
+        let build = ["package", "build", name, "--kind", "dep", "--repo", "repo", "--version", version];
+        assert!(env.run(&build).ends_with("--- exit 0\n"));
+    };
+    for name in ["base", "tool"] {
+        build(name, "1");
+    }
+    let mut lab = crate::lab::Lab::start(&env);
+    lab.start_agent("one", &["--slots", "1"]);
+    let here = |args: &[&str]| env.run(args);
+    let there = |args: &[&str]| env.tell(&lab.command(args).output().unwrap());
+    let both: [&Ask<'_>; 2] = [&here, &there];
+    area_that_came_to_need(&env, "");
+    for ask in both {
+        let said = ask(&["run", "--progress", "plain"]);
+        assert!(said.ends_with("--- exit 1\n"), "{said}");
+    }
+    build("base", "2");
+    area_that_came_to_need(&env, "packages = [\"dep:tool\"]\n");
+    for ask in both {
+        let said = ask(&["rerun", "latest", "greets", "lonely", "--progress", "plain"]);
+        assert!(said.ends_with("--- exit 0\n"), "{said}");
+        let log = ask(&["log", "greets"]);
+        assert!(log.contains("base 1\ntool 1\n"), "{log}");
+        let results = ask(&["results", "--output", "json"]);
+        assert!(results.contains("\"name\":\"tool\""), "it is recorded: {results}");
+        // And once more, without asking for anything.
+        let said = ask(&["rerun", "latest", "greets", "--progress", "plain"]);
+        assert!(said.ends_with("--- exit 0\n"), "{said}");
+    }
+}
+
 #[test]
 fn the_hosts_of_a_lab_install_what_an_area_needs_from_its_repository() {
     let env = TestEnv::new();
