@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use std::process::Command;
 
 /// Debian packages, each with a program or file that shows it is there.
-const DEBIAN: [(&str, &str); 27] = [
+const DEBIAN: [(&str, &str); 28] = [
     ("adb", "/usr/bin/adb"),
     ("binutils", "/usr/bin/strip"),
     ("bzip2", "/usr/bin/bzip2"),
@@ -19,6 +19,7 @@ const DEBIAN: [(&str, &str); 27] = [
     ("git", "/usr/bin/git"),
     ("libgtest-dev", "/usr/include/gtest/gtest.h"),
     ("libxml2-utils", "/usr/bin/xmllint"),
+    ("nginx", "/usr/sbin/nginx"),
     ("openssh-client", "/usr/bin/ssh"),
     ("openssh-server", "/usr/sbin/sshd"),
     ("perl", "/usr/bin/perl"),

@@ -6,12 +6,15 @@ use super::location::{HttpPlace, shown};
 use crate::web;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fs::File;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use ureq::Agent;
 use ureq::http::{HeaderMap, StatusCode, header};
 
 /// What stands in a path as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'+');
+
+/// Addresses that a server may lead on to, one after the other.
+const REDIRECTS_MAX: u32 = 10;
 
 /// What was had of a file when the connection broke.
 struct Part {
@@ -39,28 +42,14 @@ pub(super) fn get(
     known: Option<&Version>,
     limits: &Limits,
 ) -> Result<Answer, GetError> {
-    let url = format!("{}/{}", place.base, utf8_percent_encode(name, PLAIN));
+    let url = url(place, name);
     let end = Instant::now() + limits.total;
     let mut part = Part { bytes: 0, version: Version::default() };
     let mut pause = limits.pause;
     for attempt in 1.. {
         let left = end.saturating_duration_since(Instant::now());
-        let is_safe = url.starts_with("https://");
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            // What is asked for safely is not got in the clear.
-            .https_only(is_safe)
-            .timeout_connect(Some(limits.connect.min(left)))
-            .timeout_recv_response(Some(limits.silence.min(left)))
-            .timeout_per_read(Some(limits.silence.min(left)))
-            .timeout_global(Some(left))
-            .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")));
-        if is_safe {
-            let tls = web::trusting(limits.ca_file.as_deref());
-            config = config.tls_config(tls.map_err(|e| GetError::Refused(e.to_string()))?);
-        }
-        let failed = match ask(&Agent::new_with_config(config.build()), &url, to, bytes_max, known, &mut part)
-        {
+        let agent = agent(&url, limits, left, REDIRECTS_MAX)?;
+        let failed = match ask(&agent, &url, to, bytes_max, known, &mut part) {
             Ok(answer) => return Ok(answer),
             Err(Failure::Final(error)) => return Err(error),
             // Its text may hold the address with all that is in it.
@@ -76,6 +65,41 @@ pub(super) fn get(
         pause *= 2;
     }
     unreachable!("the last try returns")
+}
+
+/// Where a file of a repository is.
+pub(super) fn url(place: &HttpPlace, name: &str) -> String {
+    format!("{}/{}", place.base, utf8_percent_encode(name, PLAIN))
+}
+
+/// What asks for this, for no longer than is left, and follows a server to so many other addresses.
+pub(super) fn agent(
+    url: &str,
+    limits: &Limits,
+    left: Duration,
+    redirects_max: u32,
+) -> Result<Agent, GetError> {
+    let is_safe = url.starts_with("https://");
+    let mut config = Agent::config_builder()
+        .http_status_as_error(false)
+        // What is asked for safely is not got in the clear.
+        .https_only(is_safe)
+        .max_redirects(redirects_max)
+        .timeout_connect(Some(limits.connect.min(left)))
+        .timeout_recv_response(Some(limits.silence.min(left)))
+        .timeout_per_read(Some(limits.silence.min(left)))
+        .timeout_global(Some(left))
+        .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")));
+    if is_safe {
+        let tls = web::trusting(limits.ca_file.as_deref());
+        config = config.tls_config(tls.map_err(|e| GetError::Refused(e.to_string()))?);
+    }
+    Ok(Agent::new_with_config(config.build()))
+}
+
+/// How long a file is, as the server says.
+pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
+    text(headers, header::CONTENT_LENGTH)?.parse().ok()
 }
 
 fn ask(
@@ -125,7 +149,7 @@ fn ask(
         _ => return Err(GetError::Refused(format!("the server answers {status}")).into()),
     }
     part.version = version(answer.headers());
-    let length: Option<u64> = text(answer.headers(), header::CONTENT_LENGTH).and_then(|l| l.parse().ok());
+    let length = length(answer.headers());
     begin(to, part.bytes)?;
     let poured = pour(&mut answer.body_mut().as_reader(), to, bytes_max - part.bytes.min(bytes_max), |e| {
         Failure::Passing(format!("the connection broke: {e}"))

@@ -11,7 +11,7 @@ use thiserror::Error;
 pub enum Location {
     /// A directory of this host.
     Dir(PathBuf),
-    /// A directory that a web server exports. It is read, never written.
+    /// A directory that a web server exports. It is written where the server takes files.
     Http(HttpPlace),
     /// A directory of another host, as the system's `ssh` reaches it.
     Ssh(SshPlace),

@@ -3,6 +3,8 @@
 mod autodir;
 mod cache;
 pub mod checksums;
+mod dav;
+mod elsewhere;
 mod files;
 mod get;
 pub mod harness;

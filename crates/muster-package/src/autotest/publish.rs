@@ -1,14 +1,15 @@
 //! Puts packages into a repository, and takes them out. What is listed is there, whole, at every moment: files
 //! come before their entry and go after it.
 //!
-//! A repository is a directory, here or behind `ssh`. Over HTTP it is read only.
+//! A repository is a directory, here, behind `ssh`, or behind a web server that takes files.
 
 use super::checksums::{self, Checksums, Md5};
+use super::elsewhere::Elsewhere;
+use super::files;
 use super::get::{BYTES_MAX, GetError, Limits, get};
 use super::location::Location;
 use super::name::is_publishable;
 use super::revoked::{self, Revoked};
-use super::{files, ssh};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Seek as _, SeekFrom};
@@ -19,11 +20,14 @@ use thiserror::Error;
 /// Why a repository is not changed.
 #[derive(Debug, Error)]
 pub enum PublishError {
-    /// It is read, not written.
-    #[error(
-        "`{0}` is read over HTTP and cannot be written: give the directory it exports, or `ssh://HOST/PATH`"
-    )]
-    ReadOnly(String),
+    /// What it is behind takes no files, from nobody or not from us.
+    #[error("`{repository}` cannot be written: {why}")]
+    Refused {
+        /// Where.
+        repository: String,
+        /// What it says.
+        why: io::Error,
+    },
     /// Only somebody on that host can.
     #[error("`{0}` is on another host: do this there")]
     Elsewhere(String),
@@ -97,7 +101,10 @@ fn io_at<P: AsRef<Path>>(path: P) -> impl FnOnce(io::Error) -> PublishError {
 
 fn there(target: &Location) -> impl FnOnce(io::Error) -> PublishError {
     let path = target.to_string();
-    move |why| PublishError::Io { path, why }
+    move |why| match why.kind() {
+        io::ErrorKind::Unsupported => PublishError::Refused { repository: path, why },
+        _ => PublishError::Io { path, why },
+    }
 }
 
 /// Publishes files under their own names, and says for each whether it was moved. So many bytes are to stay
@@ -123,26 +130,34 @@ pub fn upload(
         ours.push(Ours { name, path: path.clone(), file, md5, bytes });
     }
     match target {
-        Location::Http(_) => Err(PublishError::ReadOnly(target.to_string())),
         Location::Dir(dir) => upload_to_dir(dir, &mut ours, keep_free),
-        Location::Ssh(place) => {
-            let free = ssh::free_bytes(place, limits).map_err(there(target))?;
-            check_room(target, free, &ours, keep_free)?;
-            let (_, listed) = ssh::list(place, limits).map_err(there(target))?;
-            let mut done = Vec::new();
-            for Ours { name, file, md5, .. } in &ours {
-                // What is listed may have been removed by hand, or damaged.
-                let is_there =
-                    listed.get(name) == Some(*md5) && matches!(ssh::is(place, name, *md5, limits), Ok(true));
-                if !is_there {
-                    ssh::put(place, name, file, *md5, limits).map_err(there(target))?;
-                }
-                done.push((name.clone(), if is_there { Put::Unchanged } else { Put::Moved }));
-            }
-            ssh::update(place, limits, |sums| enter(sums, &ours)).map_err(there(target))?;
-            Ok(done)
-        }
+        Location::Http(place) => upload_elsewhere(target, place, &ours, keep_free, limits),
+        Location::Ssh(place) => upload_elsewhere(target, place, &ours, keep_free, limits),
     }
+}
+
+fn upload_elsewhere(
+    target: &Location,
+    place: &dyn Elsewhere,
+    ours: &[Ours],
+    keep_free: u64,
+    limits: &Limits,
+) -> Result<Vec<(String, Put)>, PublishError> {
+    if let Some(free) = place.free_bytes(limits).map_err(there(target))? {
+        check_room(target, free, ours, keep_free)?;
+    }
+    let listed = place.list(limits).map_err(there(target))?;
+    let mut done = Vec::new();
+    for Ours { name, file, md5, bytes, .. } in ours {
+        let is_there =
+            listed.get(name) == Some(*md5) && matches!(place.has(name, *md5, *bytes, limits), Ok(true));
+        if !is_there {
+            place.put(name, file, *md5, limits).map_err(there(target))?;
+        }
+        done.push((name.clone(), if is_there { Put::Unchanged } else { Put::Moved }));
+    }
+    place.update(limits, &mut |sums| enter(sums, ours)).map_err(there(target))?;
+    Ok(done)
 }
 
 /// A file that is to be published.
@@ -245,17 +260,9 @@ pub fn remove(target: &Location, file: &str, revoke: bool, limits: &Limits) -> R
     }
     let absent = || PublishError::Absent { repository: target.to_string(), file: file.to_owned() };
     match target {
-        Location::Http(_) => Err(PublishError::ReadOnly(target.to_string())),
-        Location::Ssh(_) if revoke => Err(PublishError::Elsewhere(target.to_string())),
-        Location::Ssh(place) => {
-            let md5 = ssh::update(place, limits, |sums| sums.remove(file)).map_err(there(target))?;
-            let was_there = ssh::remove(place, file, limits).map_err(there(target))?;
-            if md5.is_none() && !was_there {
-                Err(absent())
-            } else {
-                Ok(Removed { file: file.to_owned(), md5, bytes: 0 })
-            }
-        }
+        Location::Http(_) | Location::Ssh(_) if revoke => Err(PublishError::Elsewhere(target.to_string())),
+        Location::Http(place) => remove_elsewhere(target, place, file, limits)?.ok_or_else(absent),
+        Location::Ssh(place) => remove_elsewhere(target, place, file, limits)?.ok_or_else(absent),
         Location::Dir(dir) => {
             let path = dir.join(file);
             let held = hold(dir)?;
@@ -279,6 +286,20 @@ pub fn remove(target: &Location, file: &str, revoke: bool, limits: &Limits) -> R
             Ok(Removed { file: file.to_owned(), md5: removed, bytes: bytes.unwrap_or(0) })
         }
     }
+}
+
+/// `None`: it was neither there nor listed.
+fn remove_elsewhere(
+    target: &Location,
+    place: &dyn Elsewhere,
+    file: &str,
+    limits: &Limits,
+) -> Result<Option<Removed>, PublishError> {
+    let mut md5 = None;
+    place.update(limits, &mut |sums| md5 = sums.remove(file).or(md5)).map_err(there(target))?;
+    let was_there = place.take_away(file, limits).map_err(there(target))?;
+    let removed = Removed { file: file.to_owned(), md5, bytes: 0 };
+    Ok((removed.md5.is_some() || was_there).then_some(removed))
 }
 
 /// Takes what was published longer ago than this out of a directory, but for what is to be kept. When a file

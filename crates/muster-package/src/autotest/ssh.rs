@@ -3,6 +3,7 @@
 //! Lines for the shell are fixed; paths are arguments in quotes, and nothing else is put into them.
 
 use super::checksums::{self, Checksums, Md5};
+use super::elsewhere::{CHANGES_MAX, Elsewhere, busy};
 use super::get::{Answer, GetError, Limits, Version};
 use crate::ssh::{SshPlace, no_program, quoted};
 use std::fs::File;
@@ -16,9 +17,6 @@ const ABSENT: i32 = 44;
 const NO_DIR: i32 = 45;
 const CHANGED: i32 = 46;
 const UNCHANGED: i32 = 47;
-/// How often the list is read and written again where somebody else was faster.
-// Limit: each time somebody else made progress.
-const CHANGES_MAX: u32 = 20;
 
 /// What a line came to.
 struct Ran {
@@ -115,60 +113,8 @@ fn failed(ran: &Ran) -> io::Error {
     io::Error::other(ran.why())
 }
 
-/// How many bytes may be written there.
-pub(super) fn free_bytes(place: &SshPlace, limits: &Limits) -> io::Result<u64> {
-    let line = format!("mkdir -p -- {0} && df -Pk -- {0}", quoted(&place.path));
-    let mut output = tempfile::tempfile()?;
-    let ran = place.run(&line, Stdio::null(), output.try_clone()?.into(), limits)?;
-    if !ran.status.success() {
-        return Err(failed(&ran));
-    }
-    let mut text = String::new();
-    output.seek(SeekFrom::Start(0))?;
-    output.take(1 << 16).read_to_string(&mut text)?;
-    let blocks = text.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
-    blocks
-        .map(|b| b.saturating_mul(1024))
-        .ok_or_else(|| io::Error::other("`df` there says nothing that is understood"))
-}
-
-/// Puts a file there: beside first, looked at, then under its name in one step.
-pub(super) fn put(place: &SshPlace, name: &str, from: &File, md5: Md5, limits: &Limits) -> io::Result<()> {
-    let partial = quoted(&format!("./{}{name}.{}", super::files::PARTIAL, std::process::id()));
-    let line = format!(
-        "umask 022; trap 'rm -f -- '{partial} EXIT; cat > {partial} && chmod 644 {partial} && \
-         sum=$(md5sum < {partial}) && \
-         {{ [ \"${{sum%% *}}\" = {md5} ] || {{ echo \"what arrived is ${{sum%% *}}, not {md5}\" >&2; exit 1; }}; }} && \
-         mv -f -- {partial} {0}",
-        quoted(&format!("./{name}"))
-    );
-    let mut from = from.try_clone()?;
-    from.seek(SeekFrom::Start(0))?;
-    let ran = place.inside(&line, from.into(), Stdio::null(), limits)?;
-    if ran.status.success() { Ok(()) } else { Err(failed(&ran)) }
-}
-
-/// Whether a file there is this.
-pub(super) fn is(place: &SshPlace, name: &str, md5: Md5, limits: &Limits) -> io::Result<bool> {
-    let file = quoted(&format!("./{name}"));
-    let line = format!("sum=$(md5sum < {file}) && [ \"${{sum%% *}}\" = {md5} ]");
-    Ok(place.inside(&line, Stdio::null(), Stdio::null(), limits)?.status.success())
-}
-
-/// Takes a file away, and says whether it was there.
-pub(super) fn remove(place: &SshPlace, name: &str, limits: &Limits) -> io::Result<bool> {
-    let file = quoted(&format!("./{name}"));
-    let line = format!("[ -e {file} ] || exit {ABSENT}; rm -f -- {file}");
-    let ran = place.inside(&line, Stdio::null(), Stdio::null(), limits)?;
-    match () {
-        () if ran.status.success() => Ok(true),
-        () if ran.is(ABSENT) => Ok(false),
-        () => Err(failed(&ran)),
-    }
-}
-
 /// The list there, as it is written and as it is read.
-pub(super) fn list(place: &SshPlace, limits: &Limits) -> io::Result<(Vec<u8>, Checksums)> {
+fn list(place: &SshPlace, limits: &Limits) -> io::Result<(Vec<u8>, Checksums)> {
     let (mut file, mut bytes) = (tempfile::tempfile()?, Vec::new());
     match get(place, checksums::FILE, &mut file, checksums::BYTES_MAX, None, limits) {
         Ok(_) => {
@@ -182,35 +128,88 @@ pub(super) fn list(place: &SshPlace, limits: &Limits) -> io::Result<(Vec<u8>, Ch
     Ok((bytes, sums))
 }
 
-/// Changes the list there. It is written only over what was read: whoever was faster is not overwritten, and
-/// where there is a `flock` nobody else who takes it writes at the same time.
-pub(super) fn update<R>(
-    place: &SshPlace,
-    limits: &Limits,
-    mut change: impl FnMut(&mut Checksums) -> R,
-) -> io::Result<R> {
-    for _ in 0..CHANGES_MAX {
-        let (bytes, mut sums) = list(place, limits)?;
-        let result = change(&mut sums);
-        let mut new = tempfile::tempfile()?;
-        io::Write::write_all(&mut new, sums.write().as_bytes())?;
-        new.seek(SeekFrom::Start(0))?;
-        let partial = quoted(&format!("./{}list.{}", super::files::PARTIAL, std::process::id()));
-        let line = format!(
-            "umask 022; exec 9< .; if command -v flock > /dev/null; then flock 9; fi; \
-             trap 'rm -f -- '{partial} EXIT; cat > {partial} || exit 1; \
-             if [ -e {list} ]; then sum=$(md5sum < {list}); else sum=$(md5sum < /dev/null); fi; \
-             [ \"${{sum%% *}}\" = {was} ] || exit {CHANGED}; chmod 644 {partial} && mv -f -- {partial} {list}",
-            list = quoted(checksums::FILE),
-            was = Md5::of(&bytes)
-        );
-        let ran = place.inside(&line, new.into(), Stdio::null(), limits)?;
-        if ran.status.success() {
-            return Ok(result);
-        }
-        if !ran.is(CHANGED) {
+impl Elsewhere for SshPlace {
+    fn free_bytes(&self, limits: &Limits) -> io::Result<Option<u64>> {
+        let line = format!("mkdir -p -- {0} && df -Pk -- {0}", quoted(&self.path));
+        let mut output = tempfile::tempfile()?;
+        let ran = self.run(&line, Stdio::null(), output.try_clone()?.into(), limits)?;
+        if !ran.status.success() {
             return Err(failed(&ran));
         }
+        let mut text = String::new();
+        output.seek(SeekFrom::Start(0))?;
+        output.take(1 << 16).read_to_string(&mut text)?;
+        let blocks = text.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
+        match blocks {
+            Some(blocks) => Ok(Some(blocks.saturating_mul(1024))),
+            None => Err(io::Error::other("`df` there says nothing that is understood")),
+        }
     }
-    Err(io::Error::new(io::ErrorKind::ResourceBusy, "others change the list all the time"))
+
+    fn list(&self, limits: &Limits) -> io::Result<Checksums> {
+        Ok(list(self, limits)?.1)
+    }
+
+    /// What is listed may have been removed by hand, or damaged: it is read there.
+    fn has(&self, name: &str, md5: Md5, _bytes: u64, limits: &Limits) -> io::Result<bool> {
+        let file = quoted(&format!("./{name}"));
+        let line = format!("sum=$(md5sum < {file}) && [ \"${{sum%% *}}\" = {md5} ]");
+        Ok(self.inside(&line, Stdio::null(), Stdio::null(), limits)?.status.success())
+    }
+
+    /// Beside first, looked at, then under its name in one step.
+    fn put(&self, name: &str, from: &File, md5: Md5, limits: &Limits) -> io::Result<()> {
+        let partial = quoted(&format!("./{}{name}.{}", super::files::PARTIAL, std::process::id()));
+        let line = format!(
+            "umask 022; trap 'rm -f -- '{partial} EXIT; cat > {partial} && chmod 644 {partial} && \
+             sum=$(md5sum < {partial}) && \
+             {{ [ \"${{sum%% *}}\" = {md5} ] || {{ echo \"what arrived is ${{sum%% *}}, not {md5}\" >&2; exit 1; }}; }} && \
+             mv -f -- {partial} {0}",
+            quoted(&format!("./{name}"))
+        );
+        let mut from = from.try_clone()?;
+        from.seek(SeekFrom::Start(0))?;
+        let ran = self.inside(&line, from.into(), Stdio::null(), limits)?;
+        if ran.status.success() { Ok(()) } else { Err(failed(&ran)) }
+    }
+
+    fn take_away(&self, name: &str, limits: &Limits) -> io::Result<bool> {
+        let file = quoted(&format!("./{name}"));
+        let line = format!("[ -e {file} ] || exit {ABSENT}; rm -f -- {file}");
+        let ran = self.inside(&line, Stdio::null(), Stdio::null(), limits)?;
+        match () {
+            () if ran.status.success() => Ok(true),
+            () if ran.is(ABSENT) => Ok(false),
+            () => Err(failed(&ran)),
+        }
+    }
+
+    /// It is written only over what was read: whoever was faster is not overwritten, and where there is a `flock`
+    /// nobody else who takes it writes at the same time.
+    fn update(&self, limits: &Limits, change: &mut dyn FnMut(&mut Checksums)) -> io::Result<()> {
+        for _ in 0..CHANGES_MAX {
+            let (bytes, mut sums) = list(self, limits)?;
+            change(&mut sums);
+            let mut new = tempfile::tempfile()?;
+            io::Write::write_all(&mut new, sums.write().as_bytes())?;
+            new.seek(SeekFrom::Start(0))?;
+            let partial = quoted(&format!("./{}list.{}", super::files::PARTIAL, std::process::id()));
+            let line = format!(
+                "umask 022; exec 9< .; if command -v flock > /dev/null; then flock 9; fi; \
+                 trap 'rm -f -- '{partial} EXIT; cat > {partial} || exit 1; \
+                 if [ -e {list} ]; then sum=$(md5sum < {list}); else sum=$(md5sum < /dev/null); fi; \
+                 [ \"${{sum%% *}}\" = {was} ] || exit {CHANGED}; chmod 644 {partial} && mv -f -- {partial} {list}",
+                list = quoted(checksums::FILE),
+                was = Md5::of(&bytes)
+            );
+            let ran = self.inside(&line, new.into(), Stdio::null(), limits)?;
+            if ran.status.success() {
+                return Ok(());
+            }
+            if !ran.is(CHANGED) {
+                return Err(failed(&ran));
+            }
+        }
+        Err(busy())
+    }
 }

@@ -9,6 +9,7 @@
 mod fetching;
 mod hostile;
 mod installing;
+mod over_http;
 mod over_ssh;
 mod publishing;
 mod real;

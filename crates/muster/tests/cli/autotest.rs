@@ -2,6 +2,7 @@
 
 use crate::env::TestEnv;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -98,7 +99,7 @@ fn row_33_each_target_that_cannot_be_written_to_is_told() {
     env.write("file", "");
     let said = run(&env, "upload test:sleeptest --top top --to http://127.0.0.1:1/p,file,r --keep-free 0");
     assert!(said.starts_with("uploaded   test-sleeptest.tar.bz2  ROOT/area/r\n"), "{said}");
-    assert!(said.contains("error: `http://127.0.0.1:1/p` is read over HTTP"), "{said}");
+    assert!(said.contains("error: `http://127.0.0.1:1/p`: ") && said.contains("refused"), "{said}");
     assert!(said.contains("error: `ROOT/area/file`: ") && said.ends_with("--- exit 3\n"), "{said}");
     for (args, why) in [
         ("upload test:none --top top --to r", "there is no `test:none`"),
@@ -106,11 +107,37 @@ fn row_33_each_target_that_cannot_be_written_to_is_told() {
         ("upload nothing --top top --to r", "neither a package nor a file"),
         ("upload test:sleeptest --top top --to ssh://host", "write `ssh://[USER@]HOST[:PORT]/ABSOLUTE/PATH`"),
         ("upload test:a$b --top top --to r", "cannot be the name of a package"),
-        ("remove test:none --repo http://127.0.0.1:1/p", "cannot be written"),
+        ("remove test:none --repo http://127.0.0.1:1/p --revoke", "is on another host"),
     ] {
         let said = run(&env, args);
         assert!(said.contains(why) && said.ends_with("--- exit 2\n"), "{args}: {said}");
     }
+}
+
+#[test]
+fn a_build_is_staged_by_its_address() {
+    let env = TestEnv::new();
+    let code = "import http.server as h\n\
+        class Dev(h.BaseHTTPRequestHandler):\n\
+        \x20   asked = 0\n\
+        \x20   def log_message(self, *a): pass\n\
+        \x20   def do_GET(self):\n\
+        \x20       Dev.asked += 1\n\
+        \x20       said = b'Success' if self.path.startswith('/stage?') else b'True' if Dev.asked > 2 else b'False'\n\
+        \x20       self.send_response(200); self.end_headers(); self.wfile.write(said)\n\
+        s = h.HTTPServer(('127.0.0.1', 0), Dev); print(s.server_port, flush=True); s.serve_forever()";
+    let mut server = Command::new("python3").args(["-c", code]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut port = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let url = format!("http://127.0.0.1:{}/static/board/R7/autotest/packages", port.trim());
+    let staged = [&["stage"][..], &["autotest", "stage"]].map(|command| {
+        env.run(&[&["package"], command, &[&url, "--every", "10ms", "--timeout", "1m"]].concat())
+    });
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(staged, [format!("{url}\n--- exit 0\n"), format!("{url}\n--- exit 0\n")]);
+    let said = env.run(&["package", "stage", "http://127.0.0.1:1/packages"]);
+    assert!(said.contains("/static/BUILD/autotest/packages") && said.ends_with("--- exit 2\n"), "{said}");
 }
 
 /// Row 18: the system writes no more in the middle of a package. The old version is there, and no rest of the

@@ -74,6 +74,8 @@ enum PackageCommand {
     Prune(published::PruneArgs),
     /// Take away what nothing needs any more
     Gc(published::GcArgs),
+    /// Have the server of a build bring its Autotest packages near, and wait until they are there
+    Stage(autotest::fetched::StageArgs),
     /// Autotest's packages and repositories, as its packager and its clients have them
     Autotest(autotest::AutotestArgs),
 }
@@ -92,6 +94,7 @@ pub(crate) fn run(args: PackageArgs, context: &Context) -> Result<ExitCode, anyh
         PackageCommand::Remove(args) => published::remove(&args, context),
         PackageCommand::Prune(args) => published::prune(&args, context),
         PackageCommand::Gc(args) => published::gc(&args, context),
+        PackageCommand::Stage(args) => autotest::fetched::stage(&args, context),
         PackageCommand::Autotest(args) => autotest::run(args, context),
     }
 }

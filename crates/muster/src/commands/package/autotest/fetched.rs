@@ -76,9 +76,16 @@ pub(super) struct InstallArgs {
     json: JsonArgs,
 }
 
-/// Arguments of `muster package autotest stage`.
+/// Arguments of `muster package stage`.
 #[derive(Args, Clone, Debug)]
-pub(super) struct StageArgs {
+#[command(after_help = "\
+A build server keeps far more than it has at hand. This asks the one at URL for what belongs to one build, and waits until it
+is there; then it is a repository like any other.
+
+Examples:
+  muster package stage http://devserver:8082/static/board-release/R21-2461.0.0/autotest/packages
+  muster package autotest install test:sleeptest --job-repo-url http://devserver:8082/static/board-release/R21-2461.0.0/autotest/packages")]
+pub(in crate::commands::package) struct StageArgs {
     /// The repository of the build: `http://HOST[:PORT]/static/BUILD/autotest/packages`
     #[arg(value_name = "URL")]
     url: String,
@@ -177,7 +184,10 @@ pub(super) fn install(args: &InstallArgs, context: &Context) -> Result<ExitCode,
 }
 
 /// Has a build staged.
-pub(super) fn stage(args: &StageArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
+pub(in crate::commands::package) fn stage(
+    args: &StageArgs,
+    context: &Context,
+) -> Result<ExitCode, anyhow::Error> {
     let build: StagedBuild = args.url.parse().map_err(|e| Complaint::usage(format!("{e}")))?;
     let artifacts: Vec<&str> = args.artifact.iter().map(String::as_str).collect();
     let limits = Limits { total: args.timeout, ..limits(context) };

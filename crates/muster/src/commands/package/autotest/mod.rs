@@ -1,6 +1,6 @@
 //! `muster package autotest`: Autotest's packages and repositories, as its packager and its clients have them.
 
-mod fetched;
+pub(super) mod fetched;
 mod packed;
 mod published;
 
@@ -18,7 +18,8 @@ use muster_package::autotest::{BadName, Limits, Location, PackageName};
     after_help = "\
 PACKAGE is TYPE:NAME, as in `test:sleeptest`, `dep:libaio`, `profiler:iostat`; the client is `client:autotest`.
 
-A repository is a directory, `ssh://[USER@]HOST[:PORT]/PATH`, or `http://HOST[:PORT]/PATH`, which is only read.
+A repository is a directory, `ssh://[USER@]HOST[:PORT]/PATH`, or `http://HOST[:PORT]/PATH`, which is written where the
+web server takes files (PUT and DELETE).
 
 Examples:
   muster package autotest upload test:sleeptest client:autotest --top /usr/local/autotest --to /srv/packages
@@ -50,7 +51,8 @@ enum AutotestCommand {
     Remove(published::RemoveArgs),
     /// Take what was published long ago out of a repository
     Prune(published::PruneArgs),
-    /// Have the server of a build bring its packages near
+    /// The same as `muster package stage`
+    #[command(hide = true)]
     Stage(fetched::StageArgs),
 }
 

@@ -53,10 +53,10 @@ pub(super) struct UploadArgs {
     /// The client and all tests, dependencies and profilers of the tree
     #[arg(long, conflicts_with_all = ["what", "dir"])]
     all: bool,
-    /// Repositories to publish them in: directories, or `ssh://HOST/PATH`
+    /// Repositories to publish them in: directories, `ssh://HOST/PATH`, or `http://HOST/PATH` where the server takes files
     #[arg(long, value_name = "REPOSITORY", required = true, value_delimiter = ',')]
     to: Vec<String>,
-    /// Gigabytes that have to stay free there
+    /// Gigabytes that have to stay free there; what a web server has free is not known
     #[arg(long, value_name = "GB", default_value_t = 1)]
     keep_free: u64,
     #[command(flatten)]
@@ -212,7 +212,7 @@ pub(super) fn upload(args: &UploadArgs, context: &Context) -> Result<ExitCode, a
 pub(super) fn complain(error: &PublishError) -> anyhow::Error {
     let complaint = match error {
         PublishError::Io { .. } | PublishError::NoRoom { .. } => Complaint::lab(error.to_string()),
-        PublishError::ReadOnly(_)
+        PublishError::Refused { .. }
         | PublishError::Elsewhere(_)
         | PublishError::Name(_)
         | PublishError::Absent { .. } => Complaint::usage(error.to_string()),

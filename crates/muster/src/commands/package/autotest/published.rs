@@ -41,7 +41,7 @@ pub(super) struct RemoveArgs {
     /// What to take out; a file by its own name
     #[arg(value_name = "PACKAGE|FILE", required = true)]
     what: Vec<String>,
-    /// Repositories to take it out of: directories, or `ssh://HOST/PATH`
+    /// Repositories to take it out of: directories, `ssh://HOST/PATH`, or `http://HOST/PATH`
     #[arg(long, value_name = "REPOSITORY", required = true, value_delimiter = ',')]
     repo: Vec<String>,
     /// Tell devices that have this version to use it no more
