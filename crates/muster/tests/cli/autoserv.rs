@@ -115,6 +115,96 @@ fn a_package_that_is_nowhere_is_an_error_of_the_test_and_hangs_nobody() {
     assert_eq!(ran.status.code(), Some(2), "{}", env.tell(&ran));
 }
 
+/// The same client on a host that only `ssh` reaches.
+#[test]
+fn a_job_runs_on_a_host_behind_ssh() {
+    let env = TestEnv::new();
+    let host = crate::launchers::sshd::Host::new();
+    let on = format!("ssh://board?config={}", host.path("ssh_config").display());
+    let top = sources(&env, "raise error.TestFail('it is broken')");
+    let mut site = Site { env: &env, top, results: 0 };
+    let control = "job.run_test('measures', n=5)\njob.run_test('other')\n";
+    for is_there in [false, true] {
+        let (ran, results) = site.run(control, &["--on", &on]);
+        assert_eq!(ran.status.code(), Some(1), "{}", env.tell(&ran));
+        let err = String::from_utf8_lossy(&ran.stderr);
+        assert!(err.contains("1 FAIL, 1 GOOD") && err.contains(", which is there") == is_there, "{err}");
+        assert_eq!(String::from_utf8_lossy(&ran.stdout), text(&results.join("status.log")));
+        let requests = text(&results.join("requests.log"));
+        assert_eq!(requests.contains("test-other.tar.bz2: sent: "), !is_there, "{requests}");
+        assert_eq!(text(&results.join("measures/results/keyval")).trim(), "n{perf}=5");
+        assert!(results.join("sysinfo").is_dir() && results.join("measures/sysinfo").is_dir());
+    }
+    assert!(host.connections() > 0, "it was asked");
+}
+
+/// Python's own web server, ended when it is dropped.
+struct Web(std::process::Child, String);
+
+impl Web {
+    fn serve(dir: &Path) -> Self {
+        use std::io::BufRead as _;
+        let code = "import http.server as h, functools, sys\n\
+            class Quiet(h.SimpleHTTPRequestHandler):\n\
+            \x20   def log_message(self, *a): pass\n\
+            s = h.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=sys.argv[1]))\n\
+            print(s.server_port, flush=True); s.serve_forever()";
+        let mut python = Command::new("python3");
+        let mut child =
+            python.args(["-c", code]).arg(dir).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut port = String::new();
+        std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        Self(child, format!("http://127.0.0.1:{}", port.trim()))
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// The repository of the device's build, then those that are named in their order, then what is pushed.
+#[test]
+fn a_client_that_fetches_itself_asks_the_repository_of_the_build_first_and_its_server_last() {
+    let env = TestEnv::new();
+    let top = sources(&env, "pass");
+    let mut webs = Vec::new();
+    for (name, tests) in
+        [("one", &["measures", "second"][..]), ("two", &["second"]), ("build", &["measures"])]
+    {
+        let at = env.home().join(name);
+        for test in tests {
+            let dir = env.home().join("of").join(name).join(test);
+            fs::create_dir_all(&dir).unwrap();
+            let text = format!(
+                "from autotest.client import test\nclass {test}(test.test):\n    version = 1\n    \
+                 def run_once(self):\n        self.write_attr_keyval({{'from': '{name}'}})\n"
+            );
+            fs::write(dir.join(format!("{test}.py")), text).unwrap();
+            let (dir, at) = (dir.display().to_string(), at.display().to_string());
+            let package = format!("test:{test}");
+            let upload = ["package", "autotest", "upload", &package, "--dir", &dir, "--to", &at];
+            let said = env.run(&[&upload[..], &["--keep-free", "0"]].concat());
+            assert!(said.ends_with("--- exit 0\n"), "{said}");
+        }
+        // A client of this release dies of its first install of what is listed.
+        fs::remove_file(at.join("packages.checksum")).unwrap();
+        webs.push(Web::serve(&at));
+    }
+    let mut site = Site { env: &env, top, results: 0 };
+    let more = ["--pull", "--packages", &webs[0].1, "--packages", &webs[1].1, "--job-repo-url", &webs[2].1];
+    let control = "job.run_test('measures')\njob.run_test('second')\njob.run_test('other')\n";
+    let (ran, results) = site.run(control, &more);
+    let requests = text(&results.join("requests.log"));
+    assert_eq!(ran.status.code(), Some(0), "{}\n{requests}", env.tell(&ran));
+    assert_eq!(text(&results.join("measures/results/keyval")).trim(), "from{attr}=build");
+    assert_eq!(text(&results.join("second/results/keyval")).trim(), "from{attr}=one");
+    assert!(requests.contains("test-other.tar.bz2: sent"), "only what they have not: {requests}");
+    assert!(!requests.contains("test-measures") && !requests.contains("test-second"), "{requests}");
+}
+
 /// What the misbehaving clients have in common.
 const STUB: &str = r#"
 import os, sys, time
@@ -150,8 +240,9 @@ fn stub(env: &TestEnv, body: &str, more: &[&str]) -> (Output, PathBuf) {
     (command.output().unwrap(), results)
 }
 
+/// Row 26: a client that is killed while it waits leaves its pipe, and blocked its server.
 #[test]
-fn a_client_that_does_not_wait_for_its_answer_holds_nobody_up() {
+fn row_26_a_client_that_does_not_wait_for_its_answer_holds_nobody_up() {
     let env = TestEnv::new();
     // The pipe is there and nobody reads; it is gone; the next request is answered all the same.
     let body = "ask('AUTOTEST_TEST_COMPLETE', wait=False)\n\

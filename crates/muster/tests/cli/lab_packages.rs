@@ -105,6 +105,27 @@ fn a_lab_keeps_packages_and_its_hosts_have_them_from_there() {
     assert_eq!(env.run(&["package", "verify", "--repo", &data]), "--- exit 0\n", "it is a repository");
 }
 
+/// As Autotest's servers keep it with a host: the repository of the build that is on a device.
+#[test]
+fn a_test_is_told_of_the_repository_of_the_build_on_its_device() {
+    let env = &TestEnv::new();
+    env.write(
+        "muster.toml",
+        "[area]\nname = \"demo\"\n[test.tells]\nrun = 'echo \"has ${MUSTER_JOB_REPO_URL-none} on $MUSTER_SLOT\"'\n",
+    );
+    let mut lab = Lab::start(env);
+    let url = "http://devserver:8082/static/R7/autotest/packages";
+    let board = format!("board:address=local:,job_repo_url={url}");
+    lab.start_agent("one", &["--device", &board, "--device", "bare:address=local:"]);
+    let lab = Asked { env, lab };
+    for (device, expected) in [("board", url), ("bare", "none")] {
+        let said = lab.ask(&["run", "--progress", "plain", "--on", &format!("name == \"{device}\"")]);
+        assert!(said.contains("PASS"), "{said}");
+        let log = lab.ask(&["log", "tells"]);
+        assert!(log.contains(&format!("has {expected} on {device}")), "{log}");
+    }
+}
+
 #[test]
 fn an_area_can_name_the_lab_among_its_repositories() {
     let env = &TestEnv::new();

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 #[path = "../../../muster-package/tests/shared/sshd.rs"]
 #[expect(dead_code, reason = "its addresses are for packages")]
-mod sshd;
+pub(crate) mod sshd;
 
 /// An area whose steps are started by this.
 fn area(jobtools: &str, more: &str, steps: &str) -> TestEnv {
