@@ -138,6 +138,14 @@ impl<'a> Layout<'a> {
         span.place(item.0 - span.first)
     }
 
+    /// All records in their order.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (ItemIx, Place<'a>)> {
+        let of = |span: &Span<'a>| -> Vec<_> {
+            (0..span.len()).filter_map(|i| Some((ItemIx(span.first + i), span.place(i)?))).collect()
+        };
+        self.spans.iter().flat_map(of)
+    }
+
     /// The records of every one of so many tests, in plan order; a question before what it found.
     pub(crate) fn by_test(&self, tests: usize) -> Vec<Vec<(ItemIx, Place<'a>)>> {
         let mut lists: Vec<Vec<_>> = (0..tests).map(|_| Vec::new()).collect();

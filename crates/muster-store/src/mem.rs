@@ -199,10 +199,11 @@ impl Store for Mem {
     }
 
     fn list_runs(&mut self, filter: &RunFilter) -> Result<Vec<RunView>, StoreError> {
-        let RunFilter { area, before, limit } = filter;
+        let RunFilter { area, called: _, before, limit } = filter;
         let state = self.state();
         let runs = state.runs.values().rev();
         Ok(runs
+            .filter(|r| filter.is_called(&r.record.spec.name, r.record.number))
             .filter(|r| area.as_ref().is_none_or(|a| r.record.spec.area == *a))
             .filter(|r| before.is_none_or(|b| r.record.id < b))
             .take(*limit as usize)
@@ -224,7 +225,7 @@ impl Store for Mem {
         let state = self.state();
         let run = state.run(run)?;
         let item = |ix| run.items.get(&ix).cloned().unwrap_or_default();
-        let items = (0..run.records).map(|ix| item(ItemIx(ix))).collect();
+        let items = (0..run.records).map(|ix| item(ItemIx(ix)).into()).collect();
         let attempts = (0..run.records).map(|ix| run.attempts_of(ItemIx(ix))).collect();
         let mut view = parts::view(run.head(), &run.outline(), items, attempts, filter);
         view.said.notes.clone_from(&run.notes);

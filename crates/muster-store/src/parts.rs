@@ -18,26 +18,39 @@ pub(crate) fn is_wanted(filter: ItemFilter<'_>, test: &str, path: &str, verdict:
     }
 }
 
+/// What is shown of an item's record.
+#[derive(Clone, Default)]
+pub(crate) struct Came {
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) reason: String,
+}
+
+impl From<ItemRecord> for Came {
+    fn from(ItemRecord { verdict, reason, .. }: ItemRecord) -> Self {
+        Self { verdict, reason }
+    }
+}
+
 /// An item as it is listed.
 pub(crate) fn listed_item(
     item: ItemIx,
     test: &str,
     place: Place<'_>,
-    record: ItemRecord,
+    came: Came,
     attempts: Vec<AttemptView>,
 ) -> ListedItem {
-    let ItemRecord { verdict, reason, .. } = record;
+    let Came { verdict, reason } = came;
     let Place { test_ix: _, path, discovery } = place;
     let view = ItemView { path: path.to_owned(), discovery, verdict, reason, attempts };
     ListedItem { item, test: test.into(), view }
 }
 
-/// The view of a run. `items` and `attempts` (of the items that are wanted) are by record; `head` has no
-/// tests yet.
+/// The view of a run. `items` are by record, with the reasons of those that are wanted, and so are `attempts`; `head` has
+/// no tests yet.
 pub(crate) fn view(
     mut head: RunView,
     outline: &Outline<'_>,
-    mut items: Vec<ItemRecord>,
+    mut items: Vec<Came>,
     mut attempts: Vec<Vec<AttemptView>>,
     filter: ItemFilter<'_>,
 ) -> RunView {
@@ -47,7 +60,7 @@ pub(crate) fn view(
         let mut roll_up = RollUp::default();
         let mut views = Vec::new();
         for (ix, place) in records {
-            let ItemRecord { verdict, reason, .. } = &mut items[ix.0 as usize];
+            let Came { verdict, reason } = &mut items[ix.0 as usize];
             roll_up.add(place.discovery, *verdict);
             if is_wanted(filter, name, place.path, *verdict) {
                 views.push(ItemView {

@@ -29,15 +29,33 @@ pub struct LabKey(pub u64);
 pub struct RunFilter {
     /// Only of this area.
     pub area: Option<String>,
+    /// Only those that are called so: by their name or, where they have none, `run-` and their number.
+    pub called: Option<String>,
     /// Only runs accepted before this one.
     pub before: Option<RunId>,
     /// At most this many.
     pub limit: u32,
 }
 
+impl RunFilter {
+    /// Whether a run of this name and number is called as is wanted.
+    pub fn is_called(&self, name: &str, number: u32) -> bool {
+        self.called.as_deref().is_none_or(|called| match name {
+            "" => Self::number(called) == Some(number),
+            name => name == called,
+        })
+    }
+
+    /// The number that a run without a name has if it is called so.
+    pub(crate) fn number(called: &str) -> Option<u32> {
+        let digits = called.strip_prefix("run-")?;
+        digits.parse().ok().filter(|number: &u32| number.to_string() == digits)
+    }
+}
+
 impl Default for RunFilter {
     fn default() -> Self {
-        Self { area: None, before: None, limit: 50 }
+        Self { area: None, called: None, before: None, limit: 50 }
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn ask(
     may_ask(&state, &who, &question).await?;
     match question {
         Question::Runs { area, before, limit } => {
-            let filter = RunFilter { area, before, limit: limit.min(RUNS_MAX) };
+            let filter = RunFilter { area, before, limit: limit.min(RUNS_MAX), ..RunFilter::default() };
             let mut runs = state.read(move |s| s.list_runs(&filter)).await?;
             // Of all areas: those that one may look at.
             runs.retain(|r| who.has(Role::Viewer, Some(&r.area)));

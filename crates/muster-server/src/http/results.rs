@@ -57,7 +57,12 @@ pub(super) async fn runs(
     Query(Runs { area, limit, after }): Query<Runs>,
 ) -> Result<Response, Refusal> {
     let path = area.as_ref().map_or("/runs".to_owned(), |area| format!("/runs?area={}", escaped(area)));
-    let filter = RunFilter { area, before: after.map(|RunKey(run)| run), limit: limit.and_one() };
+    let filter = RunFilter {
+        area,
+        before: after.map(|RunKey(run)| run),
+        limit: limit.and_one(),
+        ..RunFilter::default()
+    };
     let mut found: Vec<RunView> = state.read(move |s| s.list_runs(&filter)).await?;
     let more = found.len() > limit.get();
     found.truncate(limit.get());
@@ -85,7 +90,8 @@ pub(super) async fn run(
 pub(super) async fn find_run(state: &State, run: RunId) -> Result<RunView, Refusal> {
     // The last before the next id: a look at one row, however large the run is.
     let before = run.0.checked_add(1).map(RunId);
-    let found = state.read(move |s| s.list_runs(&RunFilter { area: None, before, limit: 1 })).await?;
+    let found =
+        state.read(move |s| s.list_runs(&RunFilter { before, limit: 1, ..RunFilter::default() })).await?;
     found
         .into_iter()
         .find(|view| view.id == run)

@@ -54,9 +54,19 @@ pub fn see(store: &mut dyn Store, areas: &[&str]) -> Seen {
         for name in names {
             seen.named.push(store.find_run(area, name).expect("a run can be looked for"));
         }
-        let few =
-            RunFilter { area: Some((*area).to_owned()), before: seen.listed.first().map(|r| r.id), limit: 2 };
+        let few = RunFilter {
+            area: Some((*area).to_owned()),
+            before: seen.listed.first().map(|r| r.id),
+            limit: 2,
+            ..RunFilter::default()
+        };
         seen.listed.extend(store.list_runs(&few).expect("runs can be listed"));
+        for called in ["name 1", "run-2", "run-02", ""] {
+            let so = RunFilter { called: Some(called.to_owned()), ..few.clone() };
+            seen.listed.extend(store.list_runs(&so).expect("runs can be listed"));
+            let anywhere = RunFilter { area: None, before: None, ..so };
+            seen.listed.extend(store.list_runs(&anywhere).expect("runs can be listed"));
+        }
         seen.last_numbers.push(store.find_last_number(area).expect("the last number can be found"));
         for (test, item, limit) in
             [("unit", None, 99), ("unit", Some("b/1"), 2), ("suite", None, 99), ("none", None, 9)]

@@ -87,7 +87,7 @@ impl Run {
             let test = outline.tests[place.test_ix.0 as usize].name;
             let record = self.items.get(&ItemIx(ix)).cloned().unwrap_or_default();
             is_wanted(filter, test, place.path, record.verdict)
-                .then(|| listed_item(ItemIx(ix), test, place, record, self.attempts_of(ItemIx(ix))))
+                .then(|| listed_item(ItemIx(ix), test, place, record.into(), self.attempts_of(ItemIx(ix))))
         });
         listed.collect::<Vec<_>>().into_iter()
     }

@@ -199,6 +199,18 @@ impl Sqlite {
         Ok(due)
     }
 
+    /// The areas that have runs here.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn list_areas(&self) -> Result<Vec<String>, StoreError> {
+        let get = reading(&self.db);
+        let mut found =
+            self.conn.prepare_cached("SELECT DISTINCT area FROM runs ORDER BY area").map_err(&get)?;
+        let list = found.query_map([], |row| row.get(0)).map_err(&get)?;
+        list.collect::<Result<_, _>>().map_err(&get)
+    }
+
     pub(super) fn cold(&self) -> Result<Vec<(RunId, u64)>, StoreError> {
         let get = reading(&self.db);
         let mut found = self

@@ -21,6 +21,7 @@ mod commit;
 mod error;
 mod events;
 mod history;
+mod items;
 mod live;
 mod open;
 mod output;
@@ -223,8 +224,15 @@ impl Store for Sqlite {
     }
 
     fn list_runs(&mut self, filter: &RunFilter) -> Result<Vec<RunView>, StoreError> {
-        let RunFilter { area, before, limit } = filter;
+        let RunFilter { area, called, before, limit } = filter;
         let before = before.map_or([0xff; 17].to_vec(), |b| rows::run_id_bytes(b).to_vec());
+        if let Some(called) = called {
+            // Those of one name are few, so that they are looked for by it, whatever else is asked.
+            let which = "WHERE (name = ?1 AND ?1 <> '' OR name = '' AND number = ?2)
+                         AND (?3 IS NULL OR +area = ?3) AND +id < ?4 ORDER BY +id DESC LIMIT ?5";
+            let number = RunFilter::number(called);
+            return self.reader().heads(which, params![called, number, area, before, limit]);
+        }
         match area {
             Some(area) => self
                 .reader()
@@ -239,7 +247,11 @@ impl Store for Sqlite {
             RunName::Latest => reader.heads("WHERE area = ?1 ORDER BY id DESC LIMIT 1", params![area]),
             RunName::Number(number) => reader.heads("WHERE area = ?1 AND number = ?2", params![area, number]),
             RunName::Name(name) => {
-                reader.heads("WHERE area = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1", params![area, name])
+                // Those of one name are few.
+                reader.heads(
+                    "INDEXED BY runs_by_name WHERE name = ?2 AND area = ?1 ORDER BY id DESC LIMIT 1",
+                    params![area, name],
+                )
             }
         }?;
         Ok(found.pop())

@@ -19,7 +19,7 @@ pub(super) const FILE: &str = "muster.db";
 /// `MUST`, so that `file` can tell.
 const APPLICATION_ID: i32 = 0x4d55_5354;
 /// One for each version of the schema, applied in turn.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
@@ -32,6 +32,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0010.sql"),
     include_str!("migrations/0011.sql"),
     include_str!("migrations/0012.sql"),
+    include_str!("migrations/0013.sql"),
 ];
 /// The version this program writes.
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;

@@ -6,8 +6,7 @@ use super::plan_blob;
 use super::rows::{self, decode, decode_attempt, decode_named, item_record};
 use crate::error::StoreError;
 use crate::layout::{Layout, Outline, Place, outline};
-use crate::parts::{is_wanted, listed_item, view};
-use crate::types::{FailedItem, Happened, ItemFilter, LabKey, LateEvidence, ListedItem};
+use crate::types::{FailedItem, Happened, LabKey, LateEvidence};
 use muster_core::change::{
     AgentRecord, Expansion, FoundAgain, ItemRecord, LeaseRecord, Moved, RunPhase, RunRecord, RunSnapshot,
     RunSpec, Snapshot,
@@ -437,73 +436,6 @@ impl Reader<'_> {
         let (rid, _) = find_rid(self.conn, self.db, run)?.ok_or(StoreError::UnknownRun { run })?;
         let head = self.heads("WHERE rid = ?1", [rid])?.pop();
         Ok((rid, head.ok_or(StoreError::UnknownRun { run })?))
-    }
-
-    pub(super) fn view(&self, run: RunId, filter: ItemFilter<'_>) -> Result<RunView, StoreError> {
-        let get = reading(self.db);
-        let (rid, head) = self.head(run)?;
-        let kept = self.outline(rid)?;
-        let outline = kept.outline(self.db)?;
-        let layout = Layout::new(&outline);
-        let items = self.items(rid, layout.len())?;
-        let wanted: Vec<bool> = (0..layout.len())
-            .map(|ix| {
-                let verdict = items[ix as usize].verdict;
-                layout.place(ItemIx(ix)).is_some_and(|p| {
-                    is_wanted(filter, outline.tests[p.test_ix.0 as usize].name, p.path, verdict)
-                })
-            })
-            .collect();
-        let mut attempts: Vec<Vec<AttemptView>> = vec![Vec::new(); wanted.len()];
-        self.each_record(rid, "item, attempt, outcome, nanos, started, body, output, artifacts", |row| {
-            let (item, number): (u32, u16) = (row.get(0).map_err(&get)?, row.get(1).map_err(&get)?);
-            // Every record was found to be of an item above, in the same transaction.
-            if number > 0 && wanted[item as usize] {
-                attempts[item as usize].push(decode_attempt(self.db, number, row, 2)?);
-            }
-            Ok(())
-        })?;
-        let mut view = view(head, &outline, items, attempts, filter);
-        view.said.notes = self.notes(rid)?;
-        Ok(view)
-    }
-
-    pub(super) fn listed(
-        &self,
-        run: RunId,
-        filter: ItemFilter<'_>,
-        from: ItemIx,
-        limit: u32,
-    ) -> Result<Vec<ListedItem>, StoreError> {
-        let get = reading(self.db);
-        let (rid, _) = find_rid(self.conn, self.db, run)?.ok_or(StoreError::UnknownRun { run })?;
-        let kept = self.outline(rid)?;
-        let outline = kept.outline(self.db)?;
-        let layout = Layout::new(&outline);
-        let mut items = self.items(rid, layout.len())?;
-        let mut places: BTreeMap<u32, (Place<'_>, Vec<AttemptView>)> = BTreeMap::new();
-        for ix in from.0..layout.len() {
-            if places.len() >= limit as usize {
-                break;
-            }
-            let Some(place) = layout.place(ItemIx(ix)) else { continue };
-            let test = outline.tests[place.test_ix.0 as usize].name;
-            if is_wanted(filter, test, place.path, items[ix as usize].verdict) {
-                places.insert(ix, (place, Vec::new()));
-            }
-        }
-        self.each_record(rid, "item, attempt, outcome, nanos, started, body, output, artifacts", |row| {
-            let (item, number): (u32, u16) = (row.get(0).map_err(&get)?, row.get(1).map_err(&get)?);
-            if let Some((_, attempts)) = places.get_mut(&item).filter(|_| number > 0) {
-                attempts.push(decode_attempt(self.db, number, row, 2)?);
-            }
-            Ok(())
-        })?;
-        let listed = places.into_iter().map(|(ix, (place, attempts))| {
-            let test = outline.tests[place.test_ix.0 as usize].name;
-            listed_item(ItemIx(ix), test, place, std::mem::take(&mut items[ix as usize]), attempts)
-        });
-        Ok(listed.collect())
     }
 
     pub(super) fn failures(&self, run: RunId) -> Result<Vec<FailedItem>, StoreError> {

@@ -22,6 +22,9 @@ const TRIES: u32 = 15;
 const RATIO: u32 = 3;
 const GRAIN: Duration = Duration::from_micros(100);
 
+/// What is asked, and how; it asserts what it is answered.
+type Question<'a> = (&'static str, Box<dyn Fn(&mut Records) + 'a>);
+
 struct Records {
     _dir: TempDir,
     store: Sqlite,
@@ -47,8 +50,7 @@ fn records(runs: u32) -> Records {
         let outcome = |i| if i % 50 == 7 { Outcome::Fail } else { Outcome::Pass };
         let mut changes = vec![Change::RunCreated(run(id))];
         changes.extend((1..=ITEMS).map(|i| attempt(u128::from(id), i, 1, outcome(i))));
-        let phase = RunPhase::Ended { at: Time(u64::from(id)) };
-        changes.push(Change::RunState { run: RunId(u128::from(id)), phase });
+        changes.push(ended(id));
         store.commit(&changes).unwrap();
     }
     Records { _dir: dir, store, runs }
@@ -66,7 +68,6 @@ fn what_is_asked_of_a_run_costs_the_same_beside_ten_times_as_many() {
     let newest = RunFilter { area, limit: 10, ..RunFilter::default() };
     let limits = HotLimits { runs: Some(FEW / 2), ended_before: None };
     let old = RunId(3);
-    type Question<'a> = (&'static str, Box<dyn Fn(&mut Records) + 'a>);
     let questions: Vec<Question<'_>> = vec![
         ("open", Box::new(|r| drop(Sqlite::open(r.store.root(), LAB).unwrap()))),
         ("list the newest", Box::new(|r| assert_eq!(r.store.list_runs(&newest).unwrap().len(), 10))),
@@ -103,19 +104,84 @@ fn what_is_asked_of_a_run_costs_the_same_beside_ten_times_as_many() {
         ),
         ("failures in the cold tier", Box::new(|r| assert_eq!(r.store.list_failures(old).unwrap().len(), 3))),
     ];
+    compare(&mut few, &mut many, questions);
+}
+
+/// Runs in which nothing happened: more than are looked at for how long items take.
+const HEADS: u32 = 250;
+
+#[test]
+fn a_run_is_found_by_name_and_target_without_a_look_at_all_others() {
+    let heads = |runs: u32| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Sqlite::open(&dir.path().join(".muster"), LAB).unwrap();
+        let created = |id: u32| {
+            let mut record = (*record(u128::from(id), "area", id)).clone();
+            let spec = Arc::make_mut(&mut record.spec);
+            spec.name = if id == 4 { String::new() } else { format!("nightly {id}") };
+            if id == 5 {
+                spec.target[0].1 = "beos".to_owned();
+            }
+            Change::RunCreated(Arc::new(record))
+        };
+        let mut changes: Vec<Change> = (1..=runs).map(created).collect();
+        changes.extend([attempt(5, 1, 1, Outcome::Pass), ended(5)]);
+        store.commit(&changes).unwrap();
+        store.reduce_run(RunId(5)).unwrap();
+        Records { _dir: dir, store, runs }
+    };
+    let (mut few, mut many) = (heads(HEADS), heads(10 * HEADS));
+    let once = vec![("os".to_owned(), "beos".to_owned())];
+    let called = |name: &str| RunFilter { called: Some(name.to_owned()), ..RunFilter::default() };
+    let numbers = |r: &mut Records, name: &str| {
+        r.store.list_runs(&called(name)).unwrap().iter().map(|run| run.number).collect::<Vec<_>>()
+    };
+    let questions: Vec<Question<'_>> = vec![
+        (
+            "find by a name",
+            Box::new(|r| {
+                assert_eq!(r.store.find_run("area", RunName::Name("nightly 3")).unwrap().unwrap().number, 3);
+                assert_eq!(r.store.find_run("area", RunName::Name("weekly")).unwrap(), None);
+            }),
+        ),
+        (
+            "list those that are called so",
+            Box::new(|r| {
+                assert_eq!(numbers(r, "nightly 3"), [3]);
+                assert_eq!((numbers(r, "run-3"), numbers(r, "run-4")), (vec![], vec![4]));
+            }),
+        ),
+        (
+            "how long items take for a target of one old run",
+            Box::new(|r| assert_eq!(r.store.list_durations("area", &once).unwrap().len(), 1)),
+        ),
+        ("what is in the cold tier", Box::new(|r| assert_eq!(r.store.list_cold().unwrap().len(), 1))),
+    ];
+    compare(&mut few, &mut many, questions);
+}
+
+fn ended(run: u32) -> Change {
+    Change::RunState { run: RunId(u128::from(run)), phase: RunPhase::Ended { at: Time(u64::from(run)) } }
+}
+
+/// Asks both each of these; the second must not need much longer.
+fn compare(few: &mut Records, many: &mut Records, questions: Vec<Question<'_>>) {
     for (name, ask) in questions {
         // Once before it counts, and in turn, so that what else goes on here is noise for both.
-        ask(&mut few);
-        ask(&mut many);
+        ask(few);
+        ask(many);
         let mut best = [Duration::MAX; 2];
         for _ in 0..TRIES {
-            for (best, records) in best.iter_mut().zip([&mut few, &mut many]) {
+            for (best, records) in best.iter_mut().zip([&mut *few, &mut *many]) {
                 let begin = cpu();
                 ask(records);
                 *best = (*best).min(cpu() - begin);
             }
         }
-        let [few, many] = best;
-        assert!(many <= few * RATIO + GRAIN, "{name}: {few:?} of {FEW} runs, {many:?} of ten times as many");
+        let [short, long] = best;
+        assert!(
+            long <= short * RATIO + GRAIN,
+            "{name}: {short:?} of few runs, {long:?} of ten times as many"
+        );
     }
 }

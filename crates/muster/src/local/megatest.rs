@@ -95,12 +95,12 @@ fn other_run(
     target: &[(String, String)],
     meant: Option<RunId>,
 ) -> Result<Option<RunView>, StoreError> {
-    let all = RunFilter { limit: u32::MAX, ..RunFilter::default() };
+    let so = RunFilter { called: Some(name.to_owned()), limit: u32::MAX, ..RunFilter::default() };
     // Directories are called after the values alone.
     let values = |target: &[(String, String)]| target.iter().map(|(_, v)| v.clone()).collect::<Vec<_>>();
     let target = values(target);
-    let mut runs = store.list_runs(&all)?.into_iter();
-    Ok(runs.find(|run| Some(run.id) != meant && dir_name(run) == name && values(&run.target) == target))
+    let mut runs = store.list_runs(&so)?.into_iter();
+    Ok(runs.find(|run| Some(run.id) != meant && values(&run.target) == target))
 }
 
 /// Whether another run has the same directories: what is in them is not this one's alone.

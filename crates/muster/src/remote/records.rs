@@ -125,18 +125,20 @@ impl Store for ServerRecords {
     }
 
     fn list_runs(&mut self, filter: &RunFilter) -> Result<Vec<RunView>, StoreError> {
-        let RunFilter { area, mut before, limit } = filter.clone();
+        let RunFilter { area, called, mut before, limit: most } = filter.clone();
         let mut all: Vec<RunView> = Vec::new();
         loop {
-            let limit = (limit - all.len() as u32).min(PAGE);
-            if limit == 0 {
+            // Which of them are called so is found out here.
+            let limit = if called.is_some() { PAGE } else { (most - all.len() as u32).min(PAGE) };
+            if limit == 0 || all.len() >= most as usize {
+                all.truncate(most as usize);
                 return Ok(all);
             }
             let page: Vec<RunView> = self.ask(&Question::Runs { area: area.clone(), before, limit })?;
             // A server may give less at once than is asked for; it gives nothing only at the end.
             let Some(last) = page.last() else { return Ok(all) };
             before = Some(last.id);
-            all.extend(page);
+            all.extend(page.into_iter().filter(|run| filter.is_called(&run.name, run.number)));
         }
     }
 
