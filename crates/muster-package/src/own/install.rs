@@ -14,11 +14,10 @@ use super::reuse::{self, Old, Reuse};
 use super::source::Sources;
 use super::tree_path::TreePath;
 use super::verify::{self, Damage};
-use super::write::{Targets, Writer};
+use super::write::Writer;
 use muster_core::install::files::{self, Have, Step, Taken, Target};
 use rustix::fs::{CWD, RenameFlags};
 use serde::Serialize;
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -374,21 +373,12 @@ fn bring(
     let written: Vec<usize> = (0..manifest.entries.len()).filter(|entry| !is_reused(entry)).collect();
     writer.prepare(&written)?;
     let chunks = manifest.chunks();
-    let numbers: HashMap<_, u32> = chunks.iter().zip(0..).map(|((id, _), number)| (*id, number)).collect();
-    let mut targets = Targets::new();
-    let (mut files_written, mut bytes_written) = (0, 0);
-    for entry in &written {
-        let What::File { pieces, .. } = &manifest.entries[*entry].what else { continue };
-        files_written += 1;
-        let mut at = 0;
-        for piece in pieces {
-            if let Piece::Data { id, len } = piece {
-                targets.entry(numbers[id]).or_default().push((*entry, at));
-                bytes_written += u64::from(*len);
-            }
-            at += piece.len();
-        }
-    }
+    let targets = writer.targets(&written, &chunks);
+    let is_file = |entry: &&usize| matches!(manifest.entries[**entry].what, What::File { .. });
+    let files_written = written.iter().filter(is_file).count();
+    let bytes_of =
+        |(number, of_it): (&u32, &Vec<_>)| u64::from(chunks[*number as usize].1) * of_it.len() as u64;
+    let bytes_written = targets.iter().map(bytes_of).sum();
     options.step("fetch");
     let mut wanted = vec![false; chunks.len()];
     for (number, of_it) in &targets {

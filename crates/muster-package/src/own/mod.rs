@@ -33,6 +33,7 @@ pub mod outside;
 mod pack;
 mod packs;
 mod parallel;
+mod pick;
 mod place;
 mod push;
 mod repository;

@@ -1,7 +1,7 @@
 //! Writes the files of a package into a directory that is nobody else's yet. Files are made anew, never opened
 //! where something may be, and links come last, so nothing is written through one.
 
-use super::chunk::Piece;
+use super::chunk::{ChunkId, Piece};
 use super::error::{At as _, PackageError};
 use super::fingerprint::{DirOf, dirs_of};
 use super::manifest::{Manifest, What};
@@ -60,6 +60,24 @@ impl<'a> Writer<'a> {
             file.set_len(self.manifest.entries[*entry].what.len()).at(&path)
         })?;
         Ok(())
+    }
+
+    /// Where the chunks of these entries go, by their numbers among those of the package.
+    pub(super) fn targets(&self, entries: &[usize], chunks: &[(ChunkId, u32)]) -> Targets {
+        let numbers: HashMap<_, u32> =
+            chunks.iter().zip(0..).map(|((id, _), number)| (*id, number)).collect();
+        let mut targets = Targets::new();
+        for entry in entries {
+            let What::File { pieces, .. } = &self.manifest.entries[*entry].what else { continue };
+            let mut at = 0;
+            for piece in pieces {
+                if let Piece::Data { id, .. } = piece {
+                    targets.entry(numbers[id]).or_default().push((*entry, at));
+                }
+                at += piece.len();
+            }
+        }
+        targets
     }
 
     /// Writes a chunk to where it belongs.

@@ -26,6 +26,29 @@ fn what_is_installed_is_what_was_packed() {
 }
 
 #[test]
+fn single_files_are_picked_and_hardly_more_is_fetched() {
+    let world = World::new();
+    let mut nodes = nodes(1);
+    nodes.insert(b"large".to_vec(), file(noise(6 << 20, 5)));
+    let package = world.publish("1", &nodes).package;
+    let pick = |wanted: &[u8], to: &str| {
+        let sources = world.sources();
+        let to = world.path(to);
+        let picked = sources.pick(&package, |entry| entry.path.bytes() == wanted, &to).unwrap();
+        assert_eq!(picked, read(&to).len());
+        (read(&to), sources.traffic().bytes)
+    };
+    let (large, all) = pick(b"large", "got-large");
+    assert!(large == Nodes::from([(b"large".to_vec(), nodes[&b"large"[..]].clone())]));
+    for (nth, (path, node)) in nodes.iter().filter(|(path, _)| *path != b"large").enumerate() {
+        let (got, bytes) = pick(path, &format!("got-{nth}"));
+        assert_eq!(got, Nodes::from([(path.clone(), node.clone())]));
+        assert!(bytes * 2 < all, "{bytes} of {all}");
+    }
+    assert_eq!(pick(b"absent", "got-absent").0, Nodes::new());
+}
+
+#[test]
 fn a_folder_is_the_same_package_whenever_and_however_it_was_written() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = (dir.path().join("first"), dir.path().join("second"));

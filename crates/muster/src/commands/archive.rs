@@ -6,18 +6,21 @@ use crate::commands::typed::run_ref;
 use crate::context::{Context, OutputMode, RECORDS};
 use crate::error::Complaint;
 use crate::keeper::must_be_open;
-use crate::local::archive::{self, Archive, Destination, Index, Restored, Saved};
+use crate::local::archive::{self, Archive, Destination, Index, Restored, Saved, Survey, Wants};
 use crate::local::session;
 use crate::terminal::table::{Column, Table};
 use crate::terminal::text;
 use clap::{Args, Subcommand};
 use muster_core::address::RunRef;
 use muster_core::outcome::ExitCode;
+use muster_core::select::testpatt::TestPatt;
 use muster_core::select::wildcard;
 use muster_core::view::RunView;
+use muster_formats::megatest::item_dirs;
 use muster_formats::report::words;
 use muster_store::{ItemFilter, RunFilter, Sqlite, Store as _};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -62,6 +65,9 @@ struct SaveArgs {
     /// Remove the files from where they are, once all of the archive was read and found right
     #[arg(long)]
     remove: bool,
+    /// Say what would be saved and removed, and do nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -102,11 +108,14 @@ pub(crate) fn run(args: &ArchiveArgs, context: &Context) -> Result<ExitCode, any
     match &args.command {
         ArchiveCommand::Save(args) => {
             let runs = desk.runs(&args.runs)?;
-            save(&desk, &runs, args.remove, context)
+            match args.dry_run {
+                true => survey(&desk, &runs, args.remove, context),
+                false => save(&desk, &runs, args.remove, None, context),
+            }
         }
         ArchiveCommand::Restore(args) => {
             let runs = desk.runs(&args.runs)?;
-            restore(&desk, &runs, context)
+            restore(&desk, &runs, None, context)
         }
         ArchiveCommand::Get(args) => get(&desk, args, context),
         ArchiveCommand::List => list(&desk, context),
@@ -114,25 +123,26 @@ pub(crate) fn run(args: &ArchiveArgs, context: &Context) -> Result<ExitCode, any
     }
 }
 
-/// What `megatest -archive` asks for: the runs that are selected there.
+/// What `megatest -archive` asks for: the runs that are selected there. With `tests` only the run directories of these
+/// are removed or brought back; saved is always all of a run, since an archive of it hides no former one.
 ///
 /// # Errors
-/// As for the commands.
+/// As for the commands; no test of a run is meant.
 pub(crate) fn for_megatest(
     what: MegatestArchive,
     runs: &[RunView],
-    to: Option<&Path>,
+    tests: Option<&TestPatt>,
     context: &Context,
 ) -> Result<ExitCode, anyhow::Error> {
     let desk = Desk::open(None, context)?;
     match what {
-        MegatestArchive::Save => save(&desk, runs, false, context),
-        MegatestArchive::SaveRemove => save(&desk, runs, true, context),
-        MegatestArchive::Restore => restore(&desk, runs, context),
+        MegatestArchive::Save => save(&desk, runs, false, tests, context),
+        MegatestArchive::SaveRemove => save(&desk, runs, true, tests, context),
+        MegatestArchive::Restore => restore(&desk, runs, tests, context),
         MegatestArchive::Get => {
-            let to = to.map_or_else(|| context.dir.clone(), |dir| context.dir.join(dir));
             for run in runs {
-                let (index, restored) = copy(&desk, run, &to.join(run.number.to_string()), &|_| true)?;
+                let wants = desk.part(run, tests)?;
+                let (index, restored) = copy(&desk, run, &context.dir.join(run.number.to_string()), &*wants)?;
                 tell_restored(&index, &restored, context)?;
             }
             Ok(ExitCode::Passed)
@@ -179,15 +189,42 @@ impl Desk {
         let run_dir = store.run_dir(run.number).expect("the records of an area are in a directory");
         Ok(archive::roots(&mut *store, run, &snapshot, &run_dir)?)
     }
-}
 
-fn save(desk: &Desk, runs: &[RunView], remove: bool, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let archive = Archive::create(&desk.dir)?;
-    let mut all = Vec::new();
-    for run in runs {
+    /// The files of a run that are meant: all, or those in the run directories of these tests.
+    ///
+    /// # Errors
+    /// The run has none of them.
+    fn part(&self, run: &RunView, tests: Option<&TestPatt>) -> Result<Box<Wants<'static>>, anyhow::Error> {
+        let Some(tests) = tests else { return Ok(Box::new(|_, _| true)) };
+        let whole = self.store.borrow_mut().load_run(run.id, ItemFilter::All)?;
+        let mut dirs: HashMap<PathBuf, bool> = HashMap::new();
+        for test in &whole.tests {
+            let items = test.items.iter().filter(|item| !item.discovery).map(|item| item.path.as_str());
+            let elsewhere = item_dirs(items.clone());
+            dirs.extend(items.map(|item| {
+                let dir = elsewhere.get(item).map_or(item, String::as_str);
+                (Path::new(&test.name).join(dir), tests.matches(&test.name, item))
+            }));
+        }
+        if !dirs.values().any(|is_meant| *is_meant) {
+            return Err(Complaint::usage(format!("run `{}` has none of these tests", run.number)).into());
+        }
+        // What lies in the run's own directory is not of one test alone.
+        Ok(Box::new(move |root, path| {
+            root > 0 && path.ancestors().find_map(|dir| dirs.get(dir)) == Some(&true)
+        }))
+    }
+
+    /// The directories that are there of a run that may be saved, and its files removed if that is wanted.
+    fn roots_to_save(
+        &self,
+        run: &RunView,
+        remove: bool,
+        context: &Context,
+    ) -> Result<Vec<PathBuf>, anyhow::Error> {
         if remove {
             // As it is now: those before it may have taken long.
-            let now = desk.store.borrow_mut().load_run(run.id, ItemFilter::Failed)?;
+            let now = self.store.borrow_mut().load_run(run.id, ItemFilter::Failed)?;
             must_be_open(&now, &context.program())?;
         }
         if run.ended.is_none() {
@@ -195,14 +232,52 @@ fn save(desk: &Desk, runs: &[RunView], remove: bool, context: &Context) -> Resul
                 .hint(format!("`muster resume {}` goes on with it", run.number))
                 .into());
         }
-        let roots: Vec<PathBuf> = desk
-            .roots(run)?
-            .into_iter()
-            .enumerate()
-            .filter(|(nth, dir)| *nth == 0 || dir.is_dir())
-            .map(|(_, dir)| dir)
-            .collect();
-        let saved = archive::save(&archive, run, &roots, &desk.records, session::now(), remove)?;
+        let roots = self.roots(run)?.into_iter().enumerate();
+        Ok(roots.filter(|(nth, dir)| *nth == 0 || dir.is_dir()).map(|(_, dir)| dir).collect())
+    }
+}
+
+fn survey(desk: &Desk, runs: &[RunView], remove: bool, context: &Context) -> Result<ExitCode, anyhow::Error> {
+    let archive = Archive::open(&desk.dir).ok();
+    let mut all = Vec::new();
+    for run in runs {
+        let roots = desk.roots_to_save(run, remove, context)?;
+        let survey = archive::survey(archive.as_ref(), run, &roots, &desk.records, session::now(), remove)?;
+        let Survey { files, bytes, new, goes } = survey;
+        if context.output == OutputMode::Human {
+            let mut out = context.stdout();
+            let files = text::plural(files.into(), "file", "files");
+            writeln!(
+                out,
+                "run {}: {files} of {}, {new} new to the archive, would be saved",
+                run.number,
+                words::bytes(bytes)
+            )?;
+            for path in &goes {
+                writeln!(out, "  `{}` would be removed", path.display())?;
+            }
+        }
+        all.push(json!({
+            "run": run.number, "files": files, "bytes": bytes, "new": new, "would_remove": goes,
+        }));
+    }
+    finish(&all, context)
+}
+
+fn save(
+    desk: &Desk,
+    runs: &[RunView],
+    remove: bool,
+    tests: Option<&TestPatt>,
+    context: &Context,
+) -> Result<ExitCode, anyhow::Error> {
+    let archive = Archive::create(&desk.dir)?;
+    let mut all = Vec::new();
+    for run in runs {
+        let roots = desk.roots_to_save(run, remove, context)?;
+        let part = desk.part(run, tests)?;
+        let goes = remove.then_some(&*part);
+        let saved = archive::save(&archive, run, &roots, &desk.records, session::now(), goes)?;
         let Saved { package, bytes_written, files, bytes, left_out } = saved;
         if context.output == OutputMode::Human {
             let mut out = context.stdout();
@@ -213,7 +288,11 @@ fn save(desk: &Desk, runs: &[RunView], remove: bool, context: &Context) -> Resul
                 text::plural(files.into(), "file", "files"),
                 words::bytes(bytes),
                 words::bytes(bytes_written),
-                if remove { "; removed from where they were" } else { "" }
+                match (remove, tests) {
+                    (false, _) => "",
+                    (true, None) => "; removed from where they were",
+                    (true, Some(_)) => "; those of the tests were removed from where they were",
+                }
             )?;
             for path in &left_out {
                 writeln!(context.stderr(), "`{}` is no file, and stays where it is", path.display())?;
@@ -227,14 +306,20 @@ fn save(desk: &Desk, runs: &[RunView], remove: bool, context: &Context) -> Resul
     finish(&all, context)
 }
 
-fn restore(desk: &Desk, runs: &[RunView], context: &Context) -> Result<ExitCode, anyhow::Error> {
+fn restore(
+    desk: &Desk,
+    runs: &[RunView],
+    tests: Option<&TestPatt>,
+    context: &Context,
+) -> Result<ExitCode, anyhow::Error> {
     let archive = Archive::open(&desk.dir)?;
     let mut all = Vec::new();
     for run in runs {
         let package = archive.find(run)?;
         let roots = desk.roots(run)?;
         let there = Destination::There(&roots);
-        let (index, restored) = archive::restore(&archive, &package, &there, &|_| true, &desk.records)?;
+        let part = desk.part(run, tests)?;
+        let (index, restored) = archive::restore(&archive, &package, &there, &*part, &desk.records)?;
         all.push(tell_restored(&index, &restored, context)?);
     }
     finish(&all, context)
@@ -243,7 +328,7 @@ fn restore(desk: &Desk, runs: &[RunView], context: &Context) -> Result<ExitCode,
 fn get(desk: &Desk, args: &GetArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let GetArgs { run, paths, to } = args;
     let run = desk.runs(std::slice::from_ref(run))?.remove(0);
-    let wants = |path: &Path| {
+    let wants = |_: u32, path: &Path| {
         let path = path.to_string_lossy();
         let below = |dir: &str| {
             path.strip_prefix(dir.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
@@ -262,7 +347,7 @@ fn copy(
     desk: &Desk,
     run: &RunView,
     to: &Path,
-    wants: &dyn Fn(&Path) -> bool,
+    wants: &Wants<'_>,
 ) -> Result<(Index, Restored), anyhow::Error> {
     let archive = Archive::open(&desk.dir)?;
     let package = archive.find(run)?;

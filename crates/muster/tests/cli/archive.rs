@@ -62,7 +62,17 @@ fn the_files_of_runs_are_archived_once_taken_away_and_brought_back() {
     assert_eq!(files(&own), before, "a locked run is left as it is");
     says(&env, &["runs", "unlock", "1"]);
     // All is in the archive already: no second one is made, and this one is what files are taken away by.
+    let would = says(&env, &["archive", "save", "1", "--remove", "--dry-run"]);
+    assert!(
+        would.contains("0 new to the archive") && would.contains("file.txt` would be removed"),
+        "{would}"
+    );
+    assert!(!would.contains("output.seg"), "{would}");
+    assert_eq!(files(&own), before);
+    // As if a process had been killed that took files out.
+    env.write(".muster/.muster-archive-left/work/files/0/0", "half");
     let removed = says(&env, &["archive", "save", "1", "--remove"]);
+    assert!(!env.area().join(".muster/.muster-archive-left").exists());
     assert!(removed.contains("removed from where they were"), "{removed}");
     let left = |path: &Path| path == Path::new("output.seg");
     assert!(files(&own).keys().all(|p| left(p)), "{:?}", files(&own).keys());
@@ -139,7 +149,9 @@ fn megatests_switch_archives_with_its_selectors() {
     std::fs::remove_file(env.area().join("muster.toml")).unwrap();
     env.write("megatest.config", "[fields]\nOS TEXT\n[setup]\nlinktree #{getenv MT_RUN_AREA_HOME}/lt\n[disks]\nd0 #{getenv MT_RUN_AREA_HOME}/disk\n");
     env.write("runconfigs.config", "[default]\n");
-    env.write("tests/one/testconfig", "[ezsteps]\nsay echo said > made.txt; seq 3000\n");
+    for test in ["one", "two"] {
+        env.write(&format!("tests/{test}/testconfig"), "[ezsteps]\nsay echo said > made.txt; seq 3000\n");
+    }
     let megatest = |args: &[&str]| env.command(&[&["megatest"], args].concat()).output().unwrap();
     let ran = megatest(&["-run", "-target", "a", "-runname", "w1", "-testpatt", "%"]);
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
@@ -155,6 +167,14 @@ fn megatests_switch_archives_with_its_selectors() {
     assert!(!made.exists());
     archive("restore");
     assert_eq!(std::fs::read_to_string(&made).unwrap(), "said\n");
+    // Of single tests: what is not theirs stays.
+    let of = |what: &str, tests: &str| {
+        megatest(&[&["-archive", what, "-testpatt", tests], &selected[..]].concat()).status.code()
+    };
+    let other = env.area().join("disk/a/w1/two/made.txt");
+    assert_eq!((of("save-remove", "two"), made.exists(), other.exists()), (Some(0), true, false));
+    assert_eq!((of("restore", "t%"), other.exists()), (Some(0), true));
+    assert_eq!(of("restore", "none"), Some(2));
     archive("get");
     assert!(env.area().join("1/disk-1/one/made.txt").exists());
     let refused = megatest(&["-archive", "nonsense", "-runname", "w1"]);

@@ -1,11 +1,12 @@
-//! `megatest -archive save|save-remove|restore|get`: the files of the runs that are selected, by `muster archive`.
+//! `megatest -archive save|save-remove|restore|get`: the files of the runs and tests that are selected, by
+//! `muster archive`.
 
 use super::args::Args;
 use crate::commands::archive::{MegatestArchive, for_megatest};
 use crate::context::Context;
 use crate::error::Complaint;
 use muster_core::outcome::ExitCode;
-use muster_core::select::testpatt::part_matches;
+use muster_core::select::testpatt::{TestPatt, part_matches};
 use muster_core::view::RunView;
 use muster_store::{RunFilter, Store as _};
 
@@ -27,11 +28,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
                 .into());
         }
     };
-    if let Some(tests) = args.get("testpatt").filter(|tests| *tests != "%") {
-        return Err(Complaint::usage(format!("`-testpatt {tests}`: runs are archived whole"))
-            .hint("without it all tests of the runs are meant; `muster archive get` takes out single files")
-            .into());
-    }
+    let tests = args.get("testpatt").filter(|tests| *tests != "%").map(TestPatt::new);
     let Some(names) = args.get("runname") else {
         return Err(Complaint::usage("`-archive` needs `-runname`").hint("`-runname %` means all").into());
     };
@@ -46,7 +43,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
             .hint("`megatest -list-runs %` lists them")
             .into());
     }
-    for_megatest(what, &runs, None, context)
+    for_megatest(what, &runs, tests.as_ref(), context)
 }
 
 fn is_selected(run: &RunView, names: &str, targets: &str) -> bool {

@@ -12,11 +12,12 @@
 
 mod restore;
 mod save;
+mod scratch;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use restore::{Destination, Restored, restore};
-pub(crate) use save::{Saved, save};
+pub(crate) use save::{Saved, Survey, save, survey};
 
 use crate::context::RECORDS;
 use crate::error::Complaint;
@@ -101,6 +102,9 @@ impl Name {
         }
     }
 }
+
+/// Which files are meant, by the number of the directory they are in and their path there.
+pub(crate) type Wants<'a> = dyn Fn(u32, &Path) -> bool + 'a;
 
 /// A repository with archives.
 pub(crate) struct Archive {

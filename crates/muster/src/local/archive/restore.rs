@@ -2,9 +2,11 @@
 //! hostile: nothing is written outside the directories that this side names, nothing through a link, and nothing
 //! over what is there.
 
-use super::{Archive, Entry, FILES, INDEX, Index, OUTPUTS, VERSION, What, complain, is_inside};
+use super::scratch::Scratch;
+use super::{Archive, Entry, FILES, INDEX, Index, OUTPUTS, VERSION, Wants, What, complain, is_inside};
 use crate::error::Complaint;
-use muster_package::own::{InstallOptions, Place, Published};
+use muster_package::own::{Entry as Packed, Published};
+use std::collections::HashSet;
 use std::fs::{self, File, FileTimes, Permissions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -46,16 +48,13 @@ pub(crate) fn restore(
     archive: &Archive,
     package: &Published,
     destination: &Destination<'_>,
-    wants: &dyn Fn(&Path) -> bool,
+    wants: &Wants<'_>,
     scratch: &Path,
 ) -> Result<(Index, Restored), anyhow::Error> {
-    let place = tempfile::Builder::new().prefix("restoring-").tempdir_in(scratch)?;
-    let installed = Place::open(place.path()).map_err(complain)?;
-    // Every byte is compared with its digest on the way.
-    let installed =
-        installed.install(package, &archive.sources(), InstallOptions::default()).map_err(complain)?;
-    let index = read_index(&installed.dir)?;
+    let index = index_of(archive, package, scratch)?;
     let dirs = directories(&index, destination)?;
+    let scratch = Scratch::new(scratch)?;
+    let files = bring(archive, package, &index, wants, &scratch)?;
     let mut done = Restored::default();
     let mut links = Vec::new();
     let mut modes = Vec::new();
@@ -65,7 +64,7 @@ pub(crate) fn restore(
         if !is_inside(&inside) {
             return Err(nonsense("a path leads out of its directory"));
         }
-        if !wants(&inside) {
+        if !wants(*root, &inside) {
             continue;
         }
         let at = dir.join(&inside);
@@ -79,11 +78,7 @@ pub(crate) fn restore(
                 if let Some(parent) = inside.parent() {
                     make_dirs(dir, parent)?;
                 }
-                let from = installed
-                    .dir
-                    .join(FILES)
-                    .join((file / 1_000).to_string())
-                    .join((file % 1_000).to_string());
+                let from = files.join(place_of(*file));
                 let is_outputs = *root == 0 && inside == Path::new(OUTPUTS);
                 if is_outputs && begins_with(&at, &from).map_err(cannot("read", &at))?
                     || is_there(&at, *mtime, *len)?
@@ -91,7 +86,7 @@ pub(crate) fn restore(
                     done.there += 1;
                     continue;
                 }
-                put(&from, &at, *mode, *mtime).map_err(cannot("write", &at))?;
+                put(&from, &at, (*mode, *mtime, *len)).map_err(cannot("write", &at))?;
                 done.files += 1;
                 done.bytes += len;
             }
@@ -119,26 +114,55 @@ pub(crate) fn restore(
     Ok((index, done))
 }
 
-/// The index of an archive, which is read whole and compared with its digests for that.
+/// Takes the wanted files out of an archive: where they are by their names in it. Every byte is compared with its digest
+/// on the way.
+fn bring(
+    archive: &Archive,
+    package: &Published,
+    index: &Index,
+    wants: &Wants<'_>,
+    scratch: &Scratch,
+) -> Result<PathBuf, anyhow::Error> {
+    let wanted = index.entries.iter().filter(|entry| wants(entry.root, &entry.path.path()));
+    let names: HashSet<PathBuf> = wanted
+        .filter_map(|entry| match entry.what {
+            What::File { file, .. } => Some(place_of(file)),
+            What::Link { .. } | What::Dir { .. } => None,
+        })
+        .collect();
+    let to = scratch.path().join("tree");
+    archive
+        .sources()
+        .pick(package, |packed: &Packed| names.contains(packed.path.as_path()), &to)
+        .map_err(complain)?;
+    Ok(to)
+}
+
+/// What a file is called in an archive.
+pub(super) fn place_of(file: u32) -> PathBuf {
+    Path::new(FILES).join((file / 1_000).to_string()).join((file % 1_000).to_string())
+}
+
+/// The index of an archive, which is compared with its digests.
 ///
 /// # Errors
-/// It is damaged.
+/// It is damaged, or there is none.
 pub(super) fn index_of(
     archive: &Archive,
     package: &Published,
     scratch: &Path,
 ) -> Result<Index, anyhow::Error> {
-    let dir = tempfile::Builder::new().prefix("looking-").tempdir_in(scratch)?;
-    let place = Place::open(dir.path()).map_err(complain)?;
-    let installed =
-        place.install(package, &archive.sources(), InstallOptions::default()).map_err(complain)?;
-    read_index(&installed.dir)
+    let scratch = Scratch::new(scratch)?;
+    let tree = scratch.path().join("index");
+    let is_index =
+        |packed: &Packed| packed.path.as_path() == Path::new(INDEX) && packed.what.len() <= INDEX_BYTES_MAX;
+    archive.sources().pick(package, is_index, &tree).map_err(complain)?;
+    read_index(&tree)
 }
 
 fn read_index(tree: &Path) -> Result<Index, anyhow::Error> {
     let path = tree.join(INDEX);
-    let meta = fs::symlink_metadata(&path).map_err(cannot("read", &path))?;
-    if !meta.is_file() || meta.len() > INDEX_BYTES_MAX {
+    if !fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file()) {
         return Err(nonsense("it has no index"));
     }
     let text = fs::read(&path).map_err(cannot("read", &path))?;
@@ -222,9 +246,9 @@ fn begins_with(at: &Path, saved: &Path) -> io::Result<bool> {
     }
 }
 
-/// Puts a file in its place, whole or not at all.
-fn put(from: &Path, at: &Path, mode: u32, mtime: i64) -> io::Result<()> {
-    if !fs::symlink_metadata(from)?.is_file() {
+/// Puts a file in its place, whole or not at all, with this mode and time. It has this length.
+fn put(from: &Path, at: &Path, (mode, mtime, len): (u32, i64, u64)) -> io::Result<()> {
+    if !fs::symlink_metadata(from).is_ok_and(|meta| meta.is_file() && meta.len() == len) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the archive has no such file"));
     }
     let mut name = at.file_name().unwrap_or_default().to_owned();
@@ -234,7 +258,7 @@ fn put(from: &Path, at: &Path, mode: u32, mtime: i64) -> io::Result<()> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    // The installed tree is this call's own, and gone after it.
+    // What was taken out is this call's own, and gone after it.
     if fs::rename(from, &new).is_err() {
         fs::copy(from, &new)?;
     }

@@ -1,8 +1,9 @@
 //! From the directories of a run to a package.
 
-use super::restore::index_of;
+use super::restore::{index_of, place_of};
+use super::scratch::Scratch;
 use super::{
-    Archive, Entry, FILES, INDEX, Index, Name, OUTPUTS, VERSION, What, complain, is_inside, name_of, verify,
+    Archive, Entry, INDEX, Index, Name, OUTPUTS, VERSION, Wants, What, complain, is_inside, name_of, verify,
 };
 use crate::error::Complaint;
 use muster_core::time::Time;
@@ -29,8 +30,8 @@ pub(crate) struct Saved {
     pub(crate) left_out: Vec<PathBuf>,
 }
 
-/// Saves a run that is over, unless all that is there is in its newest archive as it is; with `remove`, its files go from where they are once all of the archive was read and
-/// found right. `scratch`: an existing directory on the same file system as the run's own.
+/// Saves a run that is over, unless all that is there is in its newest archive as it is; those of its
+/// files that `remove` wants go from where they are once all of the archive was read and found right. `scratch`: an existing directory on the same file system as the run's own.
 ///
 /// # Errors
 /// Somebody works on the run, a file cannot be read, the archive cannot be written; some files are only in the newest
@@ -41,7 +42,7 @@ pub(crate) fn save(
     roots: &[PathBuf],
     scratch: &Path,
     now: Time,
-    remove: bool,
+    remove: Option<&Wants<'_>>,
 ) -> Result<Saved, anyhow::Error> {
     let _lock = RunLock::acquire(&roots[0])
         .map_err(|e| Complaint::usage(format!("run `{}` cannot be archived", run.number)).because(e))?;
@@ -49,64 +50,91 @@ pub(crate) fn save(
         Some(package) => Some((index_of(archive, &package, scratch)?, package)),
         None => None,
     };
-    let stage = tempfile::Builder::new().prefix("archiving-").tempdir_in(scratch)?;
-    let mut staging = Staging {
-        dir: stage.path().join(FILES),
-        entries: Vec::new(),
-        left_out: Vec::new(),
-        files: 0,
-        bytes: 0,
-    };
-    fs::create_dir(&staging.dir)?;
-    for (nth, root) in (0..).zip(roots) {
-        staging.take(nth, root, Path::new(""))?;
-    }
-    let Staging { dir: _, entries, left_out, files, bytes } = staging;
-    let index = Index {
-        version: VERSION,
-        run: run.id.to_string(),
-        area: run.area.clone(),
-        number: run.number,
-        name: run.name.clone(),
-        target: run.target.clone(),
-        saved: now,
-        roots: roots.to_vec(),
-        entries,
-    };
+    let stage = Scratch::new(scratch)?;
+    let found = Staging::of(Some(stage.path()), roots)?;
+    let (left_out, files, bytes) = (found.left_out.clone(), found.files, found.bytes);
+    let index = found.index(run, roots, now);
     if let Some((former, package)) = former {
         match compare(&former, &index) {
             Since::Nothing => {
-                if remove {
+                if let Some(wants) = remove {
                     verify(archive, &package).map_err(complain)?;
-                    take_away(&former, roots)?;
+                    take_away(&former, roots, wants)?;
                 }
                 return Ok(Saved { package, bytes_written: 0, files, bytes, left_out });
             }
             Since::More => {}
             Since::Apart(lacking) => {
-                let said = format!(
-                    "run `{}` has files that are only in its archive, as `{}`, and others that changed since",
-                    run.number,
-                    lacking.display()
-                );
-                return Err(Complaint::usage(said)
-                    .hint(format!(
-                        "restore it first: `muster archive restore {}`, and save it then",
-                        run.number
-                    ))
-                    .into());
+                return Err(hides(run, &lacking).into());
             }
         }
     }
     fs::write(stage.path().join(INDEX), serde_json::to_vec(&index)?)?;
-    let tree = Tree::open(stage.path()).map_err(complain)?;
+    let tree = Tree::open(&stage.path()).map_err(complain)?;
     let Upload { package, bytes_written, .. } =
         archive.repository.build(&tree, About::new(Kind::Build, name_of(run.id))).map_err(complain)?;
-    if remove {
+    if let Some(wants) = remove {
         verify(archive, &package).map_err(complain)?;
-        take_away(&index, roots)?;
+        take_away(&index, roots, wants)?;
     }
     Ok(Saved { package, bytes_written, files, bytes, left_out })
+}
+
+/// What saving a run would come to.
+pub(crate) struct Survey {
+    /// Files of the run that are there.
+    pub(crate) files: u32,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// How many of them its newest archive has not, as they are.
+    pub(crate) new: u32,
+    /// What would be removed from where it is.
+    pub(crate) goes: Vec<PathBuf>,
+}
+
+/// Says what [`save`] would do, and does nothing. `archive`: if there is one yet.
+///
+/// # Errors
+/// As saving would be refused.
+pub(crate) fn survey(
+    archive: Option<&Archive>,
+    run: &RunView,
+    roots: &[PathBuf],
+    scratch: &Path,
+    now: Time,
+    remove: bool,
+) -> Result<Survey, anyhow::Error> {
+    let mut former = None;
+    if let Some(archive) = archive
+        && let Some(package) = archive.newest(run.id)?
+    {
+        former = Some(index_of(archive, &package, scratch)?);
+    }
+    let found = Staging::of(None, roots)?;
+    let (files, bytes) = (found.files, found.bytes);
+    let index = found.index(run, roots, now);
+    if let Some(former) = &former
+        && let Since::Apart(lacking) = compare(former, &index)
+    {
+        return Err(hides(run, &lacking).into());
+    }
+    let before = former.as_ref().map(all).unwrap_or_default();
+    let new = all(&index).iter().filter(|(at, look)| before.get(at) != Some(look)).count();
+    let goes = index.entries.iter().filter(|entry| remove && !is_outputs(entry));
+    let goes = goes.filter(|entry| !matches!(entry.what, What::Dir { .. }));
+    let goes = goes.map(|entry| roots[entry.root as usize].join(entry.path.path())).collect();
+    Ok(Survey { files, bytes, new: u32::try_from(new).unwrap_or(u32::MAX), goes })
+}
+
+/// A new archive would hide what only the newest one has.
+fn hides(run: &RunView, lacking: &Path) -> Complaint {
+    let said = format!(
+        "run `{}` has files that are only in its archive, as `{}`, and others that changed since",
+        run.number,
+        lacking.display()
+    );
+    Complaint::usage(said)
+        .hint(format!("restore it first: `muster archive restore {}`, and save it then", run.number))
 }
 
 /// What became of a run's files since they were saved.
@@ -154,8 +182,10 @@ fn all(index: &Index) -> HashMap<(Option<&Path>, PathBuf), Look> {
     entries.collect()
 }
 
+/// What is found in the directories of a run, and put where a package is made of it.
 struct Staging {
-    dir: PathBuf,
+    /// `None`: it is only looked at.
+    dir: Option<PathBuf>,
     entries: Vec<Entry>,
     left_out: Vec<PathBuf>,
     files: u32,
@@ -163,6 +193,28 @@ struct Staging {
 }
 
 impl Staging {
+    fn of(dir: Option<PathBuf>, roots: &[PathBuf]) -> Result<Self, anyhow::Error> {
+        let mut staging = Self { dir, entries: Vec::new(), left_out: Vec::new(), files: 0, bytes: 0 };
+        for (nth, root) in (0..).zip(roots) {
+            staging.take(nth, root, Path::new(""))?;
+        }
+        Ok(staging)
+    }
+
+    fn index(self, run: &RunView, roots: &[PathBuf], saved: Time) -> Index {
+        Index {
+            version: VERSION,
+            run: run.id.to_string(),
+            area: run.area.clone(),
+            number: run.number,
+            name: run.name.clone(),
+            target: run.target.clone(),
+            saved,
+            roots: roots.to_vec(),
+            entries: self.entries,
+        }
+    }
+
     /// Enters all that is below a directory of a root.
     fn take(&mut self, root: u32, dir: &Path, inside: &Path) -> Result<(), anyhow::Error> {
         let at = |path: &Path| {
@@ -207,12 +259,12 @@ impl Staging {
     fn stage(&mut self, path: &Path) -> io::Result<u32> {
         let number = self.files;
         self.files += 1;
+        let Some(dir) = &self.dir else { return Ok(number) };
+        let staged = dir.join(place_of(number));
         // A directory of a hundred thousand files is slow on some file systems.
-        let dir = self.dir.join((number / 1_000).to_string());
         if number.is_multiple_of(1_000) {
-            fs::create_dir(&dir)?;
+            fs::create_dir_all(staged.parent().expect("it is in one"))?;
         }
-        let staged = dir.join((number % 1_000).to_string());
         let special = fs::metadata(path)?.mode() & 0o6000 != 0;
         if special || fs::hard_link(path, &staged).is_err() {
             fs::copy(path, &staged)?;
@@ -226,19 +278,33 @@ fn mode(meta: &Metadata) -> u32 {
     meta.mode() & 0o7777
 }
 
+/// Whether this is the file of the run's outputs.
+fn is_outputs(entry: &Entry) -> bool {
+    entry.root == 0 && entry.path.path() == Path::new(OUTPUTS)
+}
+
 /// Removes what is in the archive and is still as it was saved. What was changed or came since stays.
-fn take_away(index: &Index, roots: &[PathBuf]) -> Result<(), anyhow::Error> {
-    for Entry { root, path, what } in &index.entries {
+fn take_away(index: &Index, roots: &[PathBuf], wants: &Wants<'_>) -> Result<(), anyhow::Error> {
+    // Directories that were looked at: an index comes from outside, and may lead through links.
+    let mut real: HashMap<PathBuf, bool> = HashMap::new();
+    for entry in &index.entries {
+        let Entry { root, path, what } = entry;
         let (inside, saved) = (path.path(), index.roots.get(*root as usize));
-        // An index that was read comes from outside.
-        let is_outputs = *root == 0 && inside == Path::new(OUTPUTS);
-        if is_outputs || !is_inside(&inside) {
+        if is_outputs(entry) || !is_inside(&inside) || !wants(*root, &inside) {
             continue;
         }
         let Some(dir) = (if *root == 0 { roots.first() } else { saved.filter(|dir| roots.contains(dir)) })
         else {
             continue;
         };
+        let parents = inside.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
+        let is_real = |parent: &Path| fs::symlink_metadata(parent).is_ok_and(|meta| meta.is_dir());
+        if !parents
+            .map(|parent| dir.join(parent))
+            .all(|parent| *real.entry(parent).or_insert_with_key(|parent| is_real(parent)))
+        {
+            continue;
+        }
         let path = dir.join(inside);
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
         let gone = match what {
