@@ -26,6 +26,7 @@ mod reopening;
 mod retention;
 mod serve;
 mod shell;
+mod tiers;
 
 pub use access::{AccessError, Book, BookError, init, open_book};
 pub use blobs::{BlobError, Blobs};
@@ -33,3 +34,4 @@ pub use checks::ChecksError;
 pub use retention::{Retention, is_without_files, weight};
 pub use serve::{AccessConfig, PoolUsers, Server, ServerConfig, ServerError};
 pub use shell::{Shell, ShellError, Turn};
+pub use tiers::Hot;

@@ -11,6 +11,7 @@ use crate::live::Live;
 use crate::packages::Packages;
 use crate::retention::{self, Retention};
 use crate::shell::ShellError;
+use crate::tiers::{self, Hot};
 use muster_core::lab::{Policy, Pool, Pools};
 use muster_package::own::PackageError;
 use muster_store::{Sqlite, StoreError};
@@ -240,6 +241,12 @@ impl Server {
         let runtime = self.runtime.as_ref().expect("it runs until it is dropped");
         let (desk, records) = (self.desk.clone(), self.data_dir.join("records"));
         runtime.spawn(retention::carry_out(desk, records, retention, self.ending.subscribe()));
+    }
+
+    /// From now on runs that are over and beyond this are put into the cold tier.
+    pub fn keep_hot(&self, hot: Hot) {
+        let runtime = self.runtime.as_ref().expect("it runs until it is dropped");
+        runtime.spawn(tiers::carry_out(self.data_dir.join("records"), hot, self.ending.subscribe()));
     }
 
     /// Ends it: what was accepted is recorded, agents go on and come back to the next server.

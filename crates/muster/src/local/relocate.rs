@@ -7,6 +7,7 @@ use crate::context::{Context, RECORDS};
 use crate::error::Complaint;
 use muster_core::view::RunView;
 use muster_store::{RunPlace, Sqlite, Store as _, StoreError};
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -17,6 +18,8 @@ pub(crate) struct There {
     context: Context,
     dir: PathBuf,
     store: Sqlite,
+    /// Targets that it cannot have, and why: of many runs for one it is asked once.
+    refused: HashMap<Vec<(String, String)>, String>,
 }
 
 impl There {
@@ -36,14 +39,25 @@ impl There {
             return Err(Complaint::usage("the runs are in this area already").into());
         }
         let store = crate::wiring::open_to_write(&dir)?;
-        Ok(Self { context, dir, store })
+        Ok(Self { context, dir, store, refused: HashMap::new() })
     }
 
     /// The name of that area for a run, which says that it has the same keys and may have the same values.
     ///
     /// # Errors
     /// It has others.
-    fn takes(&self, run: &RunView) -> Result<String, anyhow::Error> {
+    pub(crate) fn takes(&mut self, run: &RunView) -> Result<String, anyhow::Error> {
+        if let Some(why) = self.refused.get(&run.target) {
+            return Err(Complaint::usage(why).into());
+        }
+        let asked = self.ask(run);
+        if let Err(error) = &asked {
+            self.refused.insert(run.target.clone(), format!("{error:#}"));
+        }
+        asked
+    }
+
+    fn ask(&self, run: &RunView) -> Result<String, anyhow::Error> {
         let values: Vec<&str> = run.target.iter().map(|(_, value)| value.as_str()).collect();
         let target = values.join("/");
         let target = (!values.is_empty()).then_some(target.as_str());
@@ -53,9 +67,8 @@ impl There {
                 of.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>().join(", ")
             };
             let said = format!(
-                "area `{}` has other keys than run `{}`: {}",
+                "area `{}` has other keys than the run: {}",
                 loaded.name,
-                run.number,
                 if loaded.target.is_empty() { "none".to_owned() } else { keys(&loaded.target) }
             );
             return Err(Complaint::usage(said).hint(format!("the run has {}", keys(&run.target))).into());

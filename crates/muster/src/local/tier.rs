@@ -12,8 +12,11 @@ use std::path::Path;
 /// Runs that leave after one run; more are due only where the limits were changed, and go after the next ones.
 // Limit: a person waits for the prompt meanwhile.
 const AT_ONCE: u32 = 4;
-/// Runs that cannot go, after which no other is tried.
-// Limit: what goes wrong with so many goes wrong with the others, and a line is said of each.
+/// Runs whose files or records cannot be moved, after which no other is tried.
+// Limit: what goes wrong with so many (a full disk) goes wrong with the others, and each may take long.
+const STUCK: u32 = 4;
+/// Runs of which it is said each time why they stay.
+// Limit: lines that a person reads.
 const TOLD: u32 = 16;
 
 /// What is due by what an area says.
@@ -72,24 +75,34 @@ fn migrate(area: &AreaDef, dir: &Path, to: &Path, context: &Context) -> Result<(
         return Ok(());
     }
     let mut there = There::open(&dir.join(to), &store)?;
-    let (mut moved, mut stayed) = (0, 0);
+    let (mut moved, mut stuck, mut stayed) = (0, 0, 0);
     for run in due {
-        if moved == AT_ONCE || stayed == TOLD {
+        if moved == AT_ONCE || stuck == STUCK {
             break;
         }
-        let view = match store.load_run(run, ItemFilter::Failed) {
+        let view = match store.load_run(run, ItemFilter::Item("", "")) {
             Ok(view) if view.said.locked.is_some() => continue,
             Ok(view) => view,
             Err(StoreError::UnknownRun { .. }) => continue,
             Err(error) => return Err(error.into()),
         };
-        match relocate(&mut store, &view, &mut there) {
-            Ok(_) => moved += 1,
+        // One that the other area cannot have costs nothing, so that any number of them is in nobody's way.
+        let done = match there.takes(&view) {
+            Ok(_) => relocate(&mut store, &view, &mut there).map(drop).inspect_err(|_| stuck += 1),
+            Err(other) => Err(other),
+        };
+        match done {
+            Ok(()) => moved += 1,
             Err(error) => {
                 stayed += 1;
-                drop(writeln!(context.stderr(), "run `{}` stays where it is: {error:#}", view.number));
+                if stayed <= TOLD {
+                    drop(writeln!(context.stderr(), "run `{}` stays where it is: {error:#}", view.number));
+                }
             }
         }
+    }
+    if stayed > TOLD {
+        drop(writeln!(context.stderr(), "so do {} others", stayed - TOLD));
     }
     Ok(())
 }

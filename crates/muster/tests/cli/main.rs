@@ -27,6 +27,7 @@ mod lab;
 mod lab_again;
 mod lab_events;
 mod lab_packages;
+mod lab_scale;
 mod launchers;
 mod live;
 mod logpro;

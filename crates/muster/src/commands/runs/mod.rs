@@ -21,6 +21,7 @@ use muster_core::outcome::{ExitCode, Verdict};
 use muster_core::view::{RunState, RunView};
 use muster_formats::report::{wire, words};
 use muster_store::{MovedRun, RunFilter, RunName, RunPlace, Store as _};
+use serde::Serialize;
 use std::collections::HashMap;
 use std::io::Write as _;
 
@@ -107,7 +108,14 @@ fn list(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let mut out = context.stdout();
     match context.output {
         OutputMode::Json => {
-            let all: Vec<_> = runs.iter().map(|r| wire::Run::new(r, wire::Texts::None)).collect();
+            let cold = cold(&records)?;
+            let all: Vec<_> = runs
+                .iter()
+                .map(|run| Listed {
+                    cold_bytes: cold.get(&run.id).copied(),
+                    run: wire::Run::new(run, wire::Texts::None),
+                })
+                .collect();
             serde_json::to_writer(&mut out, &all)?;
             writeln!(out)?;
         }
@@ -118,9 +126,7 @@ fn list(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
         }
         OutputMode::Human => {
             let lives = |run: &RunView| records.life(run);
-            let cold =
-                records.with_here(|s| s.list_cold().map(Some))?.unwrap_or_default().into_iter().collect();
-            for line in table(&runs, &cold, records.area(), lives).lines(context.stdout_width()) {
+            for line in table(&runs, &cold(&records)?, records.area(), lives).lines(context.stdout_width()) {
                 writeln!(out, "{line}")?;
             }
         }
@@ -129,6 +135,21 @@ fn list(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
         list_moved(&records, context)?;
     }
     Ok(ExitCode::Passed)
+}
+
+/// A run as a program is told of it.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    run: wire::Run<'a>,
+    /// Bytes it takes in the cold tier, if it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cold_bytes: Option<u64>,
+}
+
+/// The runs in the cold tier. What a server has there is its own affair.
+fn cold(records: &Records) -> Result<HashMap<RunId, u64>, anyhow::Error> {
+    Ok(records.with_here(|s| s.list_cold().map(Some))?.unwrap_or_default().into_iter().collect())
 }
 
 /// The runs that are in other areas, as far as these can be asked.

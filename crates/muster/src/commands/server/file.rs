@@ -3,7 +3,7 @@
 use crate::commands::typed::{bytes, long_duration};
 use crate::error::Complaint;
 use muster_core::lab::{DeviceSelector, Pool, Pools};
-use muster_server::{PoolUsers, Retention};
+use muster_server::{Hot, PoolUsers, Retention};
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -26,6 +26,8 @@ pub(super) struct ServerFile {
     pub(super) agent_certificate: Duration,
     /// How long runs are kept, where it is said.
     pub(super) retention: Option<Retention>,
+    /// What is kept out of the cold tier.
+    pub(super) hot: Hot,
     /// Pools, in the order they are asked, and who may use each.
     pub(super) pools: Vec<(Pool, PoolUsers)>,
 }
@@ -37,6 +39,7 @@ struct Written {
     hosts: Vec<String>,
     agent_certificate: Option<String>,
     retention: Option<WrittenRetention>,
+    records: Option<WrittenRecords>,
     pool: toml::Table,
 }
 
@@ -51,6 +54,14 @@ struct WrittenRetention {
     keep_records: bool,
 }
 
+/// What is kept out of the cold tier, as it is written.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct WrittenRecords {
+    hot_runs: Option<u32>,
+    hot_for: Option<String>,
+}
+
 /// A pool, as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -60,7 +71,7 @@ struct WrittenPool {
 }
 
 /// All its keys.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 14] = [
     "hosts",
     "agent-certificate",
     "pool",
@@ -72,6 +83,9 @@ const KEYS: [&str; 11] = [
     "space",
     "keep",
     "keep-records",
+    "records",
+    "hot-runs",
+    "hot-for",
 ];
 
 /// Reads it; where there is none, everything is as it is without.
@@ -94,10 +108,11 @@ pub(super) fn load(data_dir: &Path) -> Result<ServerFile, anyhow::Error> {
 }
 
 fn read(text: &str) -> Result<ServerFile, (String, Option<String>)> {
-    let Written { hosts, agent_certificate, retention, pool } = toml::from_str(text).map_err(|e| {
-        let said = e.to_string();
-        (said.trim_end().to_owned(), nearest(&said))
-    })?;
+    let Written { hosts, agent_certificate, retention, records, pool } =
+        toml::from_str(text).map_err(|e| {
+            let said = e.to_string();
+            (said.trim_end().to_owned(), nearest(&said))
+        })?;
     for host in &hosts {
         if !is_host(host) {
             return Err((format!("`{}` in `hosts` is no name and no address", host.escape_default()), None));
@@ -112,7 +127,8 @@ fn read(text: &str) -> Result<ServerFile, (String, Option<String>)> {
     }
     let pools = pool.into_iter().map(|(name, written)| read_pool(name, written)).collect::<Result<_, _>>()?;
     let retention = retention.map(read_retention).transpose()?;
-    Ok(ServerFile { hosts, agent_certificate, retention, pools })
+    let hot = read_records(records.unwrap_or_default())?;
+    Ok(ServerFile { hosts, agent_certificate, retention, hot, pools })
 }
 
 fn read_retention(written: WrittenRetention) -> Result<Retention, (String, Option<String>)> {
@@ -132,6 +148,13 @@ fn read_retention(written: WrittenRetention) -> Result<Retention, (String, Optio
         return Err((why.to_owned(), None));
     }
     Ok(retention)
+}
+
+fn read_records(written: WrittenRecords) -> Result<Hot, (String, Option<String>)> {
+    let WrittenRecords { hot_runs, hot_for } = written;
+    let age =
+        hot_for.map(|t| long_duration(&t).map_err(|e| (format!("`hot-for`: {e}"), None))).transpose()?;
+    Ok(Hot { runs: hot_runs.unwrap_or(Hot::default().runs), age })
 }
 
 fn read_pool(name: String, written: toml::Value) -> Result<(Pool, PoolUsers), (String, Option<String>)> {
@@ -188,6 +211,9 @@ mod tests {
     fn what_is_not_there_is_as_usual_and_what_is_wrong_is_told() {
         let file = read("").unwrap();
         assert_eq!((file.hosts.len(), file.agent_certificate), (0, AGENT_CERTIFICATE));
+        assert_eq!(file.hot, Hot { runs: 1_000, age: None });
+        let file = read("[records]\nhot-runs = 5\nhot-for = '30d'\n").unwrap();
+        assert_eq!(file.hot, Hot { runs: 5, age: Some(Duration::from_secs(30 * 86_400)) });
         let file = read("hosts = ['lab.example', '::1']\nagent-certificate = '7d'\n").unwrap();
         assert_eq!(file.agent_certificate, Duration::from_secs(7 * 86_400));
         let (why, hint) = read("host = ['x']\n").unwrap_err();
@@ -206,9 +232,13 @@ mod tests {
         for bad in ["[pool.x]", "[pool.default]\ndevices = 'true'", "[pool.x]\ndevices = 'label.kind == 1'"] {
             assert!(read(bad).is_err(), "{bad}");
         }
-        for bad in
-            ["hosts = ['a b']", "hosts = ['']", "agent-certificate = '1s'", "agent-certificate = 'soon'"]
-        {
+        for bad in [
+            "[records]\nhot-for = 'soon'",
+            "hosts = ['a b']",
+            "hosts = ['']",
+            "agent-certificate = '1s'",
+            "agent-certificate = 'soon'",
+        ] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

@@ -42,7 +42,7 @@ pub(super) fn run(args: &ServeArgs, context: &Context) -> Result<ExitCode, anyho
         return Err(Complaint::usage("a lease lasts at least 5s").hint("agents speak every 2s").into());
     }
     let data_dir = data.dir(context)?;
-    let file::ServerFile { hosts, agent_certificate, retention, pools } = file::load(&data_dir)?;
+    let file::ServerFile { hosts, agent_certificate, retention, hot, pools } = file::load(&data_dir)?;
     let signals = Signals::of_service()?;
     let at_terminal = std::io::stderr().is_terminal();
     let config = ServerConfig {
@@ -55,6 +55,7 @@ pub(super) fn run(args: &ServeArgs, context: &Context) -> Result<ExitCode, anyho
     if let Some(retention) = retention {
         server.keep_only(retention);
     }
+    server.keep_hot(hot);
     let (address, dir) = (server.address(), data_dir.display());
     let said = if server.has_access() {
         let url = file::url(&hosts, address);
