@@ -62,6 +62,21 @@ impl Contest {
         }
     }
 
+    /// Runs all of them in turn, this many rounds, prints the medians as `unit` writes them, and whether Muster's is
+    /// what is wanted.
+    pub(super) fn hold_to(
+        self,
+        goal: Duration,
+        title: &str,
+        rounds: usize,
+        unit: impl Fn(Duration) -> String,
+    ) -> anyhow::Result<()> {
+        let ours = self.measure(title, rounds, &unit)?;
+        let is = if ours <= goal { "met" } else { "MISSED" };
+        say(&format!("  goal: at most {}: {is}", unit(goal)));
+        Ok(())
+    }
+
     /// Runs all of them in turn, this many rounds, and prints the medians as `unit` writes them.
     pub(super) fn hold(
         self,
@@ -69,6 +84,16 @@ impl Contest {
         rounds: usize,
         unit: impl Fn(Duration) -> String,
     ) -> anyhow::Result<()> {
+        self.measure(title, rounds, &unit).map(drop)
+    }
+
+    /// The median of the first is returned.
+    fn measure(
+        self,
+        title: &str,
+        rounds: usize,
+        unit: &dyn Fn(Duration) -> String,
+    ) -> anyhow::Result<Duration> {
         say(&format!("\n{title} (median of {rounds} interleaved rounds)"));
         let mut times: Vec<Vec<Duration>> = vec![Vec::new(); self.runners.len()];
         for _ in 0..rounds {
@@ -79,12 +104,12 @@ impl Contest {
             }
         }
         let medians: Vec<Duration> = times.into_iter().map(median).collect();
-        let ours = medians.first().context("a contest has runners")?.as_secs_f64();
+        let ours = *medians.first().context("a contest has runners")?;
         for ((name, _), time) in self.runners.iter().zip(medians) {
-            let ratio = time.as_secs_f64() / ours;
+            let ratio = time.as_secs_f64() / ours.as_secs_f64();
             say(&format!("  {name:<52} {:>16}   {ratio:>6.2} × muster's time", unit(time)));
         }
-        Ok(())
+        Ok(ours)
     }
 }
 

@@ -29,9 +29,12 @@ pub(crate) struct BenchArgs {
     /// Jobs at once
     #[arg(short, long, default_value_t = 2)]
     jobs: usize,
-    /// Shapes of the areas of `scale`, RUNSxTESTS; 2000x50000 needs 20 GB
-    #[arg(long, value_delimiter = ',', default_values_t = ["2000x500".to_owned(), "50x50000".to_owned()])]
+    /// Shapes of the areas of `scale`, RUNSxTESTS; 2000x50000 needs some 15 GB and 10 minutes
+    #[arg(long, value_delimiter = ',', default_values_t = ["2000x500".to_owned(), "40x50000".to_owned()])]
     shapes: Vec<String>,
+    /// Minutes after which no more runs are made for an area of `scale`; 0: all of them
+    #[arg(long, default_value_t = 0)]
+    minutes: usize,
     /// This program in place of one that is built for it; works that need others build those as they are built for tests
     #[arg(long, value_name = "FILE")]
     muster: Option<PathBuf>,
@@ -74,6 +77,7 @@ pub(crate) fn run(args: &BenchArgs, root: &Path) -> anyhow::Result<()> {
         root: root.to_owned(),
         jobs: args.jobs,
         rounds: args.rounds,
+        minutes: args.minutes,
     };
     std::fs::create_dir_all(&bench.dir)?;
     let wanted = |work| args.only.is_empty() || args.only.contains(&work);
@@ -125,6 +129,7 @@ struct Bench {
     root: PathBuf,
     jobs: usize,
     rounds: usize,
+    minutes: usize,
 }
 
 impl Bench {

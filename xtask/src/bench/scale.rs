@@ -5,66 +5,105 @@ use super::Bench;
 use super::compare::{Contest, call, line, millis, say};
 use anyhow::Context as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// The area it is compared with has so many times fewer runs.
-const FEWER: usize = 10;
+const FEWER: usize = 50;
+
+/// Each second run is in the cold tier, as if half of them were old.
+const COLD: usize = 2;
+
+/// An area of many runs, and how many they are.
+struct Area {
+    dir: PathBuf,
+    runs: usize,
+}
+
+impl Area {
+    fn name(&self) -> String {
+        format!("{} runs", self.runs)
+    }
+}
 
 impl Bench {
-    /// `shape`: `RUNSxTESTS`.
+    /// `shape`: `RUNSxTESTS`. Half of the runs are in the cold tier, and the newest are open, as if they had been killed
+    /// before their last test.
     pub(super) fn scale(&self, shape: &str) -> anyhow::Result<()> {
         let (runs, tests) = shape.split_once('x').context("a shape is RUNSxTESTS: `200x5000`")?;
         let (runs, tests): (usize, usize) = (runs.parse()?, tests.parse()?);
         let rounds = self.rounds;
-        let many = self.area_of(&format!("scale-{runs}x{tests}"), runs, tests, 2 * rounds)?;
-        let few = (runs / FEWER).max(2 * rounds + 2);
-        let few_dir = self.area_of(&format!("scale-{few}x{tests}"), few, tests, 2 * rounds)?;
-        say(&format!("\n{runs} runs of {tests} tests take {} in .muster", size(&many)?));
-        let names = [format!("{runs} runs"), format!("{few} runs")];
+        let many = self.area_of(runs, tests)?;
+        let few = self.area_of((runs / FEWER).max(4 * rounds + 4), tests)?;
+        say(&format!("\n{} of {tests} tests take {} in .muster", many.name(), size(&many.dir)?));
         let muster = self.muster.display();
         // Tests that failed, now or before, are part of the answer, and make no question a failure.
-        let both = |title: &str, args: &str| {
+        let both = |script: &str| {
             let mut contest = Contest::default();
-            contest.add(&names[0], line(&format!("{muster} {args}; test $? -le 5"), &many));
-            contest.add(&names[1], line(&format!("{muster} {args}; test $? -le 5"), &few_dir));
-            contest.hold(title, rounds, millis)
+            for area in [&many, &few] {
+                contest.add(&area.name(), line(&format!("{script}; test $? -le 5"), &area.dir));
+            }
+            contest
         };
-        both("list the newest 20", "runs")?;
-        both("list all", "runs -n 100000")?;
-        both("failures of run 2", "results 2 --failed --output quiet")?;
-        both("run 2 rolled up from its items", "results 2 --output quiet")?;
-        both("run one test of run 3 again", "rerun 3 noop/7 --progress quiet")?;
-        both("history of a test in 10 runs", "history noop/7 -n 10")?;
-        both("plan a new run", "plan --output quiet")?;
-        // Each of them can be resumed once; the newest are open.
-        let mut contest = Contest::default();
-        for (name, dir, runs) in [(&names[0], &many, runs), (&names[1], &few_dir, few)] {
-            let next = format!(
-                "n=$(cat next 2>/dev/null || echo {runs}); echo $((n - 1)) > next; {muster} resume $n --progress quiet"
-            );
-            contest.add(name, line(&format!("{next}; test $? -le 5"), dir));
+        let ask = |args: &str| both(&format!("{muster} {args}"));
+        let goal = Duration::from_millis;
+        ask("runs").hold_to(goal(50), "list the newest 20", rounds, millis)?;
+        ask("runs -n 100000").hold_to(goal(50), "list all", rounds, millis)?;
+        for (run, which) in [(3, "a run"), (2, "a run in the cold tier")] {
+            let failures = ask(&format!("results {run} --failed --output quiet"));
+            failures.hold_to(goal(100), &format!("failures of {which}"), rounds, millis)?;
+            let whole = ask(&format!("results {run} --output quiet"));
+            whole.hold(&format!("{which}, rolled up from its items"), rounds, millis)?;
         }
-        contest.hold("resume a run that lacks one test", rounds, millis)?;
-        both("run 2 into the cold tier", "runs reduce 2")?;
-        both("failures of a run in the cold tier", "results 2 --failed --output quiet")?;
-        let mut contest = Contest::default();
-        let and_back = format!("{muster} runs restore 2 && {muster} runs reduce 2");
-        contest.add(&names[0], line(&and_back, &many));
-        contest.add(&names[1], line(&and_back, &few_dir));
-        contest.hold("back from the cold tier and there again", rounds, millis)
+        ask("rerun 3 noop/7 --progress quiet").hold("run one test of a run again", rounds, millis)?;
+        // Each of them can be resumed once.
+        let next = format!(
+            "n=$(cat next); [ $n -gt $(cat last) ] || exit 9; echo $((n - 1)) > next; {muster} resume $n --progress quiet"
+        );
+        both(&next).hold("resume a run that lacks one test", rounds, millis)?;
+        ask("history noop/7 -n 10").hold("history of a test in 10 runs", rounds, millis)?;
+        ask("plan --output quiet").hold("plan a new run", rounds, millis)?;
+        let mut new = ask("run noop/7 --progress quiet");
+        let empty = self.noop_area(&format!("scale-empty-{tests}"), tests, self.jobs)?;
+        let anew = format!("rm -rf .muster; {muster} run noop/7 --progress quiet");
+        new.add("no run at all", line(&anew, &empty));
+        new.hold("a new run of one test, start to exit", rounds, millis)?;
+        let and_back = format!("{muster} runs reduce 3 && {muster} runs restore 3");
+        both(&and_back).hold("a run into the cold tier and back", rounds, millis)?;
+        let save = format!("rm -rf .muster/archive; {muster} archive save 1");
+        both(&save).hold("the files of a run into the archive", rounds, millis)?;
+        let get = format!("rm -rf got; {muster} archive get 1 file --to got");
+        both(&get).hold("one of them out of it", rounds, millis)
     }
 
-    /// An area with one real run and so many more like it, of which the last are open. One that is there is used
-    /// again.
-    fn area_of(&self, name: &str, runs: usize, tests: usize, open: usize) -> anyhow::Result<PathBuf> {
-        let dir = self.noop_area(name, tests, self.jobs)?;
-        if !dir.join(".muster/muster.db").exists() {
-            call(&self.muster, &["run", "--progress", "quiet"], &dir).run()?;
-            let made =
-                Command::new(&self.generate).arg(&dir).args([runs.to_string(), open.to_string()]).status()?;
+    /// An area with one real run and so many more like it. One that is there is used again.
+    fn area_of(&self, runs: usize, tests: usize) -> anyhow::Result<Area> {
+        let dir = self.noop_area(&format!("scale-{runs}x{tests}"), tests, self.jobs)?;
+        // What is asked is asked of records that nothing else moves.
+        let file = dir.join("muster.toml");
+        let area = std::fs::read_to_string(&file)? + "[records]\nhot-runs = 1000000\n";
+        std::fs::write(file, area)?;
+        let newest = || -> anyhow::Result<usize> {
+            let mut asked = call(&self.muster, &["runs", "-n", "1", "--output", "quiet"], &dir).command();
+            let said = asked.stdout(Stdio::piped()).output()?;
+            String::from_utf8_lossy(&said.stdout).trim().parse().context("there are no runs")
+        };
+        // Written when all of it is there.
+        let next = dir.join("next");
+        if !next.exists() {
+            if !dir.join(".muster/muster.db").exists() {
+                call(&self.muster, &["run", "--progress", "quiet"], &dir).run()?;
+                // What people have beside the records.
+                std::fs::write(dir.join(".muster/runs/1/file"), [7; 100_000])?;
+            }
+            let open = 2 * self.rounds;
+            let numbers = [runs, open, COLD, self.minutes].map(|n| n.to_string());
+            let made = Command::new(&self.generate).arg(&dir).args(numbers).status()?;
             anyhow::ensure!(made.success(), "no runs could be made: {made}");
+            std::fs::write(dir.join("last"), newest()?.saturating_sub(open).to_string())?;
+            std::fs::write(next, newest()?.to_string())?;
         }
-        Ok(dir)
+        Ok(Area { runs: newest()?, dir })
     }
 
     /// Ten thousand items over four tests, each after the same item of the test before.
