@@ -70,6 +70,10 @@ pub(crate) fn install() -> anyhow::Result<()> {
         let mut args = vec!["install", "-y", "-qq", "--no-install-recommends"];
         args.extend(&missing);
         apt(&args).with_context(|| format!("install these by hand: {}", missing.join(" ")))?;
+        if missing.contains(&"nginx") {
+            // It serves to everybody as soon as it is installed, where there is systemd. Tests start their own.
+            let _none = Command::new("systemctl").args(["disable", "--now", "nginx"]).output();
+        }
     }
     guest_kernel()?;
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());

@@ -384,6 +384,47 @@ fn control_files_are_items_of_a_suite_and_their_tests_are_steps_with_values() {
     assert_eq!(steps.len(), 2, "{mixed:#}");
 }
 
+/// A lab's own device, which only `ssh` reaches, and the repository of the build on it.
+#[test]
+fn control_files_run_on_the_device_that_a_lab_gives_them_with_the_packages_of_its_build() {
+    let env = TestEnv::new();
+    let host = crate::launchers::sshd::Host::new();
+    let top = sources(&env, "pass");
+    let build = env.home().join("build");
+    for package in ["client:autotest", "test:measures"] {
+        let (top, build) = (top.display().to_string(), build.display().to_string());
+        let upload = ["package", "autotest", "upload", package, "--top", &top, "--to", &build];
+        let said = env.run(&[&upload[..], &["--keep-free", "0"]].concat());
+        assert!(said.ends_with("--- exit 0\n"), "{said}");
+    }
+    let web = Web::serve(&build);
+    let muster = env.command(&[]).get_program().to_string_lossy().into_owned();
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"autotest\"\n[suite.jobs]\nframework = \"autotest\"\nfiles = \"jobs/*\"\n\
+             command = [\"{muster}\", \"autoserv\"]\ntimeout = \"10m\"\n\
+             args = [\"--python\", \"{}\", \"--autodir\", \"{}\"]\n",
+            autotest().join("python").display(),
+            env.home().join("device/autotest").display()
+        ),
+    );
+    env.write("jobs/good", "job.run_test('measures', n=6)\n");
+    let mut lab = crate::lab::Lab::start(&env);
+    let config = host.path("ssh_config").display().to_string();
+    let device = format!("board7:address=ssh://board?config={config},job_repo_url={}", web.1);
+    lab.start_agent("one", &["--device", &device]);
+    let ran = lab.command(&["run", "--progress", "plain", "--report", "json:r.json"]).output().unwrap();
+    let said = env.tell(&ran);
+    let log = env.tell(&lab.command(&["log", "jobs/jobs/good"]).output().unwrap());
+    assert_eq!(ran.status.code(), Some(0), "{said}{log}");
+    let report = text(&env.area().join("r.json"));
+    assert!(report.contains("\"measures.n\"") && report.contains("sysinfo-memtotal-in-kb"), "{report}");
+    let kept = env.tell(&lab.command(&["artifacts", "1/jobs/jobs/good"]).output().unwrap());
+    assert!(kept.contains("autoserv-results/requests.log"), "{kept}");
+    assert!(host.connections() > 0, "the device was asked");
+}
+
 #[test]
 fn a_job_that_another_server_has_run_is_told_as_one_of_ours_is() {
     let env = TestEnv::new();
