@@ -9,6 +9,7 @@ use muster_core::inputs::Packing;
 use muster_formats::area::{self, Layer, LayerKind, LoadContext};
 use muster_formats::status_log::{Entry, StatusLog};
 use muster_package::autotest::Checksums;
+use muster_package::autotest::harness::Hearing;
 use muster_package::own::{Address, Manifest, Reference, outside};
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub(crate) type Reader = fn(&[u8]);
 
 /// All of them, by the names of their folders in the corpus.
-pub(crate) const READERS: [(&str, Reader); 13] = [
+pub(crate) const READERS: [(&str, Reader); 14] = [
     ("manifest", manifest),
     ("names", |bytes| drop(outside::names(bytes))),
     ("index", |bytes| drop(outside::index(bytes))),
@@ -28,6 +29,7 @@ pub(crate) const READERS: [(&str, Reader); 13] = [
     ("checksums", checksums),
     ("autotest-tar", autotest_tar),
     ("autotest-bz2", autotest_bz2),
+    ("harness", harness),
     ("status-log", status_log),
     ("muster-toml", muster_toml),
     ("tar", |bytes| unpacked(bytes, Packing::Tar)),
@@ -62,6 +64,14 @@ fn checksums(bytes: &[u8]) {
         assert!(remarks.is_empty(), "{remarks:?}");
         assert!(again.iter().eq(sums.iter()));
     }
+}
+
+/// What a client says to its server is the same however it is cut on its way.
+fn harness(bytes: &[u8]) {
+    let whole = Hearing::default().hear(bytes);
+    let mut hearing = Hearing::default();
+    let cut: Vec<_> = bytes.iter().flat_map(|byte| hearing.hear(std::slice::from_ref(byte))).collect();
+    assert_eq!(whole, cut);
 }
 
 /// A directory in memory, where there is such a place.
