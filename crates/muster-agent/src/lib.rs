@@ -1,6 +1,7 @@
 //! Runs attempts on devices: the executor, and the exchange that pulls work.
 
 mod clock;
+mod copy;
 pub mod exec;
 pub mod ledger;
 pub mod process;
@@ -10,3 +11,4 @@ pub mod tasks;
 pub mod unpack;
 
 pub use clock::Clock;
+pub use copy::copy_tree;

@@ -27,7 +27,9 @@ pub use lab_events::{LabEvents, LabNews};
 pub use package::{PackageName, PackagePublished, PackagesCollected, PackagesRemoved, PrunePackages};
 pub use peer::{LENDERS_MAX, LENT_MAX, Lender, LenderAddress, Lends, LendsHeard, Needs, Peer, PeerError};
 pub use problem::Problem;
-pub use run::{Accepted, MoveRun, Outlook, QueuePlace, Reopen, Reopened, Seen, SeenWhat, Stop, Submit, Why};
+pub use run::{
+    Accepted, MoveRun, Outlook, PartOf, QueuePlace, Reopen, Reopened, Seen, SeenWhat, Stop, Submit, Why,
+};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -3,6 +3,7 @@
 use muster_core::change::RunSpec;
 use muster_core::event::Told;
 use muster_core::id::ItemIx;
+use muster_core::part::SomeSteps;
 use muster_core::plan::Plan;
 use muster_core::time::Time;
 use schemars::JsonSchema;
@@ -38,6 +39,18 @@ pub struct Reopen {
     /// The run as it is to be carried out from now on: its packed area, environment, limits, and what its tests do. Which
     /// tests and items it has, what it is for and where it may run stays as it is recorded.
     pub submit: Submit,
+    /// Of some of the items only these steps run.
+    #[serde(default)]
+    pub part: Option<PartOf>,
+}
+
+/// Items of which only some steps run again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartOf {
+    /// The items; they are among those that are run once more.
+    pub items: Vec<ItemIx>,
+    /// The steps.
+    pub steps: SomeSteps,
 }
 
 /// The run goes on, and that is recorded.

@@ -11,6 +11,7 @@ use crate::id::{AgentId, AttemptRef, DeviceId, ItemIx, LeaseId, RunId, SessionId
 use crate::inputs::Inputs;
 use crate::note::Note;
 use crate::outcome::Verdict;
+use crate::part::Part;
 use crate::plan::{Plan, PlannedItem};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -203,6 +204,9 @@ pub struct RunSpec {
     /// The clocks that hours are told by.
     #[serde(default)]
     pub zone: Zone,
+    /// Items of which only some steps are run, by rising place.
+    #[serde(default)]
+    pub parts: Vec<Arc<Part>>,
 }
 
 /// Where a run may run, where its area is found there, and for whom.

@@ -15,6 +15,7 @@ use crate::definition::TestDef;
 use crate::digest::Digest;
 use crate::id::{AgentId, AttemptRef, LeaseId, RunId, SessionId, TestIx, UnitId};
 use crate::inputs::Inputs;
+use crate::part::Part;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -264,6 +265,9 @@ pub struct UnitAttempt {
     pub timeout: Option<Duration>,
     /// Limits are doubled (expected to be slow).
     pub slow: bool,
+    /// Only some steps of it run.
+    #[serde(default)]
+    pub part: Option<Arc<Part>>,
 }
 
 /// What all units of a run share.

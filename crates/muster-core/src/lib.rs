@@ -28,6 +28,7 @@ pub mod lab;
 pub mod note;
 pub mod outcome;
 pub mod output;
+pub mod part;
 pub mod plan;
 pub mod select;
 pub mod text;

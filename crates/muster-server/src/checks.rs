@@ -114,6 +114,7 @@ impl Checks {
             },
             inputs: muster_core::inputs::Inputs::default(),
             zone: muster_core::hours::Zone::default(),
+            parts: Vec::new(),
         };
         let (spec, plan) = (Arc::new(spec), Arc::new(plan));
         Ok(RunRecord { id: RunId(id.as_u128()), number, created: at, spec, plan })

@@ -514,8 +514,9 @@ impl LabThread {
             let left = "files of removed runs are left, and tried again with the next removal";
             drop(writeln!(std::io::stderr(), "{left}: {}", down(&error).detail));
         }
-        let Reopen { request, items, submit } = reopen;
+        let Reopen { request, items, submit, part } = reopen;
         let mut record = reopening::record(&snapshot.record, submit)?;
+        reopening::keep_steps(store, &snapshot, &mut record, &items, part)?;
         let RunRecord { spec, plan, .. } = &mut record;
         let durations = store.list_durations(&spec.area, &spec.target).map_err(|e| down(&e))?;
         expect_durations(Arc::make_mut(plan), &durations);

@@ -1,11 +1,15 @@
 //! Runs that are over and are to go on: what of them may be other than it is recorded, and who asked.
 
-use muster_api::{Problem, Submit};
-use muster_core::change::{Placement, RunRecord, RunSpec};
-use muster_core::id::RunId;
+use crate::desk::down;
+use muster_api::{PartOf, Problem, Submit};
+use muster_core::change::{Placement, RunRecord, RunSnapshot, RunSpec};
+use muster_core::id::{ItemIx, RunId};
 use muster_core::inputs::Inputs;
 use muster_core::kind::HEALTH_AREA;
+use muster_core::note::spots;
+use muster_core::part;
 use muster_core::plan::{Plan, PlannedItems};
+use muster_store::{ItemFilter, Store};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -55,6 +59,34 @@ pub(crate) fn record(known: &RunRecord, asked: Submit) -> Result<RunRecord, Prob
     let spec =
         RunSpec { area_dir, env, limits, unexpected_pass, failures_max, placement, inputs, ..known_spec };
     Ok(RunRecord { spec: Arc::new(spec), plan: Arc::new(plan), ..known.clone() })
+}
+
+/// Notes what the items that run again keep of their earlier attempts, where only some of their steps run. It is taken
+/// from the record, whatever whoever asks says of it.
+///
+/// # Errors
+/// An item cannot run so, or the record cannot be read.
+pub(crate) fn keep_steps(
+    store: &mut dyn Store,
+    snapshot: &RunSnapshot,
+    record: &mut RunRecord,
+    items: &[ItemIx],
+    asked: Option<PartOf>,
+) -> Result<(), Problem> {
+    let parts = match asked {
+        None => Vec::new(),
+        Some(PartOf { items, steps }) => {
+            let view = store.load_run(record.id, ItemFilter::All).map_err(|e| down(&e))?;
+            // Working directories of earlier attempts are on the hosts that ran them, if anywhere.
+            let (parts, refused) = part::parts(&view, record, &spots(snapshot), &items, &steps, false);
+            if let Some(why) = refused.first() {
+                return Err(Problem::new(422, "bad-request", why.clone()).next("run the whole item again"));
+            }
+            parts
+        }
+    };
+    part::renew(&mut Arc::make_mut(&mut record.spec).parts, items, parts);
+    Ok(())
 }
 
 /// Whether records of items mean the same in both.

@@ -56,6 +56,7 @@ pub fn spec(area: &AreaDef, selection: Selection) -> RunSpec {
         placement: Placement::default(),
         inputs: muster_core::inputs::Inputs::default(),
         zone: muster_core::hours::Zone::default(),
+        parts: Vec::new(),
     }
 }
 

@@ -30,6 +30,7 @@ fn unit(id: u64, items: std::ops::Range<u32>) -> Unit {
                 vars: [].into(),
                 timeout: None,
                 slow: false,
+                part: None,
             })
             .collect(),
         devices: Vec::new(),

@@ -148,6 +148,10 @@ impl Contract<'_> {
                 }
             }
         }
+        match alone.and_then(|one| one.part.as_ref()) {
+            None => env.unset("MUSTER_ONLY_STEPS"),
+            Some(part) => env.set("MUSTER_ONLY_STEPS", part.run.join(" ")),
+        }
         match step {
             &"" => env.unset("MUSTER_STEP"),
             step => env.set("MUSTER_STEP", *step),

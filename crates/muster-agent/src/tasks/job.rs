@@ -9,8 +9,10 @@ use super::prepared::{Prepared, StepPlan};
 use super::profile::{self, Watched};
 use super::scratch::{self, Left, WorkDir};
 use super::{Ears, Host};
+use crate::copy_tree;
 use crate::exec::{Limits, ProcessSpec};
 use crate::ledger::Taken;
+use muster_core::artifact::is_path;
 use muster_core::attempt::{AttemptResult, Cause, Usage};
 use muster_core::definition::{Framework, Kind, NeededDevices};
 use muster_core::exchange::{AttemptEnd, DeviceOffer, RunContext, Seat, TestContext, Unit, UnitAttempt};
@@ -92,6 +94,7 @@ impl Job {
             let dir = self.host.scratch.take(&self.run.run_dir, self.slot);
             let failed = |e| format!("no working directory can be made in `{}`: {e}", self.run.run_dir);
             self.work_dir = Some(dir.map_err(failed)?);
+            self.bring_files()?;
         }
         let work_dir = self.work_dir.as_ref().map_or("", WorkDir::path);
         let other = self.other_device(plan.seat)?;
@@ -136,6 +139,19 @@ impl Job {
             limits: manner.limits,
             spill: manner.spill,
         })
+    }
+
+    /// Copies what the attempt that this one goes on from has left, if it does.
+    fn bring_files(&self) -> Result<(), String> {
+        let part = self.first().and_then(|attempt| attempt.part.as_ref()).filter(|p| !p.files.is_empty());
+        let (Some(part), Some(dir)) = (part, &self.work_dir) else { return Ok(()) };
+        let from = Path::new(&self.run.run_dir).join(&part.files);
+        let copied = match is_path(&part.files) {
+            true => copy_tree(&from, Path::new(dir.path())).map_err(|e| e.to_string()),
+            false => Err("that is no path in the run's directory".to_owned()),
+        };
+        let left = format!("what attempt {} left in `{}`", part.attempt, from.display());
+        copied.map_err(|why| format!("{left} cannot be brought: {why}"))
     }
 
     /// The devices of this unit that are this agent's: the one it runs on, and others it has by their addresses.

@@ -8,11 +8,12 @@ use super::logs::Joined;
 use super::prepared::StepPlan;
 use crate::exec::{Next, ProcessEnd, Status, Task};
 use muster_core::attempt::{AttemptResult, Cause, Measured, Output, StepResult, Usage};
-use muster_core::definition::Proceed;
+use muster_core::definition::{MeasureRule, Proceed};
 use muster_core::exchange::AttemptEnd;
 use muster_core::judge::{CompiledRule, Ended, Evidence, Progress, describe, with_told};
 use muster_core::outcome::Outcome;
 use muster_core::output::Stream;
+use muster_core::part::Part;
 use muster_core::time::Time;
 use std::borrow::Cow;
 use std::fs;
@@ -50,6 +51,8 @@ struct StepsTask {
     job: Job,
     steps: Arc<[StepPlan]>,
     rule: Result<Arc<CompiledRule>, String>,
+    /// Where only some of the steps run: which, and what the others came to.
+    part: Option<Arc<Part>>,
     /// When its first process started.
     started: Option<Time>,
     /// When its hard limit ends. It begins with the first step of the test's own.
@@ -82,10 +85,12 @@ enum Limit {
 
 impl StepsTask {
     fn new(job: Job, steps: Arc<[StepPlan]>, rule: Result<Arc<CompiledRule>, String>) -> Self {
+        let part = job.first().and_then(|attempt| attempt.part.clone());
         Self {
             job,
             steps,
             rule,
+            part,
             started: None,
             deadline: None,
             said: Said::default(),
@@ -120,7 +125,49 @@ impl StepsTask {
         if !self.is_at(|device| matches!(device, DevicePlan::Open { .. })) {
             self.start_clock();
         }
+        if let Some(part) = self.part.clone() {
+            let names: Vec<String> = part.run.iter().map(|name| format!("`{name}`")).collect();
+            let (run, attempt) = (names.join(", "), part.attempt);
+            self.joined.remark(Duration::ZERO, &format!("goes on from attempt {attempt}; runs again: {run}"));
+            self.measures = part.measures.iter().filter(|m| self.is_of_step(m)).cloned().collect();
+            self.current = self.pass_over(0);
+        }
         self.start_step()
+    }
+
+    /// Whether a value was found in the log of a step, and not told by the test.
+    fn is_of_step(&self, measured: &Measured) -> bool {
+        let step = measured.name.split_once('/').map(|(step, _)| step);
+        self.steps.iter().any(|s| s.logpro.is_some() && step == Some(s.name.as_str()))
+    }
+
+    /// The place of the next step that runs, from this one on. Those that do not keep what they came to.
+    fn pass_over(&mut self, from: usize) -> usize {
+        let Some(part) = self.part.clone() else { return from };
+        let steps = Arc::clone(&self.steps);
+        for (place, step) in steps.iter().enumerate().skip(from) {
+            if part.run.contains(&step.name) {
+                return place;
+            }
+            for kept in &part.kept {
+                let rest = kept.name.strip_prefix(step.name.as_str());
+                if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+                    continue;
+                }
+                if kept.name == step.name {
+                    let before = self.progress.outcome;
+                    let cause = kept.exit.map_or(Cause::Framework, Cause::Exit);
+                    // Whoever asks for a step has it, whatever those before it came to.
+                    self.progress.receive_step(kept.outcome, cause, step.proceed);
+                    if self.progress.outcome != before {
+                        self.message = format!("step `{}`: {}", step.name, kept.message);
+                    }
+                }
+                let output_from = self.joined.len();
+                self.results.push(StepResult { output_from, ..kept.clone() });
+            }
+        }
+        steps.len()
     }
 
     /// The attempt's hard limit counts from now.
@@ -235,7 +282,15 @@ impl StepsTask {
         if self.is_at(|device| matches!(device, DevicePlan::Open { .. })) {
             self.start_clock();
         }
-        self.current = self.next_step(outcome, goes_on && !out_of_time);
+        let goes_on = goes_on && !out_of_time;
+        self.current = match &self.part {
+            None => self.next_step(outcome, goes_on),
+            // No device has anything to be closed: such a test runs whole.
+            Some(_) => {
+                let next = self.pass_over(self.current + 1);
+                if goes_on { next } else { self.steps.len() }
+            }
+        };
         if self.current < self.steps.len() {
             return self.start_step();
         }
@@ -271,6 +326,11 @@ impl StepsTask {
     /// Judges the attempt and tells its end.
     fn finish(&mut self, rule: &CompiledRule, mut log: Output, started: Time, at: Time) -> Next {
         let (mut left, looked) = self.job.look();
+        if let Some(part) = &self.part {
+            // What is measured anew comes behind, and takes its place.
+            let told = part.measures.iter().filter(|m| !self.is_of_step(m));
+            left.measures = lines_of(told, &rule.rule().measures) + &left.measures;
+        }
         let mut lost = looked.err().unwrap_or_default();
         let mut remark = String::new();
         let frames = if rule.needs_log(self.progress.outcome) || self.job.prepared.logpro.is_some() {
@@ -368,6 +428,21 @@ impl Task for StepsTask {
         // Of a step of the test's own nothing but its end is listened to.
         let _reported = self.said.take_in(bytes);
     }
+}
+
+/// Measured values as a test writes them; what a rule expects is not said twice.
+fn lines_of<'a>(values: impl Iterator<Item = &'a Measured>, rules: &[MeasureRule]) -> String {
+    let mut lines = String::new();
+    for Measured { name, value, expected, tolerance, units, good: _ } in values {
+        let mut line = serde_json::json!({ "name": name, "value": value, "units": units });
+        if let Some(expected) = expected.filter(|_| !rules.iter().any(|rule| rule.name == *name)) {
+            line["expected"] = expected.into();
+            line["tolerance"] = tolerance.as_str().into();
+        }
+        lines.push_str(&line.to_string());
+        lines.push('\n');
+    }
+    lines
 }
 
 /// The text of a file of expected output, relative to the area.

@@ -154,6 +154,7 @@ impl Lab {
                     vars: [].into(),
                     timeout: None,
                     slow: false,
+                    part: None,
                 }
             })
             .collect();

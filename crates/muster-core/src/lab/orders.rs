@@ -131,6 +131,7 @@ impl Lab {
                             vars: Arc::from([]),
                             timeout: None,
                             slow: false,
+                            part: None,
                         };
                     }
                     let planned = run.planned(item);
@@ -142,6 +143,7 @@ impl Lab {
                         vars: Arc::clone(&planned.vars),
                         timeout: planned.timeout,
                         slow: planned.expected.slow,
+                        part: crate::part::of(&run.record().spec.parts, item).cloned(),
                     }
                 })
                 .collect();

@@ -62,6 +62,7 @@ pub fn record(id: u128, area: &str, number: u32) -> Arc<RunRecord> {
         },
         inputs: inputs(),
         zone: muster_core::hours::Zone::default(),
+        parts: Vec::new(),
     };
     let plan = Plan {
         tests: vec![

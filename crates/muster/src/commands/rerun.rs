@@ -3,6 +3,7 @@
 use super::typed::{ExecArgs, pattern, run_ref, verdict};
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::local::again::Again;
 use crate::local::agent::Agent;
 use crate::local::area::Purpose;
 use crate::local::session::Request;
@@ -12,6 +13,7 @@ use clap::Args;
 use muster_core::address::RunRef;
 use muster_core::change::RunPhase;
 use muster_core::outcome::{ExitCode, Verdict};
+use muster_core::part::{self, SomeSteps};
 use muster_store::{ItemFilter, Store as _};
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ Examples:
   muster rerun -2 --flaky -j1       of the run before the latest, one at a time
   muster rerun 42 build --downstream    a test, and all that comes after it
   muster rerun 42 --verdict timeout,error
+  muster rerun 42 net/tls --from-step check    a step and those behind it; the others keep what they came to
 
 Without a choice, `--failed` is meant. Exit code 5: what was run passed, but earlier failures are outstanding.
 
@@ -58,8 +61,22 @@ pub(crate) struct RerunArgs {
     /// And all that comes after them, whatever it came to: it was made of what is run again
     #[arg(long)]
     pub(crate) downstream: bool,
+    /// Only this step of them; the others keep what they came to, and the files of the attempt before are there
+    #[arg(long, value_name = "STEP", conflicts_with = "from_step")]
+    pub(crate) step: Option<String>,
+    /// Only this step of them and those behind it
+    #[arg(long, value_name = "STEP")]
+    pub(crate) from_step: Option<String>,
     #[command(flatten)]
     pub(crate) exec: ExecArgs,
+}
+
+impl RerunArgs {
+    /// Which steps are meant, if not all.
+    pub(crate) fn steps(&self) -> Option<SomeSteps> {
+        let from = self.from_step.clone().map(SomeSteps::From);
+        self.step.clone().map(SomeSteps::Only).or(from)
+    }
 }
 
 /// Runs the items again.
@@ -67,7 +84,9 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
     if let Some(server) = &context.server {
         return remote::again::rerun(args, server, context);
     }
-    let RerunArgs { run, patterns, failed, flaky, stale, all, verdict, testpatt, downstream, exec } = args;
+    let steps = args.steps();
+    let RerunArgs { run, patterns, failed, flaky, stale, all, verdict, testpatt, downstream, exec, .. } =
+        args;
     let (mut store, view) = again::open(context, &run)?;
     let snapshot = store.load_run_snapshot(view.id)?;
     let target: Vec<&str> = snapshot.record.spec.target.iter().map(|(_, v)| v.as_str()).collect();
@@ -92,17 +111,19 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
         testpatt,
         all,
         verdicts: verdict,
-        downstream,
     };
-    let items = again::choose(&choice, &whole, &snapshot)?;
+    let chosen = again::choose(&choice, &whole, &snapshot)?;
+    let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
+    let mut record = request::replanned(&snapshot.record, &area, failures_max);
+    let how = (steps.as_ref(), downstream);
+    let Again { items, parts } = again::widen(chosen, how, (&whole, &snapshot, &record), true, context)?;
+    part::renew(&mut Arc::make_mut(&mut record.spec).parts, &items, parts);
     if items.is_empty() && snapshot.phase != RunPhase::Active {
         let said = format!("nothing of run `{}` is to be run again", view.number);
         return Err(Complaint::new(ExitCode::NothingRan, said)
             .hint(format!("`{} results {}` shows what it came to", context.program(), view.number))
             .into());
     }
-    let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
-    let mut record = request::replanned(&snapshot.record, &area, failures_max);
     packages.add(&area, &record.plan, &run_dir, context)?;
     made_of::note(&run_dir, &area, &packages.needed(), session::now())?;
     Arc::make_mut(&mut record.spec).inputs.packages = packages.needed();

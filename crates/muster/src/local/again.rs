@@ -5,17 +5,22 @@ use super::request;
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::terminal::text;
 use muster_core::address::RunRef;
-use muster_core::change::{RunSnapshot, RunSpec};
+use muster_core::change::{RunRecord, RunSnapshot, RunSpec};
 use muster_core::downstream::with_downstream;
 use muster_core::id::ItemIx;
+use muster_core::note::spots;
 use muster_core::outcome::Verdict;
+use muster_core::part::{self, Part, SomeSteps};
 use muster_core::plan::PlannedItems;
 use muster_core::select::{Selection, Selector};
 use muster_core::view::RunView;
 use muster_store::Sqlite;
 use std::collections::{BTreeSet, HashMap};
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Opens the records and finds the run that is named.
 ///
@@ -80,8 +85,6 @@ pub(crate) struct Choice<'a> {
     pub(crate) all: bool,
     /// Those that came to one of these; empty: not by that.
     pub(crate) verdicts: Vec<Verdict>,
-    /// And all that comes after them.
-    pub(crate) downstream: bool,
     /// Those that failed.
     pub(crate) failed: bool,
     /// Those that passed only after they had failed.
@@ -136,12 +139,54 @@ pub(crate) fn choose(
             items.extend(places.get(&(test.name.as_str(), item.path.as_str(), item.discovery)));
         }
     }
-    let items: Vec<ItemIx> = items.into_iter().collect();
-    if !choice.downstream {
-        return Ok(items);
+    Ok(items.into_iter().collect())
+}
+
+/// Items that are run again, and of which of them only a part is.
+pub(crate) struct Again {
+    /// All of them.
+    pub(crate) items: Vec<ItemIx>,
+    /// What those keep of which only some steps run.
+    pub(crate) parts: Vec<Arc<Part>>,
+}
+
+/// What running chosen items again comes to: only some of their steps, if that is said; and all that comes after
+/// them, if that is. What cannot run in part is told and left out. `record`: as the run is carried out from now on.
+///
+/// # Errors
+/// None of the chosen items can run in part.
+pub(crate) fn widen(
+    chosen: Vec<ItemIx>,
+    how: (Option<&SomeSteps>, bool),
+    (run, snapshot, record): (&RunView, &RunSnapshot, &RunRecord),
+    files_here: bool,
+    context: &Context,
+) -> Result<Again, anyhow::Error> {
+    // Limit: of a hundred thousand items that have no such step, a few say it for all.
+    const TOLD_MAX: usize = 5;
+    let (steps, downstream) = how;
+    let (mut items, parts) = match steps {
+        None => (chosen, Vec::new()),
+        Some(steps) => {
+            let (parts, refused) = part::parts(run, record, &spots(snapshot), &chosen, steps, files_here);
+            if let (Some(first), []) = (refused.first(), parts.as_slice()) {
+                let hint = "without `--step` and `--from-step` all steps run";
+                return Err(Complaint::usage(first.clone()).hint(hint).into());
+            }
+            for why in refused.iter().take(TOLD_MAX) {
+                writeln!(context.stderr(), "not run again: {}", text::visible(why))?;
+            }
+            if refused.len() > TOLD_MAX {
+                writeln!(context.stderr(), "not run again: {} more", refused.len() - TOLD_MAX)?;
+            }
+            (parts.iter().map(|part| part.item).collect(), parts)
+        }
+    };
+    if downstream {
+        // What they were made of is not so any more. What is open runs anyway.
+        items = with_downstream(snapshot, &items)?.into_iter().collect();
     }
-    // What they were made of is not so any more. What is open runs anyway.
-    Ok(with_downstream(snapshot, &items)?.into_iter().collect())
+    Ok(Again { items, parts })
 }
 
 /// Where each item's record is, by test, path and whether it is the question for items.

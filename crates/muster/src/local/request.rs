@@ -224,6 +224,7 @@ pub(crate) fn run_record(
             placement: Placement::default(),
             inputs: Inputs::default(),
             zone: super::zone::of(def),
+            parts: Vec::new(),
         }),
         plan: Arc::new(plan),
     }

@@ -14,10 +14,11 @@ use crate::commands::run::InputArgs;
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
 use crate::error::Complaint;
+use crate::local::again::Again;
 use crate::local::area::Purpose;
 use crate::local::session::{ended_before, verdicts_of};
 use crate::local::{again, area, packages, request};
-use muster_api::{Client, Reopen, Submit};
+use muster_api::{Client, PartOf, Reopen, Submit};
 use muster_core::address::RunRef;
 use muster_core::change::{RunPhase, RunRecord, RunSnapshot};
 use muster_core::id::ItemIx;
@@ -47,7 +48,8 @@ pub(crate) fn resume(args: ResumeArgs, server: &str, context: &Context) -> Resul
     let whole = store.load_run(view.id, ItemFilter::All)?;
     again::apply_flags(Arc::make_mut(&mut Arc::make_mut(&mut snapshot.record).spec), &exec);
     let record = Arc::clone(&snapshot.record);
-    go_on(GoOn { client, record, snapshot, whole, items: Vec::new(), partial: false }, &exec, context)
+    let (items, part) = (Vec::new(), None);
+    go_on(GoOn { client, record, snapshot, whole, items, part, partial: false }, &exec, context)
 }
 
 /// Runs items of a run again.
@@ -55,7 +57,9 @@ pub(crate) fn resume(args: ResumeArgs, server: &str, context: &Context) -> Resul
 /// # Errors
 /// There is no such run, nothing of it is meant, or the server does not go on with it.
 pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let RerunArgs { run, patterns, failed, flaky, stale, all, verdict, testpatt, downstream, exec } = args;
+    let steps = args.steps();
+    let RerunArgs { run, patterns, failed, flaky, stale, all, verdict, testpatt, downstream, exec, .. } =
+        args;
     let client = client(server, context)?;
     let (mut store, view) = find(&client, &run, context)?;
     if view.state == RunState::Active {
@@ -90,26 +94,16 @@ pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<
         testpatt,
         all,
         verdicts: verdict,
-        downstream,
     };
     let whole = store.load_run(view.id, ItemFilter::All)?;
-    let items = again::choose(&choice, &whole, &snapshot)?;
-    if items.is_empty() {
-        let said = format!("nothing of run `{}` is to be run again", view.number);
-        return Err(Complaint::new(ExitCode::NothingRan, said)
-            .hint(format!("`{} results {}` shows what it came to", context.program(), view.number))
-            .into());
-    }
-    let record = match &area {
+    let chosen = again::choose(&choice, &whole, &snapshot)?;
+    let mut record = match &area {
         Some(area) => {
             let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
             let mut record = request::replanned(&snapshot.record, area, failures_max);
             let (given, asked) = (&snapshot.record.spec.inputs.packages, InputArgs::default());
             let packages = packages::resolve_beside(given, &asked, area, &record.plan, &client, context)?;
-            let source = source(&client, area, &area.dir)?;
-            let spec = Arc::make_mut(&mut record.spec);
-            spec.placement.source = source;
-            spec.inputs.packages = packages;
+            Arc::make_mut(&mut record.spec).inputs.packages = packages;
             record
         }
         None => {
@@ -119,8 +113,21 @@ pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<
             record
         }
     };
+    let how = (steps.as_ref(), downstream);
+    let Again { items, parts } = again::widen(chosen, how, (&whole, &snapshot, &record), false, context)?;
+    if items.is_empty() {
+        let said = format!("nothing of run `{}` is to be run again", view.number);
+        return Err(Complaint::new(ExitCode::NothingRan, said)
+            .hint(format!("`{} results {}` shows what it came to", context.program(), view.number))
+            .into());
+    }
+    if let Some(area) = &area {
+        let source = source(&client, area, &area.dir)?;
+        Arc::make_mut(&mut record.spec).placement.source = source;
+    }
+    let part = steps.map(|steps| PartOf { items: parts.iter().map(|part| part.item).collect(), steps });
     let record = Arc::new(record);
-    go_on(GoOn { client, record, snapshot, whole, items, partial: true }, &exec, context)
+    go_on(GoOn { client, record, snapshot, whole, items, part, partial: true }, &exec, context)
 }
 
 /// The run that is meant: of the area at hand, of that which is named, or of that of the latest run.
@@ -148,19 +155,21 @@ struct GoOn {
     /// As it is carried out from now on.
     record: Arc<RunRecord>,
     items: Vec<ItemIx>,
+    /// Of which of them only some steps run.
+    part: Option<PartOf>,
     /// Only the items run now decide the exit code, with a word for what is outstanding.
     partial: bool,
 }
 
 fn go_on(what: GoOn, exec: &ExecArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let GoOn { client, snapshot, whole, record, items, partial } = what;
+    let GoOn { client, snapshot, whole, record, items, part, partial } = what;
     let (id, number) = (record.id, record.number);
     let mut session = Session::new(client.clone(), id, exec, context)?;
     let ended = Ended::of(&whole, &snapshot, &items);
     let counts = ended_before(&snapshot, &items);
     let request = uuid::Uuid::now_v7().as_u128();
     let submit = Submit { spec: (*record.spec).clone(), plan: (*record.plan).clone() };
-    let reopen = Reopen { request, items: items.clone(), submit };
+    let reopen = Reopen { request, items: items.clone(), submit, part };
     let mut asked = 0;
     let reopened = ask_again(|| {
         asked += 1;

@@ -161,6 +161,7 @@ fn run_record(number: u32, name: &str) -> RunRecord {
         placement: Placement::default(),
         inputs: muster_core::inputs::Inputs::default(),
         zone: muster_core::hours::Zone::default(),
+        parts: Vec::new(),
     };
     RunRecord {
         id: RunId(0x0190_0000_0000_7000_8000_0000_0000_0000 + u128::from(number)),

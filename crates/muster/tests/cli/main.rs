@@ -43,5 +43,6 @@ mod reference;
 mod runs;
 mod seeded;
 mod service;
+mod steps_again;
 mod suite_on_device;
 mod tiers;

@@ -101,6 +101,8 @@ pub(super) fn go_on(
             verdict: Vec::new(),
             testpatt: None,
             downstream: args.has("rerun-downstream"),
+            step: None,
+            from_step: None,
             exec: ExecArgs::default(),
         },
         context,

@@ -1,6 +1,7 @@
 //! The job of one attempt of a Megatest test: its run directory, the link to it, and its environment.
 
 use super::record::Record;
+use muster_agent::copy_tree;
 use muster_formats::megatest::ticket::{TICKET_VARIABLE, Ticket};
 use muster_formats::megatest::{ITEM_DIR_VARIABLE, echoed};
 use std::collections::BTreeMap;
@@ -168,27 +169,6 @@ fn expanded(value: &str, env: &BTreeMap<String, String>) -> Result<String, anyho
         said.lines().next().unwrap_or("it does not say why")
     );
     Ok(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned())
-}
-
-/// Copies what is in a directory: files with their modes, links as links.
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            fs::create_dir_all(&target)?;
-            copy_tree(&source, &target)?;
-        } else if kind.is_symlink() {
-            drop(fs::remove_file(&target));
-            std::os::unix::fs::symlink(fs::read_link(&source)?, &target)?;
-        } else if kind.is_file() {
-            // A file that is being executed cannot be written over, but taken away.
-            drop(fs::remove_file(&target));
-            fs::copy(&source, &target)?;
-        }
-    }
-    Ok(())
 }
 
 /// Scripts for `sh` and `csh` that set an environment; variables that are hidden are comments.

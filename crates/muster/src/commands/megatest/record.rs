@@ -85,6 +85,23 @@ impl Record {
         fs::write(dir.join("attempt"), attempt)
     }
 
+    /// Goes on from an earlier attempt, of which only these steps run again: what they said is forgotten, and what the
+    /// test came to. `attempt`: the number of the one that begins.
+    pub(super) fn go_on(&self, attempt: &str, steps: &[&str]) -> io::Result<()> {
+        for gone in ["status", "over"] {
+            match fs::remove_file(self.dir.join(gone)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        let kept = self.steps().into_iter().filter(|report| !steps.contains(&report.step.as_str()));
+        let lines: Result<Vec<String>, _> = kept.map(|report| serde_json::to_string(&report)).collect();
+        let text: String = lines?.into_iter().map(|line| line + "\n").collect();
+        fs::create_dir_all(&self.dir)?;
+        fs::write(self.dir.join("steps"), text)?;
+        fs::write(self.dir.join("attempt"), attempt)
+    }
+
     /// The number of the attempt that set the run directory up last.
     pub(crate) fn attempt(&self) -> Option<u16> {
         fs::read_to_string(self.dir.join("attempt")).ok()?.trim().parse().ok()
