@@ -61,6 +61,8 @@ pub enum Question {
     },
     /// Results that came too late to count. A list of [`Late`].
     LateEvidence(RunId),
+    /// What the results of a run were made of, as whoever asked for it said: text, a line each time.
+    MadeOf(RunId),
     /// Frames of an output, as it was given in an answer. Bytes.
     Output {
         /// The run.

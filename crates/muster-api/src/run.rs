@@ -16,6 +16,10 @@ pub struct Submit {
     pub spec: RunSpec,
     /// What that comes to.
     pub plan: Plan,
+    /// What its tests are made of now, as whoever asks finds it: one line, which is kept with the run and given back.
+    /// Empty: nothing new is known.
+    #[serde(default)]
+    pub made_of: String,
 }
 
 /// The run is recorded.

@@ -445,10 +445,11 @@ impl LabThread {
             Err(StoreError::UnknownRun { .. }) => {}
             Err(e) => return Err(down(&e)),
         }
-        let Submit { spec, mut plan } = submit.clone();
+        let Submit { spec, mut plan, made_of } = submit.clone();
         let durations = store.list_durations(&spec.area, &spec.target).map_err(|e| down(&e))?;
         expect_durations(&mut plan, &durations);
         let number = store.reserve_number(&spec.area).map_err(|e| down(&e))?;
+        reopening::note_made_of(store, number, at, &made_of)?;
         let record = RunRecord { id: run, number, created: at, spec: Arc::new(spec), plan: Arc::new(plan) };
         Ok(Admitted::New(Arc::new(record), Arc::new(durations)))
     }
@@ -515,8 +516,10 @@ impl LabThread {
             drop(writeln!(std::io::stderr(), "{left}: {}", down(&error).detail));
         }
         let Reopen { request, items, submit, part } = reopen;
+        let made_of = submit.made_of.clone();
         let mut record = reopening::record(&snapshot.record, submit)?;
         reopening::keep_steps(store, &snapshot, &mut record, &items, part)?;
+        reopening::note_made_of(store, number, now(), &made_of)?;
         let RunRecord { spec, plan, .. } = &mut record;
         let durations = store.list_durations(&spec.area, &spec.target).map_err(|e| down(&e))?;
         expect_durations(Arc::make_mut(plan), &durations);
@@ -559,7 +562,7 @@ fn expect_durations(plan: &mut Plan, durations: &Durations) {
 
 /// Whether this is what the record was made of: all but what the server itself has put into it.
 fn is_asked_for(record: &RunRecord, submit: &Submit) -> bool {
-    let Submit { spec, plan } = submit;
+    let Submit { spec, plan, made_of: _ } = submit;
     let plain = |plan: &Plan| {
         let mut plan = plan.clone();
         for test in &mut plan.tests {

@@ -9,6 +9,7 @@ use muster_core::kind::HEALTH_AREA;
 use muster_core::note::spots;
 use muster_core::part;
 use muster_core::plan::{Plan, PlannedItems};
+use muster_core::time::Time;
 use muster_store::{ItemFilter, Store};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub(crate) fn record(known: &RunRecord, asked: Submit) -> Result<RunRecord, Prob
         return Err(Problem::new(422, "bad-request", "a check of a device does not go on")
             .next("`muster device check` makes another one"));
     }
-    let Submit { spec, plan } = asked;
+    let Submit { spec, plan, made_of: _ } = asked;
     if !has_same_items(&known.plan, &plan) {
         return Err(Problem::new(422, "bad-plan", "what is to go on has other tests or items than the run")
             .next("`muster run` begins a new run with them"));
@@ -89,6 +90,24 @@ pub(crate) fn keep_steps(
     Ok(())
 }
 
+/// Keeps what whoever asks says the tests are made of, before anything is recorded that could be held against it.
+///
+/// # Errors
+/// It is no line of text, or too long; it cannot be written.
+pub(crate) fn note_made_of(store: &dyn Store, number: u32, at: Time, line: &str) -> Result<(), Problem> {
+    // Limit: whoever asks for a run may fill the disk with such lines no faster than with anything else.
+    const LINE_BYTES_MAX: usize = 16 << 20;
+    if line.is_empty() {
+        return Ok(());
+    }
+    if line.len() > LINE_BYTES_MAX || line.contains('\n') {
+        return Err(Problem::new(422, "bad-request", "what the tests are made of is said in one line")
+            .next(format!("of at most {LINE_BYTES_MAX} bytes; it may be left out")));
+    }
+    let Some(dir) = store.run_dir(number) else { return Ok(()) };
+    muster_store::note_made_of(&dir, at, line).map_err(|e| down(&e))
+}
+
 /// Whether records of items mean the same in both.
 fn has_same_items(known: &Plan, asked: &Plan) -> bool {
     known.tests.len() == asked.tests.len()
@@ -113,7 +132,8 @@ mod tests {
     #[test]
     fn what_a_run_is_for_and_whose_it_is_cannot_be_changed_by_going_on_with_it() {
         let known = recorded(1, "area", 1);
-        let mut asked = Submit { spec: RunSpec::clone(&known.spec), plan: Plan::clone(&known.plan) };
+        let (spec, plan) = (RunSpec::clone(&known.spec), Plan::clone(&known.plan));
+        let mut asked = Submit { spec, plan, made_of: String::new() };
         asked.spec.area = "other".to_owned();
         asked.spec.placement.user = "eve".to_owned();
         asked.spec.placement.priority = 9;

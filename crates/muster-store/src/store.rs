@@ -123,6 +123,19 @@ pub trait Store: Send {
     /// `None` where the store has no directory.
     fn run_dir(&self, number: u32) -> Option<PathBuf>;
 
+    /// What the results of a run were made of, as it was noted when items of it were given to be run: a line each time,
+    /// behind when that was in microseconds since 1970.
+    /// Empty: nothing is known of it.
+    fn made_of(&mut self, run: RunId, number: u32) -> Result<String, StoreError> {
+        let _by_number = run;
+        let Some(dir) = self.run_dir(number) else { return Ok(String::new()) };
+        crate::made_of::read_made_of(&dir).map_err(|source| StoreError::Io {
+            doing: "read",
+            path: dir,
+            source,
+        })
+    }
+
     /// Takes away a run, or files of one: a run is there whole or not at all. When this returns it is gone
     /// for all who look, and which files are to go is recorded; [`finish_removals`](Self::finish_removals)
     /// takes them away. The number of a run that was removed is not used again.

@@ -73,6 +73,13 @@ pub(super) async fn ask(
             let late = state.read(move |s| s.list_late_evidence(run)).await?;
             Ok(Cbor(late.into_iter().map(late_result).collect::<Vec<_>>()).into_response())
         }
+        Question::MadeOf(run) => {
+            let text = state.read(move |s| {
+                let number = s.load_run(run, ItemFilter::Item("", ""))?.number;
+                s.made_of(run, number)
+            });
+            Ok(text.await?.into_response())
+        }
         Question::Output { run, output, range } => {
             if let Output::File { path, .. } = &output {
                 checked(path)?;
@@ -105,6 +112,7 @@ async fn may_ask(state: &State, who: &Who, question: &Question) -> Result<(), Pr
         | Question::Snapshot(run)
         | Question::Attempts(run, _)
         | Question::LateEvidence(run)
+        | Question::MadeOf(run)
         | Question::Output { run, .. } => *run,
     };
     who.need(Role::Viewer, None)?;

@@ -55,6 +55,8 @@ pub(super) async fn submit(
     let mut submit: Submit = read("a run", &body)?;
     let area = submit.spec.area.clone();
     who.need(Role::Submitter, Some(&area))?;
+    // Nothing of it has run, so no step can have come to anything.
+    submit.spec.parts.clear();
     let placement = &mut submit.spec.placement;
     if let (Some(access), Who::User { name, .. }) = (&state.access, &who) {
         name.as_ref().clone_into(&mut placement.user);

@@ -13,7 +13,7 @@ pub(crate) fn submit(area: &str) -> Submit {
     let (placement, inputs) = (Placement::default(), Inputs::default());
     let spec = RunSpec { placement, inputs, ..(*known.spec).clone() };
     // How long items take the server fills in itself: that makes no other run of it.
-    Submit { spec, plan: (*known.plan).clone() }
+    Submit { spec, plan: (*known.plan).clone(), made_of: String::new() }
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub(crate) fn run(args: PlanArgs, context: &Context) -> Result<ExitCode, anyhow:
     let def = &area.loaded.area;
     let mut store = plan_store(context, &area)?;
     let durations = Arc::new(store.list_durations(&def.name, &def.target)?);
-    let selection = request::selection(&select, &area, store.as_mut())?;
+    let selection = request::selection(&select, &area, store.as_mut(), context)?;
     let mut plan =
         request::make_plan(def, &area.loaded.facts, &selection, durations.as_ref(), &context.program())?;
     let jobs = request::jobs(def, context);

@@ -101,13 +101,17 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
     tier::must_take_runs(&area.loaded.area)?;
     let changed = request::changed_definitions(&snapshot.record, &area);
     let whole = store.load_run(view.id, ItemFilter::All)?;
-    let made = if stale { made_of::stale(&run_dir, &area, None, &whole) } else { Vec::new() };
+    let made = if stale {
+        again::stale(&mut store, &area, &whole, &snapshot, context)?
+    } else {
+        again::Staleness::default()
+    };
     let choice = again::Choice {
-        stale: &made,
+        stale: &made.items,
         patterns,
         failed: failed || !(flaky || stale || all || !verdict.is_empty()),
         flaky,
-        changed: stale.then_some(&changed),
+        changed: (stale && !made.is_known).then_some(&changed),
         testpatt,
         all,
         verdicts: verdict,
@@ -125,7 +129,7 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
             .into());
     }
     packages.add(&area, &record.plan, &run_dir, context)?;
-    made_of::note(&run_dir, &area, &packages.needed(), session::now())?;
+    made_of::note(&run_dir, &area, session::now())?;
     Arc::make_mut(&mut record.spec).inputs.packages = packages.needed();
     let record = Arc::new(record);
     // They stay where they are until the run has ended.

@@ -173,7 +173,7 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
         megatest::must_be_new(&mut store, name, &def.target, &context.program())?;
     }
     let durations = Arc::new(store.list_durations(&def.name, &def.target)?);
-    let selection = request::selection(&select, &area, &mut store)?;
+    let selection = request::selection(&select, &area, &mut store, context)?;
     let plan =
         request::make_plan(def, &area.loaded.facts, &selection, durations.as_ref(), &context.program())?;
     if plan.tests.is_empty() {
@@ -197,7 +197,7 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, anyhow::
     inputs.packages = packages.needed();
     inputs.profilers = profilers;
     given.place(&run_dir)?;
-    made_of::note(&run_dir, &area, &packages.needed(), session::now())?;
+    made_of::note(&run_dir, &area, session::now())?;
     // They stay where they are until the run has ended.
     let _leases = packages.into_leases();
     let code = session::execute(Request::New(Arc::new(record)), store, agent, durations, &exec, context)?;

@@ -22,7 +22,7 @@ use muster_core::outcome::{ExitCode, Outcome, Verdict};
 use muster_core::plan::{PlannedItem, PlannedItems};
 use muster_core::view::{AttemptView, ItemView, RunView};
 use muster_formats::report::{Logs, wire, words};
-use muster_store::{ItemFilter, LateEvidence, StoreError};
+use muster_store::{ItemFilter, LateEvidence};
 use serde::Serialize;
 use std::io::Write as _;
 use std::time::Duration;
@@ -81,14 +81,14 @@ pub(crate) fn run(args: &WhyArgs, context: &Context) -> Result<ExitCode, anyhow:
 /// What has changed since an item ran here. Reading a Megatest area runs commands of its files, which nobody expects
 /// who only asks why; `muster results --stale` says it there.
 fn stale_now(records: &Records, found: &Found, context: &Context) -> Option<String> {
-    let run_dir = records.with(|s| Ok::<_, StoreError>(s.run_dir(found.run.number))).ok()??;
-    if !made_of::is_noted(&run_dir) || megatest::is_area(&context.area_dir().ok()?) {
+    if megatest::is_area(&context.area_dir().ok()?) {
         return None;
     }
+    let noted = records.with(|s| s.made_of(found.run.id, found.run.number)).ok().filter(|n| !n.is_empty())?;
     let target: Vec<&str> = found.run.target.iter().map(|(_, v)| v.as_str()).collect();
     let target = (!target.is_empty()).then(|| target.join("/"));
     let area = area::load(context, None, target.as_deref(), &[], Purpose::Look).ok()?;
-    made_of::stale(&run_dir, &area, None, &found.run).pop().map(|stale| stale.why)
+    made_of::stale(&noted, &area, None, &found.run).pop().map(|stale| stale.why)
 }
 
 /// Limit: items listed that have not ended; none of them tells more than the others.

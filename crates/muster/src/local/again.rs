@@ -1,22 +1,24 @@
 //! Taking up a recorded run: which one, which of its items, with what.
 
-use super::made_of::Stale;
-use super::request;
+use super::area::Area;
+use super::made_of::{self, Stale};
+use super::{packages, request};
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::terminal::text;
-use muster_core::address::RunRef;
+use muster_core::address::{RunRef, item_name};
 use muster_core::change::{RunRecord, RunSnapshot, RunSpec};
 use muster_core::downstream::with_downstream;
 use muster_core::id::ItemIx;
+use muster_core::inputs::Needed;
 use muster_core::note::spots;
 use muster_core::outcome::Verdict;
 use muster_core::part::{self, Part, SomeSteps};
 use muster_core::plan::PlannedItems;
 use muster_core::select::{Selection, Selector};
 use muster_core::view::RunView;
-use muster_store::Sqlite;
+use muster_store::{Sqlite, Store};
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -140,6 +142,69 @@ pub(crate) fn choose(
         }
     }
     Ok(items.into_iter().collect())
+}
+
+/// What of a run is stale.
+#[derive(Default)]
+pub(crate) struct Staleness {
+    /// The items that a rerun makes of what there is now.
+    pub(crate) items: Vec<Stale>,
+    /// It was noted what they were made of.
+    pub(crate) is_known: bool,
+}
+
+/// What of a run is to be run again because it was made of something else than there is now. A rerun has the packages of
+/// its run, so that what only those make stale is told, and left.
+///
+/// # Errors
+/// The records cannot be read.
+pub(crate) fn stale(
+    store: &mut dyn Store,
+    area: &Area,
+    run: &RunView,
+    snapshot: &RunSnapshot,
+    context: &Context,
+) -> Result<Staleness, anyhow::Error> {
+    let noted = store.made_of(run.id, run.number)?;
+    let packages = packages_now(area, snapshot, context)?;
+    let all = made_of::stale(&noted, area, packages.as_deref(), run);
+    let (left, items): (Vec<Stale>, Vec<Stale>) = all.into_iter().partition(|stale| stale.by_packages);
+    if let Some(one) = left.first() {
+        let said = format!("{} {}", item_name(&one.test, &one.item), one.why);
+        let more = match left.len() - 1 {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let program = context.program();
+        writeln!(
+            context.stderr(),
+            "not run again: {}{more}: a rerun has the packages of its run; `{program} run --stale` has those of now",
+            text::visible(&said)
+        )?;
+    }
+    Ok(Staleness { items, is_known: !noted.is_empty() })
+}
+
+/// The packages that the tests of a run would be given now; `None`: they cannot be had, and why is told.
+///
+/// # Errors
+/// Nobody can be told.
+pub(crate) fn packages_now(
+    area: &Area,
+    snapshot: &RunSnapshot,
+    context: &Context,
+) -> Result<Option<Vec<Needed>>, anyhow::Error> {
+    match packages::look(area, &snapshot.record.plan, context) {
+        Ok(packages) => Ok(Some(packages)),
+        Err(error) => {
+            writeln!(
+                context.stderr(),
+                "packages are not compared: {}",
+                text::visible(&format!("{error:#}"))
+            )?;
+            Ok(None)
+        }
+    }
 }
 
 /// Items that are run again, and of which of them only a part is.

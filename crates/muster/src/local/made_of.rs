@@ -1,26 +1,28 @@
 //! What results were made of: the effective definition of each test, the files it has, and the packages, as they were
 //! when it ran. What differs now makes results stale. They stay as they are; nothing is ever taken from a record.
 //!
-//! A line is added to `made-of` in the run's directory each time items of the run are given to be run, so that a
-//! result is held against what was there when its own last attempt began. Files are those of the test's own directory;
+//! A line is noted with the run each time items of it are given to be run, by a lab's server as here, so that a result
+//! is held against what was there when its own last attempt began. Packages are the run's own, and in its record. Files are those of the test's own directory;
 //! a test without one has none that could be told from those of others.
 
 use super::area::Area;
 use crate::commands::megatest::ticket_of;
-use muster_core::definition::TestDef;
-use muster_core::inputs::Needed;
+use muster_core::definition::{Retries, TestDef};
+use muster_core::digest::Digest;
+use muster_core::inputs::{Inputs, Needed};
 use muster_core::time::Time;
-use muster_core::view::{ItemView, RunView, TestView};
+use muster_core::view::RunView;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Its name in the run's directory.
-const FILE: &str = "made-of";
+/// Longest line that a server is sent.
+// Limit: it comes with the question for a run, and is kept as long as that.
+const SENT_BYTES_MAX: usize = 8 << 20;
 /// Most files of a test that are looked at; of one with more nothing is noted.
 // Limit: to read them takes longer than most tests.
 const FILES_MAX: usize = 5_000;
@@ -28,11 +30,10 @@ const FILES_MAX: usize = 5_000;
 const READ_BYTES_MAX: u64 = 16 << 20;
 
 /// What tests were made of at some time.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Made {
+    #[serde(default, skip_serializing)]
     at: Time,
-    /// `KIND:NAME VERSION DIGEST`
-    packages: BTreeSet<String>,
     tests: BTreeMap<String, Parts>,
 }
 
@@ -52,55 +53,63 @@ pub(crate) struct Stale {
     pub(crate) item: String,
     /// What has changed, for people.
     pub(crate) why: String,
+    /// Nothing else than packages: a rerun is given those that the run has, and only another run the new ones.
+    pub(crate) by_packages: bool,
 }
 
 /// Notes what the tests of an area are made of now, for a run that is about to execute some.
 ///
 /// # Errors
 /// It cannot be written.
-pub(crate) fn note(run_dir: &Path, area: &Area, packages: &[Needed], at: Time) -> Result<(), anyhow::Error> {
-    let mut line = serde_json::to_vec(&made(area, packages, at))?;
-    line.push(b'\n');
-    fs::create_dir_all(run_dir)?;
-    // In one piece. A line that is cut off is not read.
-    OpenOptions::new().create(true).append(true).open(run_dir.join(FILE))?.write_all(&line)?;
-    Ok(())
+pub(crate) fn note(run_dir: &Path, area: &Area, at: Time) -> Result<(), anyhow::Error> {
+    Ok(muster_store::note_made_of(run_dir, at, &serde_json::to_string(&made(area))?)?)
 }
 
-/// Whether it was noted for a run what its results were made of.
-pub(crate) fn is_noted(run_dir: &Path) -> bool {
-    run_dir.join(FILE).is_file()
+/// The same for a server that is asked for a run, which keeps it. Empty where there is too much of it.
+pub(crate) fn line(area: &Area) -> String {
+    let line = serde_json::to_string(&made(area)).unwrap_or_default();
+    if line.len() > SENT_BYTES_MAX { String::new() } else { line }
 }
 
-/// What of a run is stale. Of one that nothing was noted of (it ran on a lab, its files were removed) nothing is known.
-pub(crate) fn stale(run_dir: &Path, area: &Area, packages: Option<&[Needed]>, run: &RunView) -> Vec<Stale> {
-    let noted = read(run_dir);
-    if noted.is_empty() {
-        return Vec::new();
-    }
-    let now = made(area, packages.unwrap_or_default(), Time(0));
+/// What of a run is stale. `noted`: the lines that were noted for it; of a run without any nothing is known but its
+/// packages. `packages`: those that a run would be given now, as far as they can be had.
+pub(crate) fn stale(noted: &str, area: &Area, packages: Option<&[Needed]>, run: &RunView) -> Vec<Stale> {
+    let noted: Vec<Made> = noted.lines().filter_map(read).collect();
+    let now = if noted.is_empty() { Made::default() } else { made(area) };
     let mut stale = Vec::new();
     for (test, item) in run.all_items() {
-        if let Some(why) = changed(&noted, &now, packages.is_some(), test, item) {
-            stale.push(Stale { test: test.name.clone(), item: item.path.clone(), why });
+        // What has not ended, or never ran, was made of nothing yet.
+        let Some(began) = item.verdict.and_then(|_| item.last()).map(|last| last.result.started) else {
+            continue;
+        };
+        let then = noted.iter().rev().find(|made| made.at <= began).or(noted.first());
+        let changed = match then.and_then(|then| then.tests.get(&test.name)) {
+            None => Some(Vec::new()),
+            Some(before) => now.tests.get(&test.name).map(|after| differing(before, after)),
+        };
+        let Some(mut changed) = changed else {
+            let why = "its test is not in the area any more".to_owned();
+            stale.push(Stale { test: test.name.clone(), item: item.path.clone(), why, by_packages: false });
+            continue;
+        };
+        let by_packages = changed.is_empty();
+        changed.extend(packages.into_iter().flat_map(|now| other_packages(run, now, &test.name)));
+        if !changed.is_empty() {
+            let why = format!("changed since it ran: {}", changed.join(", "));
+            stale.push(Stale { test: test.name.clone(), item: item.path.clone(), why, by_packages });
         }
     }
     stale
 }
 
-/// What has changed since an item's last attempt began; of one that has not ended or never ran, nothing.
-fn changed(
-    noted: &[Made],
-    now: &Made,
-    with_packages: bool,
-    test: &TestView,
-    item: &ItemView,
-) -> Option<String> {
-    item.verdict?;
-    let began = item.last()?.result.started;
-    let then = noted.iter().rev().find(|made| made.at <= began).or(noted.first())?;
-    let (before, after) = (then.tests.get(&test.name)?, now.tests.get(&test.name));
-    let Some(after) = after else { return Some("its test is not in the area any more".to_owned()) };
+/// A line as it was noted; `None`: one that was cut off.
+fn read(line: &str) -> Option<Made> {
+    let (at, made) = line.split_once(' ')?;
+    Some(Made { at: Time(at.parse().ok()?), ..serde_json::from_str(made).ok()? })
+}
+
+/// What of a test is not as it was, for people.
+fn differing(before: &Parts, after: &Parts) -> Vec<String> {
     let mut said = Vec::new();
     if before.definition != after.definition {
         said.push("its definition".to_owned());
@@ -115,20 +124,23 @@ fn changed(
             more => said.push(format!("{more} more files")),
         }
     }
-    if with_packages {
-        let differing = then.packages.symmetric_difference(&now.packages);
-        let titles: BTreeSet<&str> = differing.filter_map(|p| p.split(' ').next()).collect();
-        said.extend(titles.into_iter().map(|title| format!("package `{title}`")));
-    }
-    if said.is_empty() { None } else { Some(format!("changed since it ran: {}", said.join(", "))) }
+    said
 }
 
-fn read(run_dir: &Path) -> Vec<Made> {
-    let text = fs::read_to_string(run_dir.join(FILE)).unwrap_or_default();
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+/// The packages of a test that would be others now.
+fn other_packages(run: &RunView, now: &[Needed], test: &str) -> Vec<String> {
+    let now = Inputs { packages: now.to_vec(), ..Inputs::default() };
+    let known = |inputs: &Inputs| -> BTreeMap<String, (String, Digest)> {
+        let named = |p: &Needed| (format!("{}:{}", p.kind, p.name), (p.version.clone(), p.digest));
+        inputs.packages_of(test).map(named).collect()
+    };
+    let (before, after) = (known(&run.inputs), known(&now));
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differing = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    differing.map(|name| format!("package `{name}`")).collect()
 }
 
-fn made(area: &Area, packages: &[Needed], at: Time) -> Made {
+fn made(area: &Area) -> Made {
     // Many tests may share a directory.
     let mut known: HashMap<PathBuf, Option<Arc<BTreeMap<String, String>>>> = HashMap::new();
     let mut tests = BTreeMap::new();
@@ -137,13 +149,21 @@ fn made(area: &Area, packages: &[Needed], at: Time) -> Made {
             .and_then(|dir| known.entry(dir.clone()).or_insert_with(|| digests(&dir).map(Arc::new)).clone());
         tests.insert(test.name.clone(), Parts { definition: definition(test), files });
     }
-    let packages = packages.iter().map(|p| format!("{} {} {}", p.title(), p.version, p.digest)).collect();
-    Made { at, packages, tests }
+    Made { at: Time::default(), tests }
 }
 
-/// A digest of what a test does. Where it stands in its file does not matter.
+/// A digest of what a test does. Where it stands in its file does not matter, nor what is said of it, when it runs and
+/// how often: `--retries` makes no other test of it.
 fn definition(test: &TestDef) -> String {
-    let def = TestDef { origin: String::new(), ..test.clone() };
+    let def = TestDef {
+        origin: String::new(),
+        description: String::new(),
+        owner: String::new(),
+        tags: Vec::new(),
+        priority: 0,
+        retries: Retries::default(),
+        ..test.clone()
+    };
     let text = serde_json::to_vec(&def).unwrap_or_default();
     blake3::hash(&text).to_hex()[..32].to_owned()
 }

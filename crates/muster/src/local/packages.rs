@@ -139,6 +139,31 @@ pub(crate) fn resolve_beside(
     Ok(all)
 }
 
+/// The packages that a run of these tests would be given now; nothing is brought or installed.
+///
+/// # Errors
+/// One cannot be found.
+pub(crate) fn look(area: &Area, plan: &Plan, context: &Context) -> Result<Vec<Needed>, anyhow::Error> {
+    let args = InputArgs::default();
+    let mut asked_for = AskedFor::new(&args, area, plan)?;
+    if asked_for.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut named = repositories(&args, area)?;
+    if context.server.is_some() && !named.iter().any(|r| r == Needed::LAB) {
+        named.push(Needed::LAB.to_owned());
+    }
+    let sources = sources(&named, None, context)?;
+    let mut all = Vec::new();
+    while let Some(wanted) = asked_for.next(context) {
+        let package = find(&sources, &wanted)?;
+        asked_for.found(&wanted, sources.manifest(&package, None).map_err(complain)?.0.about.deps);
+        all.push(needed(&package, None, Vec::new()));
+    }
+    asked_for.say_whose(&mut all);
+    Ok(all)
+}
+
 /// Brings a package to the lab's own store, for this run.
 fn bring(
     client: &Client,

@@ -1,7 +1,7 @@
 //! From what was typed to the record of a run: selection, plan, numbers.
 
 use super::area::{self, Area, Flag};
-use super::{changed, made_of};
+use super::{again, changed, made_of};
 use crate::commands::typed::{ExecArgs, SelectArgs};
 use crate::context::Context;
 use crate::error::Complaint;
@@ -45,6 +45,7 @@ pub(crate) fn selection(
     args: &SelectArgs,
     area: &Area,
     store: &mut dyn Store,
+    context: &Context,
 ) -> Result<Selection, anyhow::Error> {
     let mut patterns = args.patterns.clone();
     let mut only = None;
@@ -60,7 +61,7 @@ pub(crate) fn selection(
         only = Some(items);
     }
     if args.stale {
-        only = Some(stale_items(area, store)?);
+        only = Some(stale_items(area, store, context)?);
     }
     if let Some(revision) = &args.changed_since {
         let changed = changed::tests_changed_since(area, revision)?;
@@ -94,20 +95,25 @@ pub(crate) fn selection(
 }
 
 /// The items that are stale in the latest run of this area for this target.
-fn stale_items(area: &Area, store: &mut dyn Store) -> Result<Vec<(String, String)>, anyhow::Error> {
+fn stale_items(
+    area: &Area,
+    store: &mut dyn Store,
+    context: &Context,
+) -> Result<Vec<(String, String)>, anyhow::Error> {
     let def = &area.loaded.area;
     let filter = RunFilter { area: Some(def.name.clone()), limit: u32::MAX, ..RunFilter::default() };
     let latest = store.list_runs(&filter)?.into_iter().find(|run| run.target == def.target);
     let Some(run) = latest else {
         return Err(Complaint::usage("nothing is stale: there is no run for this target yet").into());
     };
-    let Some(run_dir) = store.run_dir(run.number) else {
-        return Err(Complaint::usage("what results of a lab were made of is not known here")
-            .hint("`--changed-since REV` asks git what has changed")
-            .into());
-    };
+    let noted = store.made_of(run.id, run.number)?;
+    if noted.is_empty() {
+        let said = format!("what the results of {} were made of is not known", run.address());
+        return Err(Complaint::usage(said).hint("`--changed-since REV` asks git what has changed").into());
+    }
     let whole = store.load_run(run.id, ItemFilter::All)?;
-    let stale = made_of::stale(&run_dir, area, None, &whole);
+    let packages = again::packages_now(area, &store.load_run_snapshot(run.id)?, context)?;
+    let stale = made_of::stale(&noted, area, packages.as_deref(), &whole);
     let mut items: Vec<(String, String)> = stale.into_iter().map(|s| (s.test, s.item)).collect();
     items.sort();
     items.dedup();

@@ -17,7 +17,7 @@ use crate::error::Complaint;
 use crate::local::again::Again;
 use crate::local::area::Purpose;
 use crate::local::session::{ended_before, verdicts_of};
-use crate::local::{again, area, packages, request};
+use crate::local::{again, area, made_of, packages, request};
 use muster_api::{Client, PartOf, Reopen, Submit};
 use muster_core::address::RunRef;
 use muster_core::change::{RunPhase, RunRecord, RunSnapshot};
@@ -48,8 +48,8 @@ pub(crate) fn resume(args: ResumeArgs, server: &str, context: &Context) -> Resul
     let whole = store.load_run(view.id, ItemFilter::All)?;
     again::apply_flags(Arc::make_mut(&mut Arc::make_mut(&mut snapshot.record).spec), &exec);
     let record = Arc::clone(&snapshot.record);
-    let (items, part) = (Vec::new(), None);
-    go_on(GoOn { client, record, snapshot, whole, items, part, partial: false }, &exec, context)
+    let (items, part, made_of) = (Vec::new(), None, String::new());
+    go_on(GoOn { client, record, snapshot, whole, items, part, made_of, partial: false }, &exec, context)
 }
 
 /// Runs items of a run again.
@@ -85,17 +85,21 @@ pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<
         None
     };
     let changed = area.as_ref().map(|area| request::changed_definitions(&snapshot.record, area));
+    let whole = store.load_run(view.id, ItemFilter::All)?;
+    let made = match area.as_ref().filter(|_| stale) {
+        Some(area) => again::stale(&mut store, area, &whole, &snapshot, context)?,
+        None => again::Staleness::default(),
+    };
     let choice = again::Choice {
         patterns,
         failed: failed || !(flaky || stale || all || !verdict.is_empty()),
         flaky,
-        changed: changed.as_ref().filter(|_| stale),
-        stale: &[],
+        changed: changed.as_ref().filter(|_| stale && !made.is_known),
+        stale: &made.items,
         testpatt,
         all,
         verdicts: verdict,
     };
-    let whole = store.load_run(view.id, ItemFilter::All)?;
     let chosen = again::choose(&choice, &whole, &snapshot)?;
     let mut record = match &area {
         Some(area) => {
@@ -127,7 +131,8 @@ pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<
     }
     let part = steps.map(|steps| PartOf { items: parts.iter().map(|part| part.item).collect(), steps });
     let record = Arc::new(record);
-    go_on(GoOn { client, record, snapshot, whole, items, part, partial: true }, &exec, context)
+    let made_of = area.as_ref().map(made_of::line).unwrap_or_default();
+    go_on(GoOn { client, record, snapshot, whole, items, part, made_of, partial: true }, &exec, context)
 }
 
 /// The run that is meant: of the area at hand, of that which is named, or of that of the latest run.
@@ -157,18 +162,20 @@ struct GoOn {
     items: Vec<ItemIx>,
     /// Of which of them only some steps run.
     part: Option<PartOf>,
+    /// What its tests are made of from now on; empty: what they were.
+    made_of: String,
     /// Only the items run now decide the exit code, with a word for what is outstanding.
     partial: bool,
 }
 
 fn go_on(what: GoOn, exec: &ExecArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let GoOn { client, snapshot, whole, record, items, part, partial } = what;
+    let GoOn { client, snapshot, whole, record, items, part, made_of, partial } = what;
     let (id, number) = (record.id, record.number);
     let mut session = Session::new(client.clone(), id, exec, context)?;
     let ended = Ended::of(&whole, &snapshot, &items);
     let counts = ended_before(&snapshot, &items);
     let request = uuid::Uuid::now_v7().as_u128();
-    let submit = Submit { spec: (*record.spec).clone(), plan: (*record.plan).clone() };
+    let submit = Submit { spec: (*record.spec).clone(), plan: (*record.plan).clone(), made_of };
     let reopen = Reopen { request, items: items.clone(), submit, part };
     let mut asked = 0;
     let reopened = ask_again(|| {

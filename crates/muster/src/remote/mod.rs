@@ -14,7 +14,8 @@ use crate::error::Complaint;
 use crate::local::area::{Area, Purpose};
 use crate::local::given::Given;
 use crate::local::megatest::{self, Megatest};
-use crate::local::{area, packages, request};
+use crate::local::session::now;
+use crate::local::{area, made_of, packages, request};
 use muster_api::trust::Trust;
 use muster_api::{Client, ClientError, Outlook, Stop, Submit};
 use muster_core::change::{Placement, RunRecord, RunSpec, Supersede};
@@ -69,7 +70,7 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     let given = Given::fetch(&inputs, &std::env::temp_dir(), context)?;
     let purpose = Purpose::Lab { name: name.as_deref() };
     let area = area::load(context, given.area(), target.target.as_deref(), &request::flags(&exec), purpose)?;
-    let selection = request::selection(&select, &area, &mut ServerRecords::new(client.clone()))?;
+    let selection = request::selection(&select, &area, &mut ServerRecords::new(client.clone()), context)?;
     let plan =
         request::make_plan(&area.loaded.area, &area.loaded.facts, &selection, &(), &context.program())?;
     if plan.tests.is_empty() {
@@ -82,8 +83,7 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
         send_build(&client, file, build)?;
     }
     let failures_max = exec.fail_fast.map(std::num::NonZeroU32::get);
-    let record =
-        request::run_record(&area, selection, plan, name, failures_max, 0, crate::local::session::now());
+    let record = request::run_record(&area, selection, plan, name, failures_max, 0, now());
     let RunRecord { id: own, number: _, created: _, spec, plan } = record;
     let id = id.map_or(own, |id| RunId(id.as_u128()));
     // What is asked for under one id is the same each time, its trace too.
@@ -110,7 +110,7 @@ pub(crate) fn run(args: RunArgs, server: &str, context: &Context) -> Result<Exit
     }
     let inputs = Inputs { packages, profilers, ..given.inputs };
     let spec = RunSpec { placement, inputs, trace_id, ..(*spec).clone() };
-    let submit = Submit { spec, plan: (*plan).clone() };
+    let submit = Submit { spec, plan: (*plan).clone(), made_of: made_of::line(&area) };
     let accepted = ask_again(|| client.submit(id, &submit)).map_err(complain)?;
     let address = format!("{}/{}", submit.spec.area, accepted.number);
     heed(&client, id, &address, &accepted.outlook, detach, context)?;

@@ -96,6 +96,10 @@ pub(crate) fn area_at_hand(context: &Context) -> Option<String> {
 }
 
 impl Store for ServerRecords {
+    fn made_of(&mut self, run: RunId, _number: u32) -> Result<String, StoreError> {
+        Ok(String::from_utf8_lossy(&self.bytes(&Question::MadeOf(run))?).into_owned())
+    }
+
     fn commit(&mut self, _changes: &[Change]) -> Result<(), StoreError> {
         self.refuse()
     }

@@ -407,6 +407,71 @@ fn results_that_were_made_of_something_else_are_stale_and_run_again_by_name() {
 }
 
 #[test]
+fn results_of_a_lab_are_stale_too_and_a_rerun_there_makes_them_of_what_there_is() {
+    let env = TestEnv::new();
+    let config =
+        "[area]\nname = \"demo\"\n[test.a]\ndir = \"a\"\nrun = \"sh t.sh\"\n[test.b]\nrun = \"true\"\n";
+    env.write("muster.toml", config);
+    env.write("a/t.sh", "exit 0\n");
+    let mut lab = Lab::start(&env);
+    lab.start_agent("rack1", &[]);
+    let url = lab.url();
+    let ask = |args: &[&str]| env.run(&[&["--server", &url], args].concat());
+    // How often a test is tried says nothing of what it is.
+    assert!(ask(&["run", "--retries", "1"]).ends_with("--- exit 0\n"));
+    let stale = || {
+        let said = ask(&["results", "--stale"]);
+        said.lines().filter_map(|l| Some(l.strip_prefix("STALE ")?.to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(stale(), [""; 0]);
+    env.write("a/t.sh", "true\n");
+    assert_eq!(stale(), ["a: changed since it ran: `t.sh`"]);
+    assert!(ask(&["why", "a"]).contains("changed since it ran: `t.sh`"));
+    let said = ask(&["rerun", "latest", "--stale"]);
+    assert!(said.ends_with("--- exit 0\n"), "{said}");
+    assert_eq!(stale(), [""; 0]);
+    env.write("muster.toml", &config.replace("\"true\"", "\"exit 0\""));
+    assert_eq!(stale(), ["b: changed since it ran: its definition"]);
+    assert!(ask(&["run", "--stale"]).ends_with("--- exit 0\n"));
+    let run = ask(&["results", "latest"]);
+    assert!(run.contains("demo/2") && run.contains(": 1 passed") && run.contains(" b\n"), "only that: {run}");
+}
+
+#[test]
+fn a_package_that_has_another_version_makes_the_results_of_its_tests_stale() {
+    let env = TestEnv::new();
+    env.write("data/text", "one\n");
+    let build = |version: &str| {
+        let args = ["package", "build", "data", "--kind", "dep", "--version", version, "--repo", "repo"];
+        assert!(env.run(&args).contains("--- exit 0"));
+    };
+    build("1");
+    env.write(
+        "muster.toml",
+        "[area]\nname = \"demo\"\nrepositories = [\"repo\"]\n[test.a]\nrun = \"true\"\npackages = [\"dep:data\"]\n\
+         [test.b]\nrun = \"true\"\n",
+    );
+    let said = env.run(&["run"]);
+    assert!(said.ends_with("--- exit 0\n"), "{said}");
+    assert!(!env.run(&["results", "--stale"]).contains("STALE"));
+    env.write("data/text", "two\n");
+    build("2");
+    let said = env.run(&["results", "--stale"]);
+    assert!(
+        said.contains("STALE a: changed since it ran: package `dep:data`") && !said.contains("STALE b"),
+        "{said}"
+    );
+    // A rerun has the packages of its run.
+    let said = env.run(&["rerun", "latest", "--stale"]);
+    assert!(said.contains("a rerun has the packages of its run") && said.ends_with("--- exit 4\n"), "{said}");
+    assert!(env.run(&["run", "--stale"]).ends_with("--- exit 0\n"));
+    assert!(!env.run(&["results", "--stale"]).contains("STALE"));
+    // Where it cannot be asked for, the rest is compared.
+    std::fs::rename(env.area().join("repo"), env.area().join("away")).unwrap();
+    assert!(env.run(&["results", "--stale"]).contains("packages are not compared: "));
+}
+
+#[test]
 fn old_runs_are_pruned_but_for_those_that_matter() {
     let env = TestEnv::new();
     env.write(

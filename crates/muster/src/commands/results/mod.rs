@@ -6,6 +6,7 @@ use crate::commands::runs::word;
 use crate::commands::typed::run_ref;
 use crate::context::{Context, OutputMode};
 use crate::error::Complaint;
+use crate::local::again;
 use crate::local::area::{self, Purpose};
 use crate::local::made_of::{self, Stale};
 use crate::records::Records;
@@ -19,7 +20,7 @@ use muster_core::address::{RunRef, item_name};
 use muster_core::outcome::{ExitCode, Verdict};
 use muster_core::view::{ItemView, RunView};
 use muster_formats::report::{FinalReport as _, Json, Logs, words};
-use muster_store::{ItemFilter, StoreError};
+use muster_store::ItemFilter;
 use std::io::{BufWriter, Write as _};
 
 /// Arguments of `muster results`.
@@ -129,14 +130,24 @@ pub(crate) fn run(args: &ResultsArgs, context: &Context) -> Result<ExitCode, any
 
 /// What of a run is stale, as the area is now. Its configuration is read as for a run of that name.
 fn stale_of(records: &Records, run: &RunView, context: &Context) -> Result<Vec<Stale>, anyhow::Error> {
-    let Some(dir) = records.with(|s| Ok::<_, StoreError>(s.run_dir(run.number)))? else {
-        return Err(Complaint::usage("what results of a lab were made of is not known here").into());
-    };
+    let noted = records.with(|s| s.made_of(run.id, run.number))?;
+    if noted.is_empty() {
+        let said = format!("what the results of {} were made of is not known", run.address());
+        return Err(Complaint::usage(said)
+            .hint("it is noted when a run is asked for in the directory of its area, and goes with its files")
+            .into());
+    }
     let target: Vec<&str> = run.target.iter().map(|(_, v)| v.as_str()).collect();
     let target = (!target.is_empty()).then(|| target.join("/"));
-    let purpose = Purpose::Run { name: Some(run.name.as_str()).filter(|name| !name.is_empty()) };
+    let name = Some(run.name.as_str()).filter(|name| !name.is_empty());
+    let purpose = match context.server {
+        Some(_) => Purpose::Lab { name },
+        None => Purpose::Run { name },
+    };
     let area = area::load(context, None, target.as_deref(), &[], purpose)?;
-    Ok(made_of::stale(&dir, &area, None, run))
+    let snapshot = records.with(|s| s.load_run_snapshot(run.id))?;
+    let packages = again::packages_now(&area, &snapshot, context)?;
+    Ok(made_of::stale(&noted, &area, packages.as_deref(), run))
 }
 
 fn head_line(run: &RunView, word: &str, style: anstyle::Style) -> String {
