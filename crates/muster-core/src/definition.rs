@@ -370,6 +370,16 @@ pub struct Retries {
     pub delay: Duration,
     /// What a pass after a failure counts as.
     pub flaky: FlakyPolicy,
+    /// Only after these outcomes; empty: after any that is not good, but for an abort.
+    #[serde(default)]
+    pub on: Vec<Outcome>,
+}
+
+impl Retries {
+    /// Whether there is a further attempt after one that came to this.
+    pub fn is_after(&self, outcome: Outcome) -> bool {
+        if self.on.is_empty() { outcome != Outcome::Abort } else { self.on.contains(&outcome) }
+    }
 }
 
 /// What a pass after a failure counts as.

@@ -13,7 +13,7 @@
 //! * a test: `NAME`, `NAME*N` (items 1 to N), `NAME/x,y` (these items), `NAME?x,y` (found by a command when
 //!   its prerequisites have ended), `NAME!x,y` (a suite), then any of `after T`, `after-end T`,
 //!   `after-item T`, `map PATTERN REPLACEMENT` (of the last `after-item`), `apart T`, `retries N`, `delay D`,
-//!   `flaky-fails`, `prio N`, `takes D`, `known D` (from history), `in GROUP`, `takes-token T=N`, `within 19:00-07:00`,
+//!   `flaky-fails`, `retry-on OUTCOME`, `prio N`, `takes D`, `known D` (from history), `in GROUP`, `takes-token T=N`, `within 19:00-07:00`,
 //!   `asks COMMAND`, `needs-load F`, `needs-disk N`, `batch N`, `expect OUTCOMES`, `expect-skip`, `expect-slow`, and `-> OUTCOMES` (of the
 //!   attempts, the last one repeated), `x-> OUTCOMES` (of item x), `find-> OUTCOMES` (of the question).
 //!   `lab` is an outcome too: a fault of the lab's.
@@ -242,6 +242,7 @@ impl Scenario {
                 "retries" => def.retries.count = number(next()),
                 "delay" => def.retries.delay = duration(next()),
                 "flaky-fails" => def.retries.flaky = FlakyPolicy::Fail,
+                "retry-on" => def.retries.on.push(Outcome::from_word(next()).expect("an outcome")),
                 "prio" => def.priority = number(next()),
                 "takes" => does.takes = duration(next()),
                 "known" => does.known = Some(duration(next())),

@@ -379,8 +379,8 @@ impl Lab {
             };
         }
         record.failed = true;
-        let more =
-            record.tries <= test.def.retries.count && outcome != Outcome::Abort && !stopping && !discovery;
+        let retries = &test.def.retries;
+        let more = record.tries <= retries.count && retries.is_after(outcome) && !stopping && !discovery;
         if more { Next::Again(test.def.retries.delay) } else { Next::Verdict(outcome.into(), String::new()) }
     }
 

@@ -54,6 +54,27 @@ fn tries_end_with_the_last_outcome() {
 }
 
 #[test]
+fn only_some_outcomes_are_tried_again_where_that_is_said() {
+    check(
+        "a retries 2 retry-on timeout -> timeout,fail,pass; b retries 2 retry-on timeout -> fail; c retries 1 retry-on abort -> abort,pass",
+        expect![[r#"
+            0s run of 3
+            0s d1: a#1
+            1s     a#1 timeout, again
+            1s d1: a#2
+            2s     a = fail
+            2s d1: b#1
+            3s     b = fail
+            3s d1: c#1
+            4s     c#1 abort, again
+            4s d1: c#2
+            5s     c = flaky (passed on try 2)
+            5s run ended: 1 flaky, 2 fail
+        "#]],
+    );
+}
+
+#[test]
 fn a_pause_is_made_between_tries() {
     check(
         "devices 2; a retries 1 delay 3s -> fail,pass; b; at 2s why a",

@@ -6,7 +6,7 @@ use super::scalar::{OneOrMore, Scalar, Size, Span, SpanOrNone};
 use super::source::At;
 use super::words::{
     CompareWord, ExitOutcome, ExpectWord, FlakyWord, FrameworkWord, IgnoredWord, LogWord, ModeWord,
-    ProceedWord, UnexpectedPassWord,
+    ProceedWord, RetryOutcome, UnexpectedPassWord,
 };
 use schemars::JsonSchema;
 use toml::de::DeValue;
@@ -203,6 +203,8 @@ section! {
         "delay" delay: Span,
         /// What a pass after a failure counts as.
         "flaky" flaky: FlakyWord,
+        /// Only after these outcomes: `["timeout", "crash"]`; default: after any that is not good, but for an abort.
+        "on" on: OneOrMore<RetryOutcome>,
     }
 }
 

@@ -359,12 +359,14 @@ fn line(line: &Line) -> String {
 }
 
 fn retries(retries: &Retries) -> String {
-    if retries.delay.is_zero() && retries.flaky == Default::default() {
+    if *retries == (Retries { count: retries.count, ..Retries::default() }) {
         return retries.count.to_string();
     }
     let flaky = format!("{:?}", retries.flaky).to_lowercase();
     let delay = format_duration(retries.delay);
-    format!("{{ count = {}, delay = \"{delay}\", flaky = \"{flaky}\" }}", retries.count)
+    let on: Vec<String> = retries.on.iter().map(|outcome| format!("\"{outcome}\"")).collect();
+    let on = if on.is_empty() { String::new() } else { format!(", on = [{}]", on.join(", ")) };
+    format!("{{ count = {}, delay = \"{delay}\", flaky = \"{flaky}\"{on} }}", retries.count)
 }
 
 fn strings(list: &[String]) -> String {

@@ -543,6 +543,7 @@ pub(super) fn retries(value: &At<RetriesValue>) -> Retries {
             count: table.count.as_ref().map_or(1, |c| c.value),
             delay: table.delay.as_ref().map_or_else(Default::default, |d| d.value.0),
             flaky: table.flaky.as_ref().map_or_else(Default::default, |f| f.value.0),
+            on: table.on.as_ref().map_or_else(Vec::new, |on| on.value.0.iter().map(|o| o.value.0).collect()),
         },
     }
 }

@@ -91,6 +91,14 @@ words! { ExitOutcome: Outcome {
     "error" => Outcome::Error,
 } }
 
+words! { RetryOutcome: Outcome {
+    "check" => Outcome::Check,
+    "fail" => Outcome::Fail,
+    "timeout" => Outcome::Timeout,
+    "crash" => Outcome::Crash,
+    "abort" => Outcome::Abort,
+} }
+
 words! { ExpectWord: Expected {
     "pass" => Expected::Outcome(Outcome::Pass),
     "fail" => Expected::Outcome(Outcome::Fail),

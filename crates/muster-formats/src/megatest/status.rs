@@ -289,6 +289,12 @@ pub fn of_verdict(verdict: Verdict) -> (State, Status) {
     (State::Completed, status)
 }
 
+/// What may be run again by itself, as `allow-auto-rerun` and `rerunok` list it, with blanks or commas between:
+/// `STATE/STATUS`, `STATE/`, `/STATUS`.
+pub fn rerun_ok(text: &str) -> Vec<String> {
+    text.split([' ', '\t', '\n', ',']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ use super::echo::is_name;
 use super::gates;
 use super::items::{Expanded, expand_items};
 use super::requirements::{Mode, Requirements, rules, words};
+use super::status::rerun_ok;
 use super::ticket::{self, Skip, SubRun, TICKET_VARIABLE, Ticket, Values};
 use super::waivers::Waiver;
 use super::{known, native_left};
@@ -93,6 +94,7 @@ impl Reading<'_, '_, '_> {
             subrun: self.subrun(),
             waivers,
             waiver_rules: pairs(self.table, "waiver_rules"),
+            rerun_ok: self.known("requirements", "rerunok").map_or_else(Vec::new, |e| rerun_ok(&e.value)),
             first_step: steps.first().map_or_else(String::new, |s| s.name.clone()),
             last_step: steps.last().map_or_else(String::new, |s| s.name.clone()),
             ..self.common.ticket.clone()

@@ -58,6 +58,9 @@ pub struct Ticket {
     /// What the comment of a waiver has to look like.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiver_comment: Option<String>,
+    /// What a run that goes on runs again by itself: `STATE/STATUS`, `STATE/`, `/STATUS`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rerun_ok: Vec<String>,
     /// Variables that are left out of the files with the test's environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hidden: Vec<String>,

@@ -533,7 +533,9 @@ fn retries(def: &TestDef) -> String {
                 FlakyPolicy::Pass => "a pass after a failure counts as flaky",
                 FlakyPolicy::Fail => "a pass after a failure counts as failed",
             };
-            format!("up to {n}; {flaky}")
+            let on: Vec<&str> = def.retries.on.iter().map(|outcome| outcome.word()).collect();
+            let on = if on.is_empty() { String::new() } else { format!(" after {}", on.join(", ")) };
+            format!("up to {n}{on}; {flaky}")
         }
     }
 }

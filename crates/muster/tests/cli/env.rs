@@ -113,7 +113,7 @@ fn test_def(name: &str, items: &[&str], after: Vec<After>) -> TestDef {
     let step = Step::new("run", Line::Shell("true".to_owned()));
     TestDef {
         after,
-        retries: Retries { count: 1, delay: Duration::ZERO, flaky: FlakyPolicy::Pass },
+        retries: Retries { count: 1, delay: Duration::ZERO, flaky: FlakyPolicy::Pass, on: Vec::new() },
         tags: vec!["smoke".to_owned()],
         owner: "ana".to_owned(),
         description: format!("checks {name}"),

@@ -231,6 +231,38 @@ fn megatests_switches_lock_set_and_remove() {
 }
 
 #[test]
+fn what_a_megatest_area_allows_is_run_again_when_its_run_goes_on() {
+    let env = TestEnv::new();
+    std::fs::remove_file(env.area().join("muster.toml")).unwrap();
+    let config = "[fields]\nOS TEXT\n[setup]\nlinktree #{mtrah links}\n[disks]\nd #{mtrah runs}\n";
+    env.write("megatest.config", config);
+    env.write("tests/a/testconfig", "[ezsteps]\ns echo a >> $MT_RUN_AREA_HOME/ran; false\n");
+    env.write(
+        "tests/b/testconfig",
+        "[ezsteps]\ns echo b >> $MT_RUN_AREA_HOME/ran; false\n[requirements]\nrerunok COMPLETED/ABORT,/DEAD\n",
+    );
+    env.write("tests/c/testconfig", "[ezsteps]\ns echo c >> $MT_RUN_AREA_HOME/ran\n");
+    let go = || env.run(&["megatest", "-run", "-testpatt", "%", "-target", "linux", "-runname", "w1"]);
+    let ran = || {
+        let mut all = crate::lab::lines(&env.area().join("ran"));
+        all.sort();
+        all.concat()
+    };
+    go();
+    assert_eq!(ran(), "abc");
+    let said = go();
+    assert!(said.contains("has ended"), "{said}");
+    assert_eq!(ran(), "abc");
+    env.write(
+        "megatest.config",
+        &config.replace("linktree", "allow-auto-rerun COMPLETED/FAIL KILLED/\nlinktree"),
+    );
+    // What a test says of itself counts for it.
+    let said = go();
+    assert_eq!(ran(), "aabc", "{said}");
+}
+
+#[test]
 fn on_a_lab_the_same_is_asked_of_its_server() {
     let env = TestEnv::new();
     env.write(

@@ -55,7 +55,7 @@ fn a_test_says_all_that_a_definition_can_hold() {
         silence = "30s"
         grace = "1s"
         output-limit = "1MiB"
-        retries = { count = 2, delay = "3s", flaky = "fail" }
+        retries = { count = 2, delay = "3s", flaky = "fail", on = ["timeout", "crash"] }
         skip-when = "os == 'windows'"
         needs = { disk-free = "2GiB", load = 1.5, group = "db" }
         priority = -3
@@ -98,7 +98,12 @@ fn a_test_says_all_that_a_definition_can_hold() {
             grace: Duration::from_secs(1),
             output_bytes_max: 1 << 20,
         },
-        retries: Retries { count: 2, delay: Duration::from_secs(3), flaky: FlakyPolicy::Fail },
+        retries: Retries {
+            count: 2,
+            delay: Duration::from_secs(3),
+            flaky: FlakyPolicy::Fail,
+            on: vec![Outcome::Timeout, Outcome::Crash],
+        },
         skip_when: Some("os == 'windows'".into()),
         needs: Needs {
             disk_free_bytes_min: 2 << 30,

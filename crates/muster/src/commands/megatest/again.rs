@@ -3,6 +3,7 @@
 
 use super::args::Args;
 use super::list_runs::{Line, lines, ticket_of};
+use super::triggers;
 use crate::commands;
 use crate::commands::rerun::RerunArgs;
 use crate::commands::resume::ResumeArgs;
@@ -15,7 +16,9 @@ use muster_core::change::RunPhase;
 use muster_core::outcome::ExitCode;
 use muster_core::select::testpatt::TestPatt;
 use muster_core::view::{RunState, RunView};
+use muster_formats::megatest::ticket::Ticket;
 use muster_store::{ItemFilter, RunLock, Store};
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -31,6 +34,8 @@ enum Which<'a> {
     /// Those that did not end well: with one of these states or statuses.
     Unclean([Vec<String>; 2]),
     All,
+    /// Those that the area's files say may be run again by themselves.
+    Allowed(Vec<String>),
 }
 
 /// The run of this name for this target, if there is one.
@@ -60,8 +65,10 @@ pub(super) fn go_on(
         Which::Unclean(unclean(context)?)
     } else if let Some(statuses) = args.get("rerun") {
         Which::Statuses(statuses.split(',').map(str::trim).collect())
-    } else {
+    } else if view.state == RunState::Active {
         return go_on_with_the_rest(view, context);
+    } else {
+        Which::Allowed(rerun_ok(context)?)
     };
     let (mut store, _) = crate::wiring::open_at_hand(context)?;
     // What runs there now loses none of its files to a command that is refused in the end.
@@ -77,13 +84,16 @@ pub(super) fn go_on(
     }
     let chosen = chosen(store.as_mut(), view, &which, patt)?;
     drop(store);
+    if chosen.is_empty() && matches!(which, Which::Allowed(_)) {
+        return go_on_with_the_rest(view, context);
+    }
     if chosen.is_empty() {
         let said = format!("nothing of run `{}` is to be run again", view.number);
         return Err(Complaint::new(ExitCode::NothingRan, said)
             .hint("`megatest -list-runs` shows what it came to")
             .into());
     }
-    if args.has("preclean") || !matches!(which, Which::Statuses(_)) {
+    if args.has("preclean") || matches!(which, Which::Unclean(_) | Which::All) {
         for line in &chosen {
             clean(&line.run_dir)?;
         }
@@ -124,6 +134,14 @@ fn unclean(context: &Context) -> Result<[Vec<String>; 2], anyhow::Error> {
     Ok([list("cleanrerun-states", &UNCLEAN_STATES), list("cleanrerun-statuses", &UNCLEAN_STATUSES)])
 }
 
+/// What the area's main file says may be run again by itself, where tests do not say so themselves.
+fn rerun_ok(context: &Context) -> Result<Vec<String>, anyhow::Error> {
+    let main = megatest::main_sections(&context.area_dir()?)?;
+    let values = main.iter().filter(|section| section.name == "setup").flat_map(|section| &section.values);
+    let said = values.filter(|v| matches!(v.path.as_str(), "allow-auto-rerun" | "rerunok"));
+    Ok(said.flat_map(|v| muster_formats::megatest::status::rerun_ok(&v.value)).collect())
+}
+
 fn go_on_with_the_rest(view: &RunView, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let (mut store, _) = crate::wiring::open_at_hand(context)?;
     let phase = store.load_run_snapshot(view.id)?.phase;
@@ -153,6 +171,9 @@ fn chosen(
     let snapshot = store.load_run_snapshot(view.id)?;
     let ticket = snapshot.record.plan.tests.first().and_then(|t| ticket_of(&t.def.env));
     let patt = TestPatt::new(patt.unwrap_or("%"));
+    let tests = snapshot.record.plan.tests.iter();
+    let tickets: HashMap<&str, Ticket> =
+        tests.filter_map(|t| Some((t.def.name.as_str(), ticket_of(&t.def.env)?))).collect();
     let all = lines(&whole, &snapshot.record.spec, ticket.as_ref(), &view.name);
     Ok(all
         .into_iter()
@@ -164,6 +185,11 @@ fn chosen(
                     || statuses.iter().any(|s| s == line.status.word())
             }
             Which::Statuses(statuses) => statuses.contains(&line.status.word()),
+            Which::Allowed(of_area) => {
+                let own = tickets.get(line.test.as_str()).map_or(&[][..], |ticket| &ticket.rerun_ok[..]);
+                let list = if own.is_empty() { &of_area[..] } else { own };
+                list.iter().any(|pattern| triggers::matches(pattern, &line.state, &line.status))
+            }
         })
         .collect())
 }

@@ -77,7 +77,7 @@ pub(super) fn fire_for(
 }
 
 /// `STATE/STATUS`, `STATE/` or `/STATUS`; each may be a pattern, `/PREQ%`.
-fn matches(pattern: &str, state: &State, status: &Status) -> bool {
+pub(super) fn matches(pattern: &str, state: &State, status: &Status) -> bool {
     let (of_state, of_status) = pattern.split_once('/').unwrap_or((pattern, ""));
     let fits = |wanted: &str, word: &str| wanted.is_empty() || part_matches(wanted, word);
     !(of_state.is_empty() && of_status.is_empty())
