@@ -129,6 +129,7 @@ pub(crate) struct Keeping {
     /// How devices are checked.
     pub(crate) checks: Checks,
     pub(crate) pools: Pools,
+    pub(crate) tokens: BTreeMap<String, u32>,
 }
 
 /// Starts the lab's thread. The records must be usable now; should they fail later, they are waited for.
@@ -165,6 +166,7 @@ impl Keeping {
         let mut shell = Shell::restore(store, self.policy, now(), &known)?;
         shell.set_kinds(now(), Arc::clone(&self.checks.kinds));
         shell.set_pools(self.pools.clone());
+        shell.set_tokens(self.tokens.clone());
         shell.remember(past_results(&mut reader.into_inner())?);
         Ok(shell)
     }

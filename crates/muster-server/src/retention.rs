@@ -3,10 +3,11 @@
 use crate::desk::{Ask, Desk, Keep, LAB, now};
 use muster_core::id::RunId;
 use muster_core::note::NoteKind;
+use muster_core::select::wildcard;
 use muster_core::time::Time;
 use muster_core::view::{RunState, RunView};
 use muster_store::{Extent, ItemFilter, Removal, RunFilter, Sqlite, Store, StoreError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -27,12 +28,14 @@ pub struct Retention {
     pub space: Option<u64>,
     /// So many of the newest runs of each area and target stay.
     pub keep: u32,
+    /// Runs whose name is one of these stay; `*` for any text.
+    pub keep_named: Vec<String>,
     /// Only files go; what runs came to stays.
     pub keep_records: bool,
 }
 
 impl Retention {
-    /// Which runs go, the oldest first. Runs that are under way and those that a person has locked stay. `runs` are
+    /// Which runs go, the oldest first. Runs that are under way, those that a person has locked and those of names that are kept stay. `runs` are
     /// given newest first, `weights` by run where there is a limit of space.
     pub fn expired<'a>(
         &self,
@@ -45,7 +48,8 @@ impl Retention {
         for run in runs {
             let newer = newer.entry((run.area.as_str(), run.target.as_slice())).or_default();
             *newer += 1;
-            if *newer > self.keep && run.state != RunState::Active && run.said.locked.is_none() {
+            let is_kept = run.said.locked.is_some() || self.keep_named.iter().any(|n| wildcard(n, &run.name));
+            if *newer > self.keep && run.state != RunState::Active && !is_kept {
                 may_go.push(run);
             }
         }
@@ -114,11 +118,21 @@ pub(crate) async fn carry_out(
     retention: Retention,
     mut ending: watch::Receiver<bool>,
 ) {
+    let mut known = Known::default();
     loop {
-        let (root, policy) = (records.clone(), retention.clone());
-        let due = tokio::task::spawn_blocking(move || due(&root, &policy)).await;
+        let (root, policy, mut seen) = (records.clone(), retention.clone(), std::mem::take(&mut known));
+        let looked = tokio::task::spawn_blocking(move || {
+            let due = due(&root, &policy, &mut seen);
+            (due, seen)
+        });
         // Records that cannot be read now are looked at the next time.
-        let due = due.ok().and_then(Result::ok).unwrap_or_default();
+        let due = match looked.await {
+            Ok((due, seen)) => {
+                known = seen;
+                due.unwrap_or_default()
+            }
+            Err(_) => Vec::new(),
+        };
         let any = !due.is_empty();
         for run in due {
             let extent = if retention.keep_records { Extent::Files } else { Extent::Run };
@@ -139,19 +153,62 @@ pub(crate) async fn carry_out(
     }
 }
 
-fn due(records: &Path, retention: &Retention) -> Result<Vec<RunId>, StoreError> {
+/// What was found out of runs that are over, so that a sweep costs what has changed since the one before.
+#[derive(Debug, Default)]
+struct Known {
+    /// What they take on disks, and when they had ended then.
+    weights: BTreeMap<RunId, (Option<Time>, u64)>,
+    /// All their files were taken away.
+    without_files: BTreeSet<RunId>,
+}
+
+impl Known {
+    /// What a run takes. What is under way grows, and one that went on has another end.
+    fn weight(&mut self, run: &RunView, dir: &Path) -> u64 {
+        match self.weights.get(&run.id) {
+            Some((ended, weight)) if run.state != RunState::Active && *ended == run.ended => *weight,
+            _ => {
+                let weight = weight(dir);
+                self.weights.insert(run.id, (run.ended, weight));
+                weight
+            }
+        }
+    }
+
+    /// Whether all files of a run were taken away before. They do not come back.
+    fn is_without_files(&mut self, store: &mut dyn Store, run: RunId) -> Result<bool, StoreError> {
+        if self.without_files.contains(&run) {
+            return Ok(true);
+        }
+        let is_without = is_without_files(store, run)?;
+        if is_without {
+            self.without_files.insert(run);
+        }
+        Ok(is_without)
+    }
+}
+
+fn due(records: &Path, retention: &Retention, known: &mut Known) -> Result<Vec<RunId>, StoreError> {
     let mut store = Sqlite::open_to_read(records)?;
     let runs = store.list_runs(&RunFilter { limit: u32::MAX, ..RunFilter::default() })?;
     let mut weights = BTreeMap::new();
     if retention.space.is_some() {
-        let of = |run: &RunView| Some((run.id, weight(&store.run_dir(run.number)?)));
-        weights.extend(runs.iter().filter_map(of));
+        for run in &runs {
+            if let Some(dir) = store.run_dir(run.number) {
+                weights.insert(run.id, known.weight(run, &dir));
+            }
+        }
     }
     let mut due = Vec::new();
     for run in retention.expired(&runs, now(), &weights) {
-        if !(retention.keep_records && is_without_files(&mut store, run.id)?) {
+        if !(retention.keep_records && known.is_without_files(&mut store, run.id)?) {
             due.push(run.id);
+            // It is looked at anew once its files have gone.
+            known.weights.remove(&run.id);
         }
     }
+    let there: BTreeSet<RunId> = runs.iter().map(|run| run.id).collect();
+    known.weights.retain(|run, _| there.contains(run));
+    known.without_files.retain(|run| there.contains(run));
     Ok(due)
 }

@@ -15,6 +15,7 @@ use crate::tiers::{self, Hot};
 use muster_core::lab::{Policy, Pool, Pools};
 use muster_package::own::PackageError;
 use muster_store::{Sqlite, StoreError};
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -38,6 +39,8 @@ pub struct ServerConfig {
     pub lease: Duration,
     /// Who may use it, where it is initialised.
     pub access: AccessConfig,
+    /// How many tokens the lab has, by name, whatever areas say.
+    pub tokens: BTreeMap<String, u32>,
 }
 
 /// How the access to an initialised server is set up.
@@ -145,6 +148,7 @@ impl Server {
             data_dir,
             lease,
             access: AccessConfig { hosts, agent_certificate, pools },
+            tokens,
         } = config;
         let users = pools.iter().map(|(pool, users)| (pool.name.clone(), users.clone())).collect();
         let lab_pools = Pools::new(pools.into_iter().map(|(pool, _)| pool).collect());
@@ -167,7 +171,7 @@ impl Server {
         let checks = Checks::load(&data_dir, &blobs)?;
         let live = Live::open(Live::dir_of(&data_dir))
             .map_err(|source| ServerError::Dir { dir: Live::dir_of(&data_dir), source })?;
-        let keeping = Keeping { root: records.clone(), policy, checks, pools: lab_pools };
+        let keeping = Keeping { root: records.clone(), policy, checks, pools: lab_pools, tokens };
         let (desk, lab) = desk::start(keeping, Arc::clone(&hub))?;
         let reader = Arc::new(Mutex::new(Sqlite::open_to_read(&records)?));
         let (ending, ended) = watch::channel(false);
@@ -297,6 +301,7 @@ mod tests {
             data_dir: dir.path().join("data"),
             lease: Duration::from_secs(60),
             access: AccessConfig::default(),
+            tokens: BTreeMap::new(),
         };
         let server = Server::start(config.clone()).unwrap();
         let arriving = dir.path().join("data/blobs/incoming/blob");

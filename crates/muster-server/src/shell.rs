@@ -9,6 +9,7 @@ use muster_core::lab::{Effect, Explanation, Input, Lab, PastResult, Places, Poli
 use muster_core::plan::History;
 use muster_core::time::Time;
 use muster_store::{Store, StoreError};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A lab and the store that remembers it.
@@ -62,6 +63,11 @@ impl<S: Store> Shell<S> {
     /// From now on devices are in these pools.
     pub fn set_pools(&mut self, pools: Pools) {
         self.lab.set_pools(pools);
+    }
+
+    /// From now on the lab has so many tokens, by name, whatever areas say.
+    pub fn set_tokens(&mut self, tokens: BTreeMap<String, u32>) {
+        self.lab.set_tokens(tokens);
     }
 
     /// From now on the lab may use so much of what other runs may have too.

@@ -41,6 +41,7 @@ fn events_go_on_behind_any_number_without_gap_or_double_also_with_another_server
                 data_dir: site.dir.path().to_owned(),
                 lease: Duration::from_secs(60),
                 access: AccessConfig::default(),
+                tokens: Default::default(),
             };
             // The first one lets go of the records before the second takes them.
             site.restart(|| Server::start(config).unwrap());
@@ -105,6 +106,7 @@ fn the_lab_s_events_go_on_behind_any_number_also_with_another_server() {
         data_dir: site.dir.path().to_owned(),
         lease: Duration::from_secs(60),
         access: AccessConfig::default(),
+        tokens: Default::default(),
     };
     site.restart(|| Server::start(config).unwrap());
     say(&site, 2, &["b2", "b3"]);

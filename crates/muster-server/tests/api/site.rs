@@ -51,6 +51,7 @@ impl Site {
             data_dir: dir.path().to_owned(),
             lease: Duration::from_secs(60),
             access: AccessConfig::default(),
+            tokens: Default::default(),
         };
         let server = Server::start(config).unwrap();
         let http = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None);

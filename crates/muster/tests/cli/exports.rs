@@ -2,6 +2,7 @@
 //! beside the writers; here is that the commands write them, whole, where they were asked to.
 
 use crate::env::TestEnv;
+use crate::lab::Lab;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -215,6 +216,65 @@ fn when_what_ran_is_drawn() {
     assert!(drawing.contains("<title>net/tls: fail, 340ms</title>"), "{drawing}");
     assert!(drawing.contains("net/tls#2: pass") && drawing.contains("url(#muster-bad)"), "{drawing}");
     assert!(env.run(&["export", "gantt", "1", "--format", "html"]).starts_with("<!DOCTYPE html>"));
+}
+
+#[test]
+fn what_is_written_of_runs_of_a_lab_is_what_is_written_of_those_here() {
+    let env = TestEnv::new();
+    env.write(
+        "muster.toml",
+        "[area]\nname = \"demo\"\n[test.a]\nrun = \"seq 30000; test ! -e bad\"\nitems = [\"x\", \"y\"]\n\
+         [test.b]\nsteps = [{ name = \"one\", run = \"true\" }, { name = \"two\", run = \"echo {} >> $MUSTER_MEASURES; false\" }]\n",
+    );
+    let mut lab = Lab::start(&env);
+    lab.start_agent("rack1", &["--slots", "2"]);
+    let url = lab.url();
+    let there = |args: &[&str]| env.run(&[&["--server", &url], args].concat());
+    for bad in [false, true] {
+        if bad {
+            env.write("bad", "");
+        }
+        assert!(there(&["run"]).ends_with("--- exit 1\n"));
+        assert!(env.run(&["run"]).ends_with("--- exit 1\n"));
+    }
+    // What differs from run to run is not looked at.
+    let firsts = |csv: &str| {
+        let column = |line: &str| line.split(',').next().unwrap_or_default().to_owned();
+        csv.lines().map(column).collect::<Vec<_>>()
+    };
+    for table in ["runs", "results", "steps", "data"] {
+        let args = ["export", table, "--format", "csv"];
+        let (here, lab) = (env.run(&args), there(&args));
+        assert!(lab.ends_with("--- exit 0\n"), "{lab}");
+        assert_eq!(firsts(&lab), firsts(&here), "{table}");
+    }
+    for args in [
+        &["export", "all", "--last", "2", "--format", "json", "-o", "OUT.json"][..],
+        &["export", "all", "--format", "sexpr", "-o", "OUT.sexpr"],
+        &["export", "all", "--format", "ods", "-o", "OUT.ods"],
+        &["export", "all", "--format", "refdb", "-o", "OUT.refdb"],
+        &["export", "gantt", "latest", "-o", "OUT.svg"],
+    ] {
+        assert_eq!(there(args), "--- exit 0\n", "{args:?}");
+        assert!(env.area().join(args[args.len() - 1]).exists());
+    }
+    let diff = ["diff", "1", "2", "--format", "json"];
+    let kinds = |said: &str| {
+        let json: serde_json::Value = serde_json::from_str(said.split("--- exit").next().unwrap()).unwrap();
+        (json["counts"].clone(), json["worse"].clone())
+    };
+    assert_eq!(kinds(&there(&diff)), kinds(&env.run(&diff)));
+    for format in ["text", "html", "mail"] {
+        let said = there(&["diff", "1", "2", "--format", format]);
+        assert!(said.contains("newly failing") && said.ends_with("--- exit 1\n"), "{said}");
+    }
+    let said = there(&["export", "html", "pages"]);
+    assert!(said.contains(": 2 runs, 0 as they were") && said.ends_with("--- exit 0\n"), "{said}");
+    let pages = env.area().join("pages");
+    assert!(links_lead_somewhere(&pages) > 10);
+    assert!(read(&env, "pages/runs/2/a/x.html").contains("29999"), "outputs are brought from the server");
+    let said = there(&["export", "html", "pages"]);
+    assert!(said.contains(": 0 runs, 2 as they were"), "{said}");
 }
 
 #[test]

@@ -43,6 +43,30 @@ fn tokens_are_shared_by_runs_that_run_at_the_same_time() {
 }
 
 #[test]
+fn a_lab_has_so_many_tokens_as_its_server_is_told_whatever_areas_say() {
+    let env = TestEnv::new();
+    let on = env.home().join("on");
+    env.write(
+        "muster.toml",
+        &format!(
+            "[area]\nname = \"demo\"\n[limits]\ntokens = {{ matlab = 9 }}\n\
+             [test.a]\nrun = \"mkdir {0} && sleep 0.2 && rmdir {0}\"\nmatrix = {{ n = [1, 2, 3] }}\n\
+             needs = {{ tokens = {{ matlab = 1 }} }}\n",
+            on.display()
+        ),
+    );
+    let mut lab = Lab::start(&env);
+    lab.kill_server();
+    let dirs = std::fs::read_dir(env.home()).unwrap().flatten().map(|e| e.path());
+    let data: Vec<_> = dirs.filter(|d| d.join("records").is_dir()).collect();
+    std::fs::write(data[0].join("server.toml"), "[tokens]\nmatlab = 1\n").unwrap();
+    lab.start_server();
+    lab.start_agent("rack1", &["--slots", "3"]);
+    let said = env.tell(&lab.command(&["run"]).output().unwrap());
+    assert!(said.ends_with("--- exit 0\n"), "two at once: {said}");
+}
+
+#[test]
 fn the_places_of_a_run_that_is_killed_are_free_again() {
     let env = TestEnv::new();
     env.write(

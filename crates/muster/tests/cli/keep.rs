@@ -537,6 +537,23 @@ fn old_runs_are_pruned_but_for_those_that_matter() {
     assert_eq!(numbers(), [5, 2, 1]);
     env.run(&["runs", "prune", "--older-than", "1s"]);
     assert_eq!(numbers(), [5, 1]);
+    // What has a name that is kept stays, and files that are archived come back.
+    for name in ["release-1", "nightly", "last"] {
+        env.run(&["run", "-n", name]);
+    }
+    env.run(&["runs", "unlock", "1"]);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let archive = ["runs", "prune", "--older-than", "1s", "--keep-named", "release-*", "--archive"];
+    let dry = env.run(&[&archive[..], &["--dry-run"]].concat());
+    assert!(dry.contains("would archive demo/1") && dry.contains("would archive 3 of 5 runs"), "{dry}");
+    let done = env.run(&archive);
+    assert!(done.contains("archived 3 of 5 runs") && done.ends_with("--- exit 0\n"), "{done}");
+    assert!(env.run(&archive).contains("archived 0 of 5 runs"), "it is done once");
+    assert_eq!(numbers(), [8, 7, 6, 5, 1]);
+    assert!(env.run(&["archive", "list"]).contains("nightly"));
+    let pruned = env.run(&["runs", "prune", "--older-than", "1s", "--keep-named", "release-*"]);
+    assert!(pruned.contains("removed 3 of 5 runs"), "{pruned}");
+    assert_eq!(numbers(), [8, 6]);
 }
 
 #[test]

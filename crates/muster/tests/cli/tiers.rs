@@ -133,6 +133,9 @@ fn a_run_that_was_moved_is_whole_in_the_other_area_and_said_to_be_there() {
     assert!(said.contains("was moved to area `old`, as run 2") && said.contains("results 2"), "{said}");
     assert_eq!(says(&env, &["runs", "--output", "quiet"]).trim(), "3");
     let full = says(&env, &["runs", "--full"]);
+    let all = env.command(&["runs", "--full", "--output", "json"]).output().unwrap();
+    let all: serde_json::Value = serde_json::from_slice(&all.stdout).expect("one document");
+    assert!(all.as_array().unwrap().iter().any(|run| run["area"] == "old"), "{all}");
     assert!(full.contains("run 1 is old/2 in") && full.contains(": FAIL"), "{full}");
 
     let there = |args: &[&str]| says(&env, &[&["-C", "../archive"], args].concat());

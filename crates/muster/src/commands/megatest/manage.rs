@@ -3,6 +3,7 @@
 
 use super::args::Args;
 use super::list_runs::{Line, lines, name_of, target_of, ticket_of};
+use crate::commands::archive::{self, MegatestArchive};
 use crate::commands::runs::kill::kill;
 use crate::commands::runs::remove::{RemoveArgs, of_items, whole};
 use crate::commands::runs::tell;
@@ -243,9 +244,9 @@ fn remove_all_but(
         }
     };
     let actions: Vec<&str> = args.get("actions").unwrap_or("print").split(',').map(str::trim).collect();
-    if let Some(other) = actions.iter().find(|a| !matches!(**a, "print" | "remove-runs")) {
+    if let Some(other) = actions.iter().find(|a| !matches!(**a, "print" | "remove-runs" | "archive")) {
         return Err(Complaint::usage(format!("`-actions {other}` is not done by `-remove-keep`"))
-            .hint("`print` and `remove-runs` are")
+            .hint("`print`, `archive` and `remove-runs` are")
             .into());
     }
     let mut of_target: BTreeMap<String, usize> = BTreeMap::new();
@@ -262,7 +263,7 @@ fn remove_all_but(
         if actions.contains(&"print") {
             writeln!(context.stdout(), "{}/{}", target_of(&run), name_of(&run))?;
         }
-        if !actions.contains(&"remove-runs") {
+        if !actions.contains(&"remove-runs") && !actions.contains(&"archive") {
             continue;
         }
         if let Err(locked) = keeper.must_be_open(&run) {
@@ -286,7 +287,19 @@ fn remove_all_but(
                 continue;
             }
         }
-        whole(keeper, &run, &removal(args.has("keep-records"), args.get("m").unwrap_or_default()), context)?;
+        if actions.contains(&"archive") {
+            // As Megatest has it: saved, and removed from where they were.
+            let one = std::slice::from_ref(&run);
+            if let Err(error) = archive::for_megatest(MegatestArchive::SaveRemove, one, None, context) {
+                writeln!(context.stderr(), "megatest: {} stays: {error:#}", run.address())?;
+                code = ExitCode::Failed;
+                continue;
+            }
+        }
+        if actions.contains(&"remove-runs") {
+            let removal = removal(args.has("keep-records"), args.get("m").unwrap_or_default());
+            whole(keeper, &run, &removal, context)?;
+        }
     }
     Ok(code)
 }

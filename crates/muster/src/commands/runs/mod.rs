@@ -105,12 +105,16 @@ fn list_all_areas(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow
 fn list(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let records = Records::open(context)?;
     let runs = records.with(|s| s.list_runs(&RunFilter { limit: args.limit, ..RunFilter::default() }))?;
+    let moved = if args.full { moved(&records)? } else { Vec::new() };
     let mut out = context.stdout();
     match context.output {
         OutputMode::Json => {
             let cold = cold(&records)?;
+            // Those that were moved have the form of all others, and other areas and numbers.
+            let moved = moved.iter().filter_map(|(_, view)| view.as_ref());
             let all: Vec<_> = runs
                 .iter()
+                .chain(moved)
                 .map(|run| Listed {
                     cold_bytes: cold.get(&run.id).copied(),
                     run: wire::Run::new(run, wire::Texts::None),
@@ -131,8 +135,15 @@ fn list(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
             }
         }
     }
-    if args.full {
-        list_moved(&records, context)?;
+    for (MovedRun { number, place: RunPlace { dir, area, number: there }, .. }, view) in &moved {
+        match context.output {
+            OutputMode::Json => {}
+            OutputMode::Quiet => writeln!(out, "{area}/{there}")?,
+            OutputMode::Human => {
+                let came_to = view.as_ref().map_or("not to be found there", |view| word(view, None).0);
+                writeln!(out, "run {number} is {area}/{there} in `{}`: {came_to}", dir.display())?;
+            }
+        }
     }
     Ok(ExitCode::Passed)
 }
@@ -152,32 +163,21 @@ fn cold(records: &Records) -> Result<HashMap<RunId, u64>, anyhow::Error> {
     Ok(records.with_here(|s| s.list_cold().map(Some))?.unwrap_or_default().into_iter().collect())
 }
 
-/// The runs that are in other areas, as far as these can be asked.
-fn list_moved(records: &Records, context: &Context) -> Result<(), anyhow::Error> {
+/// The runs that are in other areas, with what they are there as far as these can be asked.
+fn moved(records: &Records) -> Result<Vec<(MovedRun, Option<RunView>)>, anyhow::Error> {
     let moved = records.with_here(|s| s.list_moved(records.area()).map(Some))?.unwrap_or_default();
-    let mut out = context.stdout();
-    for MovedRun { run, number, name: _, at: _, place } in moved {
-        let RunPlace { dir, area, number: there } = place;
-        let view = crate::wiring::open_sqlite(&dir).ok().and_then(|mut store| {
-            let found = store.find_run(&area, RunName::Number(there)).ok().flatten();
-            found.filter(|view| view.id == run)
-        });
-        match context.output {
-            // They have the form of all others, and other areas and numbers.
-            OutputMode::Json => {
-                if let Some(view) = view {
-                    serde_json::to_writer(&mut out, &[wire::Run::new(&view, wire::Texts::None)])?;
-                    writeln!(out)?;
-                }
-            }
-            OutputMode::Quiet => writeln!(out, "{area}/{there}")?,
-            OutputMode::Human => {
-                let came_to = view.map_or("not to be found there", |view| word(&view, None).0);
-                writeln!(out, "run {number} is {area}/{there} in `{}`: {came_to}", dir.display())?;
-            }
-        }
-    }
-    Ok(())
+    let view = |moved: &MovedRun| {
+        let RunPlace { dir, area, number } = &moved.place;
+        let found = crate::wiring::open_sqlite(dir).ok()?.find_run(area, RunName::Number(*number));
+        found.ok().flatten().filter(|view| view.id == moved.run)
+    };
+    Ok(moved
+        .into_iter()
+        .map(|moved| {
+            let view = view(&moved);
+            (moved, view)
+        })
+        .collect())
 }
 
 fn table(

@@ -5,6 +5,7 @@ use crate::error::Complaint;
 use muster_core::lab::{DeviceSelector, Pool, Pools};
 use muster_server::{Hot, PoolUsers, Retention};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(super) struct ServerFile {
     pub(super) hot: Hot,
     /// Pools, in the order they are asked, and who may use each.
     pub(super) pools: Vec<(Pool, PoolUsers)>,
+    /// How many tokens (licences) the lab has, by name.
+    pub(super) tokens: BTreeMap<String, u32>,
 }
 
 /// As it is written.
@@ -41,6 +44,7 @@ struct Written {
     retention: Option<WrittenRetention>,
     records: Option<WrittenRecords>,
     pool: toml::Table,
+    tokens: BTreeMap<String, u32>,
 }
 
 /// How long runs are kept, as it is written.
@@ -51,6 +55,7 @@ struct WrittenRetention {
     failed_older_than: Option<String>,
     space: Option<String>,
     keep: Option<u32>,
+    keep_named: Vec<String>,
     keep_records: bool,
 }
 
@@ -71,7 +76,7 @@ struct WrittenPool {
 }
 
 /// All its keys.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "hosts",
     "agent-certificate",
     "pool",
@@ -82,10 +87,12 @@ const KEYS: [&str; 14] = [
     "failed-older-than",
     "space",
     "keep",
+    "keep-named",
     "keep-records",
     "records",
     "hot-runs",
     "hot-for",
+    "tokens",
 ];
 
 /// Reads it; where there is none, everything is as it is without.
@@ -108,8 +115,8 @@ pub(super) fn load(data_dir: &Path) -> Result<ServerFile, anyhow::Error> {
 }
 
 fn read(text: &str) -> Result<ServerFile, (String, Option<String>)> {
-    let Written { hosts, agent_certificate, retention, records, pool } =
-        toml::from_str(text).map_err(|e| {
+    let Written { hosts, agent_certificate, retention, records, pool, tokens } = toml::from_str(text)
+        .map_err(|e| {
             let said = e.to_string();
             (said.trim_end().to_owned(), nearest(&said))
         })?;
@@ -128,11 +135,21 @@ fn read(text: &str) -> Result<ServerFile, (String, Option<String>)> {
     let pools = pool.into_iter().map(|(name, written)| read_pool(name, written)).collect::<Result<_, _>>()?;
     let retention = retention.map(read_retention).transpose()?;
     let hot = read_records(records.unwrap_or_default())?;
-    Ok(ServerFile { hosts, agent_certificate, retention, hot, pools })
+    if let Some((name, _)) = tokens.iter().find(|(_, n)| **n == 0) {
+        let why = format!(
+            "there are no tokens `{}`: no test that takes one could ever start",
+            name.escape_default()
+        );
+        return Err((
+            why,
+            Some("leave it out, or say how many there are: `[tokens]`, `matlab = 4`".to_owned()),
+        ));
+    }
+    Ok(ServerFile { hosts, agent_certificate, retention, hot, pools, tokens })
 }
 
 fn read_retention(written: WrittenRetention) -> Result<Retention, (String, Option<String>)> {
-    let WrittenRetention { older_than, failed_older_than, space, keep, keep_records } = written;
+    let WrittenRetention { older_than, failed_older_than, space, keep, keep_named, keep_records } = written;
     let long = |key: &str, text: Option<String>| {
         text.map(|t| long_duration(&t).map_err(|e| (format!("`{key}`: {e}"), None))).transpose()
     };
@@ -141,6 +158,7 @@ fn read_retention(written: WrittenRetention) -> Result<Retention, (String, Optio
         failed_older_than: long("failed-older-than", failed_older_than)?,
         space: space.map(|t| bytes(&t).map_err(|e| (format!("`space`: {e}"), None))).transpose()?,
         keep: keep.unwrap_or(1),
+        keep_named,
         keep_records,
     };
     if retention.older_than.is_none() && retention.failed_older_than.is_none() && retention.space.is_none() {
@@ -219,6 +237,11 @@ mod tests {
         let (why, hint) = read("host = ['x']\n").unwrap_err();
         assert!(why.contains("unknown field `host`"), "{why}");
         assert_eq!(hint.as_deref(), Some("did you mean `hosts`?"));
+        assert_eq!(
+            read("[tokens]\nmatlab = 4\n").unwrap().tokens,
+            BTreeMap::from([("matlab".to_owned(), 4)])
+        );
+        assert!(read("[tokens]\nmatlab = 0\n").unwrap_err().0.contains("no tokens `matlab`"));
         let two = "[pool.release]\ndevices = \"labels.kind == 'r'\"\nusers = ['rel-*']\n[pool.all]\ndevices = 'true'\n";
         let pools = read(two).unwrap().pools;
         let names: Vec<_> = pools.iter().map(|(pool, users)| (pool.name.as_str(), users.clone())).collect();

@@ -42,7 +42,7 @@ pub(super) fn run(args: &ServeArgs, context: &Context) -> Result<ExitCode, anyho
         return Err(Complaint::usage("a lease lasts at least 5s").hint("agents speak every 2s").into());
     }
     let data_dir = data.dir(context)?;
-    let file::ServerFile { hosts, agent_certificate, retention, hot, pools } = file::load(&data_dir)?;
+    let file::ServerFile { hosts, agent_certificate, retention, hot, pools, tokens } = file::load(&data_dir)?;
     let signals = Signals::of_service()?;
     let at_terminal = std::io::stderr().is_terminal();
     let config = ServerConfig {
@@ -50,6 +50,7 @@ pub(super) fn run(args: &ServeArgs, context: &Context) -> Result<ExitCode, anyho
         data_dir: data_dir.clone(),
         lease: *lease,
         access: AccessConfig { hosts: hosts.clone(), agent_certificate, pools },
+        tokens,
     };
     let server = Server::start(config).map_err(|e| complain(e, &data_dir, context))?;
     if let Some(retention) = retention {
