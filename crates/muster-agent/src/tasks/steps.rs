@@ -128,7 +128,11 @@ impl StepsTask {
         if let Some(part) = self.part.clone() {
             let names: Vec<String> = part.run.iter().map(|name| format!("`{name}`")).collect();
             let (run, attempt) = (names.join(", "), part.attempt);
-            self.joined.remark(Duration::ZERO, &format!("goes on from attempt {attempt}; runs again: {run}"));
+            // Whoever reads of a file that is not there, reads why.
+            let files =
+                if part.files.is_empty() { ", of whose working directory nothing is kept" } else { "" };
+            self.joined
+                .remark(Duration::ZERO, &format!("goes on from attempt {attempt}{files}; runs again: {run}"));
             self.measures = part.measures.iter().filter(|m| self.is_of_step(m)).cloned().collect();
             self.current = self.pass_over(0);
         }
