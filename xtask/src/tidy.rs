@@ -39,6 +39,7 @@ const LEFT_OVERS: [&str; 4] = ["todo!(", "unimplemented!(", "FIXME", "XXX"];
 pub(crate) fn check(root: &Path) -> anyhow::Result<()> {
     let mut wrong = String::new();
     fences(root, &mut wrong)?;
+    fuzz_lock(root, &mut wrong)?;
     for file in sources(root)? {
         let text = std::fs::read_to_string(&file)?;
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
@@ -63,6 +64,39 @@ fn fences(root: &Path, wrong: &mut String) -> anyhow::Result<()> {
                     "  crates/{name}/Cargo.toml: `{used}` is behind a fence (see ARCHITECTURE.md)"
                 )?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// The fuzzer is built apart from everything else, so that nothing notices when its lock file is of an earlier set of
+/// dependencies.
+fn fuzz_lock(root: &Path, wrong: &mut String) -> anyhow::Result<()> {
+    let lock: toml::Table = std::fs::read_to_string(root.join("fuzz/Cargo.lock"))?.parse()?;
+    let locked =
+        |of: &toml::Value, key| of.get(key).and_then(toml::Value::as_array).cloned().unwrap_or_default();
+    for package in lock.get("package").and_then(toml::Value::as_array).into_iter().flatten() {
+        let name = package.get("name").and_then(toml::Value::as_str).unwrap_or_default();
+        let manifest = match FENCES.iter().find(|(known, _)| *known == name) {
+            Some((name, _)) => root.join("crates").join(name).join("Cargo.toml"),
+            None if name == "muster-fuzz" => root.join("fuzz/Cargo.toml"),
+            None => continue,
+        };
+        // `NAME`, or `NAME VERSION` where there are several.
+        let has: Vec<String> = locked(package, "dependencies")
+            .iter()
+            .filter_map(|used| Some(used.as_str()?.split(' ').next()?.to_owned()))
+            .collect();
+        let manifest: toml::Table = std::fs::read_to_string(manifest)?.parse()?;
+        let uses = manifest.get("dependencies").and_then(toml::Value::as_table).into_iter().flatten();
+        let is_optional =
+            |how: &toml::Value| how.get("optional").and_then(toml::Value::as_bool) == Some(true);
+        for (used, _) in uses.filter(|(used, how)| !is_optional(how) && !has.contains(used)) {
+            writeln!(
+                wrong,
+                "  fuzz/Cargo.lock: `{name}` uses `{used}` now; `cargo update --workspace --offline --manifest-path \
+                 fuzz/Cargo.toml` writes it anew"
+            )?;
         }
     }
     Ok(())
