@@ -44,7 +44,7 @@ pub(crate) async fn carry_out(records: PathBuf, hot: Hot, mut ending: watch::Rec
 fn put(records: &Path, hot: Hot) -> Result<(), StoreError> {
     let Hot { runs, age } = hot;
     let ended_before = age.map(|age| Time(now().0.saturating_sub(micros(age))));
-    let limits = HotLimits { runs: Some(runs), ended_before };
+    let limits = HotLimits { runs: Some(runs), ended_before, items: None };
     let mut store = Sqlite::open(records, LAB)?;
     for area in store.list_areas()? {
         let mut gone = 0;

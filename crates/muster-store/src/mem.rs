@@ -399,15 +399,24 @@ impl Store for Mem {
     }
 
     fn list_due(&mut self, area: &str, limits: &HotLimits, limit: u32) -> Result<Vec<RunId>, StoreError> {
-        let HotLimits { runs, ended_before } = limits;
+        let HotLimits { runs, ended_before, items } = limits;
         let state = self.state();
         let hot = state.area(area).filter(|r| !r.cold && r.phase != RunPhase::Active).map(Run::head);
         let is_old = |ended: Option<Time>| ended.zip(*ended_before).is_some_and(|(e, b)| e < b);
         let due = |(nth, run): (usize, RunView)| {
-            (runs.is_some_and(|most| nth >= most as usize) || is_old(run.ended)).then_some(run.id)
+            (runs.is_some_and(|most| nth >= most as usize) || is_old(run.ended))
+                .then_some((run.id, run.items))
         };
-        let mut due: Vec<RunId> = hot.enumerate().filter_map(due).collect();
+        let mut due: Vec<(RunId, u32)> = hot.enumerate().filter_map(due).collect();
         due.reverse();
+        let most = items.unwrap_or(u32::MAX);
+        let mut all = 0;
+        due.retain(|(_, items)| {
+            let is_small = *items <= most;
+            all += if is_small { u64::from(*items) } else { 0 };
+            is_small && all <= u64::from(most)
+        });
+        let mut due: Vec<RunId> = due.into_iter().map(|(run, _)| run).collect();
         due.truncate(limit as usize);
         Ok(due)
     }

@@ -66,6 +66,8 @@ pub struct HotLimits {
     pub runs: Option<u32>,
     /// Those that ended at this time or later; `None`: of any age.
     pub ended_before: Option<Time>,
+    /// No more of the others than have so many items together, the oldest first, and no larger one; `None`: all.
+    pub items: Option<u32>,
 }
 
 /// Where a run is.

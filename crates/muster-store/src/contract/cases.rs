@@ -662,7 +662,7 @@ fn runs_beyond_the_limits_are_due_for_the_cold_tier(records: &dyn Records) {
         commit(&mut *store, &[active(run), ended(run, run as u64 * 10)]);
     }
     commit(&mut *store, &[active(6)]);
-    let limits = |runs, before: Option<u64>| HotLimits { runs, ended_before: before.map(Time) };
+    let limits = |runs, before: Option<u64>| HotLimits { runs, ended_before: before.map(Time), items: None };
     let mut due = |limits, limit| -> Vec<u128> {
         store.list_due("area", &limits, limit).unwrap().into_iter().map(|run| run.0).collect()
     };
@@ -671,6 +671,9 @@ fn runs_beyond_the_limits_are_due_for_the_cold_tier(records: &dyn Records) {
     assert_eq!(due(limits(Some(2), None), 2), [1, 2]);
     assert_eq!(due(limits(None, Some(30)), 99), [1, 2]);
     assert_eq!(due(limits(Some(4), Some(30)), 99), [1, 2]);
+    // Each has four items that are known.
+    let few = |items| HotLimits { items: Some(items), ..limits(Some(0), None) };
+    assert_eq!([due(few(3), 99), due(few(4), 99), due(few(11), 99)], [vec![], vec![1], vec![1, 2]]);
     store.reduce_run(RunId(1)).unwrap();
     let due = store.list_due("area", &limits(Some(2), None), 99).unwrap();
     assert_eq!(due, [RunId(2), RunId(3)]);

@@ -178,19 +178,23 @@ impl Sqlite {
     }
 
     pub(super) fn due(&self, area: &str, limits: &HotLimits, limit: u32) -> Result<Vec<RunId>, StoreError> {
-        let HotLimits { runs, ended_before } = limits;
+        let HotLimits { runs, ended_before, items } = limits;
         let get = reading(&self.db);
         // By the index of runs that could go, so it does not matter how many have gone.
         let mut found = self
             .conn
             .prepare_cached(
-                "SELECT id FROM (SELECT id, ended, row_number() OVER (ORDER BY id DESC) AS nth
-                                 FROM runs WHERE area = ?1 AND cold IS NULL AND state <> 0)
-                 WHERE nth > ?2 OR ended < ?3 ORDER BY id LIMIT ?4",
+                "SELECT id FROM
+                    (SELECT id, sum(items) OVER (ORDER BY id) AS together FROM
+                        (SELECT id, ended, items, row_number() OVER (ORDER BY id DESC) AS nth
+                         FROM runs WHERE area = ?1 AND cold IS NULL AND state <> 0)
+                     WHERE (nth > ?2 OR ended < ?3) AND items <= ?5)
+                 WHERE together <= ?5 ORDER BY id LIMIT ?4",
             )
             .map_err(&get)?;
         let (most, before) = (runs.map_or(i64::MAX, i64::from), ended_before.map(|t| t.0.cast_signed()));
-        let mut list = found.query(params![area, most, before, limit]).map_err(&get)?;
+        let together = items.unwrap_or(u32::MAX);
+        let mut list = found.query(params![area, most, before, limit, together]).map_err(&get)?;
         let mut due = Vec::new();
         while let Some(row) = list.next().map_err(&get)? {
             let id = row.get_ref(0).map_err(&get)?.as_blob().map_err(|e| get(e.into()))?;

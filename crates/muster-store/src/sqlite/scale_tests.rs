@@ -66,7 +66,7 @@ fn what_is_asked_of_a_run_costs_the_same_beside_ten_times_as_many() {
     let (mut few, mut many) = (records(FEW), records(10 * FEW));
     let area = Some("area".to_owned());
     let newest = RunFilter { area, limit: 10, ..RunFilter::default() };
-    let limits = HotLimits { runs: Some(FEW / 2), ended_before: None };
+    let limits = HotLimits { runs: Some(FEW / 2), ..HotLimits::default() };
     let old = RunId(3);
     let questions: Vec<Question<'_>> = vec![
         ("open", Box::new(|r| drop(Sqlite::open(r.store.root(), LAB).unwrap()))),
@@ -125,9 +125,9 @@ fn a_run_is_found_by_name_and_target_without_a_look_at_all_others() {
             Change::RunCreated(Arc::new(record))
         };
         let mut changes: Vec<Change> = (1..=runs).map(created).collect();
-        changes.extend([attempt(5, 1, 1, Outcome::Pass), ended(5)]);
+        changes.extend([attempt(5, 1, 1, Outcome::Pass), ended(5), ended(6)]);
         store.commit(&changes).unwrap();
-        store.reduce_run(RunId(5)).unwrap();
+        store.reduce_run(RunId(6)).unwrap();
         Records { _dir: dir, store, runs }
     };
     let (mut few, mut many) = (heads(HEADS), heads(10 * HEADS));

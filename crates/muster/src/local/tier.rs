@@ -5,13 +5,17 @@ use crate::context::Context;
 use crate::error::Complaint;
 use muster_core::definition::{AreaDef, Keeping};
 use muster_core::time::{Time, micros};
-use muster_store::{HotLimits, ItemFilter, Store as _, StoreError};
+use muster_store::{HotLimits, ItemFilter, RunFilter, Store as _, StoreError};
 use std::io::Write as _;
 use std::path::Path;
 
 /// Runs that leave after one run; more are due only where the limits were changed, and go after the next ones.
 // Limit: a person waits for the prompt meanwhile.
 const AT_ONCE: u32 = 4;
+/// Items of the runs that leave after a run, for each item it had, and how many in any case: who runs one test does not
+/// wait for the records of a hundred thousand, which leave after the next large run.
+const ITEMS_EACH: u32 = 2;
+const ITEMS_MIN: u32 = 2_000;
 /// Runs whose files or records cannot be moved, after which no other is tried.
 // Limit: what goes wrong with so many (a full disk) goes wrong with the others, and each may take long.
 const STUCK: u32 = 4;
@@ -23,7 +27,7 @@ const TOLD: u32 = 16;
 pub(crate) fn limits(keeping: &Keeping, now: Time) -> HotLimits {
     let Keeping { allow_runs: _, hot_runs, hot_for, move_to: _ } = keeping;
     let ended_before = hot_for.map(|age| Time(now.0.saturating_sub(micros(age))));
-    HotLimits { runs: Some(*hot_runs), ended_before }
+    HotLimits { runs: Some(*hot_runs), ended_before, items: None }
 }
 
 /// Refuses new runs where an area only keeps those of others.
@@ -55,8 +59,11 @@ pub(crate) fn settle(area: &AreaDef, dir: &Path, context: &Context) {
 
 fn try_settle(area: &AreaDef, dir: &Path) -> Result<(), StoreError> {
     let mut store = crate::wiring::open_to_write(dir)?;
-    let due = store.list_due(&area.name, &limits(&area.records, super::session::now()), AT_ONCE)?;
-    for run in due {
+    let newest = RunFilter { area: Some(area.name.clone()), limit: 1, ..RunFilter::default() };
+    let had = store.list_runs(&newest)?.first().map_or(0, |run| run.items);
+    let items = Some(had.saturating_mul(ITEMS_EACH).max(ITEMS_MIN));
+    let limits = HotLimits { items, ..limits(&area.records, super::session::now()) };
+    for run in store.list_due(&area.name, &limits, AT_ONCE)? {
         match store.reduce_run(run) {
             // Somebody runs a part of it again just now, or has removed it.
             Ok(_) | Err(StoreError::RunAlive { .. } | StoreError::UnknownRun { .. }) => {}

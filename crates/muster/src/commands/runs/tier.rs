@@ -73,7 +73,7 @@ pub(super) fn reduce(args: &ReduceArgs, context: &Context) -> Result<ExitCode, a
     let chosen = match (due, hot_runs) {
         (false, _) => named(&mut store, &area, runs)?,
         (true, Some(most)) => {
-            let limits = HotLimits { runs: Some(*most), ended_before: None };
+            let limits = HotLimits { runs: Some(*most), ..HotLimits::default() };
             of(&mut store, &area, &limits)?
         }
         (true, None) => {
