@@ -10,7 +10,7 @@ use crate::records::Question;
 use crate::trust::{Proof, Trust, distrust};
 use crate::{
     About, Accepted, Adopt, Announce, By, CBOR, HoldDevice, LabEvents, MoveRun, NEXT_PART, PREFIX, Problem,
-    Reopen, Reopened, Seen, Stop, Submit, WANTED, Why, from_cbor, to_cbor,
+    RenewHold, Reopen, Reopened, Seen, Stop, Submit, WANTED, Why, from_cbor, to_cbor,
 };
 use exactly::Exactly;
 use muster_core::digest::Digest;
@@ -337,6 +337,22 @@ impl Client {
             Some(hold) => self.heard(self.send_json(|http| http.put(&url), hold)).map(drop),
             None => self.delete(&format!("/devices/{}/hold", device.0)),
         }
+    }
+
+    /// Uses a reservation, and keeps it for so many seconds from now.
+    ///
+    /// # Errors
+    /// [`ClientError`]; with the code `reservation-over` where it has ended.
+    pub fn renew_hold(&self, device: DeviceId, renew: &RenewHold) -> Result<(), ClientError> {
+        self.post(&format!("/devices/{}/hold/renew", device.0), renew)
+    }
+
+    /// Gives a reserved device back. One that is not under this reservation any more stays as it is.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn give_back(&self, device: DeviceId, id: &str) -> Result<(), ClientError> {
+        self.delete(&format!("/devices/{}/hold?id={id}", device.0))
     }
 
     /// The server's clock.

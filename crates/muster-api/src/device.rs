@@ -16,6 +16,21 @@ pub struct HoldDevice {
     /// It ends by itself after so many seconds; without, when it is released.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u32>,
+    /// The reservation that this is, chosen by whoever makes it: asking again with it is the same one, and with another it is
+    /// refused also for the same person. Without, it is a hold of that person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub id: Option<String>,
+}
+
+/// A reservation is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RenewHold {
+    /// Which.
+    #[schemars(length(min = 1, max = 64))]
+    pub id: String,
+    /// It ends by itself so many seconds from now.
+    pub seconds: u32,
 }
 
 /// Who does something to a device that needs no reason.

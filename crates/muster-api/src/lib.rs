@@ -21,7 +21,7 @@ pub mod trust;
 
 pub use about::About;
 pub use client::{Client, ClientError, Heard, LivePiece, Watch};
-pub use device::{Adopt, Announce, By, HoldDevice};
+pub use device::{Adopt, Announce, By, HoldDevice, RenewHold};
 pub use keep::{CommentRun, ItemName, KillItems, LockRun, RemoveRun, SetResults};
 pub use lab_events::{LabEvents, LabNews};
 pub use package::{PackageName, PackagePublished, PackagesCollected, PackagesRemoved, PrunePackages};

@@ -386,6 +386,10 @@ pub struct Hold {
     pub since: Time,
     /// When it ends by itself; `None`: when it is released.
     pub until: Option<Time>,
+    /// Which reservation this is, chosen by whoever made it. Where there is one, the device is that one's alone:
+    /// another of the same person is refused like somebody else's.
+    #[serde(default)]
+    pub id: Option<String>,
 }
 
 /// A device that a person has added to a host's devices, or that has announced itself.

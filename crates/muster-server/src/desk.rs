@@ -14,7 +14,7 @@ use crate::past::past_results;
 use crate::reopening::{self, Reopenings};
 use crate::shell::{Shell, ShellError, Turn};
 use muster_api::{Accepted, Outlook, Problem, Reopen, Reopened, Stop, Submit, Why};
-use muster_core::change::{Change, Hold, Moved, RunPhase, RunRecord};
+use muster_core::change::{Change, Moved, RunPhase, RunRecord};
 use muster_core::exchange::{DeviceOffer, Exchange, Orders};
 use muster_core::id::{AgentId, DeviceId, ItemIx, RunId, SessionId, UnitId};
 use muster_core::lab::{self, Gone, Input, Policy, Pools, Registering, Rejected};
@@ -60,8 +60,8 @@ pub(crate) enum Ask {
     Stop(RunId, Stop, Answer<()>),
     /// Items of a run are to be ended; who wants that, and why.
     Kill(RunId, Vec<ItemIx>, String, Answer<()>),
-    /// A device is held, or given back.
-    Hold(DeviceId, Option<Hold>, Answer<()>),
+    /// A device is held, kept, or given back.
+    Hold(Box<Input>, Answer<()>),
     /// A person wants a device to be checked.
     Check(DeviceId, String, Answer<()>),
     /// A person puts a device in quarantine (why, until when), or lets it out.
@@ -283,9 +283,9 @@ impl LabThread {
                     }
                     Err(problem) => drop(answer.send(Err(problem))),
                 },
-                Ask::Hold(device, hold, answer) => {
+                Ask::Hold(input, answer) => {
                     owed.insert(place, Owed::Plain(answer));
-                    inputs.push(Input::Hold { device, hold });
+                    inputs.push(*input);
                 }
                 Ask::Check(device, by, answer) => {
                     owed.insert(place, Owed::Plain(answer));
@@ -614,7 +614,7 @@ impl Ask {
             Self::Goodbye(.., answer)
             | Self::Stop(.., answer)
             | Self::Kill(.., answer)
-            | Self::Hold(.., answer)
+            | Self::Hold(_, answer)
             | Self::Check(.., answer)
             | Self::Register(_, answer)
             | Self::Checks(_, answer)
@@ -656,6 +656,7 @@ fn problem_of(rejected: &Rejected) -> Problem {
         Rejected::Held { .. } => {
             (409, "wait for it, or talk to whoever has it; `muster device release` takes it away")
         }
+        Rejected::ReservationOver { .. } => (409, "`muster reserve` takes the device again"),
         Rejected::NoCheckDue(_) => (409, ""),
         Rejected::NotRegistered { .. } => (404, "`muster device list --proposed` lists them"),
         Rejected::TooManyProposals(_) => (429, "adopt or remove some: `muster device list --proposed`"),

@@ -1,6 +1,9 @@
 //! Devices that people take out of scheduling.
 //!
 //! What runs on a held device goes on, and what waits there is asked back; nothing new is given to it.
+//!
+//! A hold with an id is a *reservation*: it is renewed and given back by that id, so that who comes late, or twice,
+//! touches nobody else's.
 
 use super::{Lab, Rejected};
 use crate::change::{Change, Hold};
@@ -11,14 +14,18 @@ use crate::time::Time;
 impl Lab {
     pub(super) fn hold(&mut self, now: Time, id: DeviceId, hold: Option<Hold>) -> Result<(), Rejected> {
         let Some(device) = self.devices.get_mut(&id) else { return Err(Rejected::NoSuchDevice(id)) };
+        let mut hold = hold;
+        if let (Some(there), Some(new)) = (&device.hold, &mut hold) {
+            if there.by != new.by || (new.id.is_some() && new.id != there.id) {
+                let Hold { by, reason, .. } = there.clone();
+                return Err(Rejected::Held { device: device.name.to_string(), by, reason });
+            }
+            // It is the same one, changed.
+            new.since = there.since;
+            new.id.clone_from(&there.id);
+        }
         if device.hold == hold {
             return Ok(());
-        }
-        if let (Some(there), Some(new)) = (&device.hold, &hold)
-            && there.by != new.by
-        {
-            let Hold { by, reason, .. } = there.clone();
-            return Err(Rejected::Held { device: device.name.to_string(), by, reason });
         }
         device.hold.clone_from(&hold);
         if hold.is_some() {
@@ -30,6 +37,35 @@ impl Lab {
             Some(hold) => LabEvent::DeviceHeld { device: id, name, hold },
             None => LabEvent::DeviceReleased { device: id, name },
         });
+        Ok(())
+    }
+
+    /// A reservation is used, and so holds until then. That is no news.
+    pub(super) fn renew(&mut self, id: DeviceId, reservation: &str, until: Time) -> Result<(), Rejected> {
+        let Some(device) = self.devices.get_mut(&id) else { return Err(Rejected::NoSuchDevice(id)) };
+        match &mut device.hold {
+            Some(hold) if hold.id.as_deref() == Some(reservation) => {
+                // A person may have made it a hold without an end.
+                if hold.until.is_some_and(|there| there < until) {
+                    hold.until = Some(until);
+                    let hold = Some(hold.clone());
+                    self.save(Change::DeviceHeld { device: id, hold });
+                }
+                Ok(())
+            }
+            other => {
+                let by = other.as_ref().map(|hold| hold.by.clone());
+                Err(Rejected::ReservationOver { device: device.name.to_string(), by })
+            }
+        }
+    }
+
+    /// Whoever made a reservation needs it no longer. A device that is not that one's stays as it is.
+    pub(super) fn give_back(&mut self, now: Time, id: DeviceId, reservation: &str) -> Result<(), Rejected> {
+        let Some(device) = self.devices.get(&id) else { return Err(Rejected::NoSuchDevice(id)) };
+        if device.hold.as_ref().is_some_and(|hold| hold.id.as_deref() == Some(reservation)) {
+            return self.hold(now, id, None);
+        }
         Ok(())
     }
 

@@ -33,6 +33,14 @@ pub enum Rejected {
         /// Why.
         reason: String,
     },
+    /// A reservation has ended, or was taken away.
+    #[error("the reservation of {device} is over: {}", .by.as_deref().map_or("nobody has it".to_owned(), |by| format!("{by} has it")))]
+    ReservationOver {
+        /// The device's name.
+        device: String,
+        /// Who has it now.
+        by: Option<String>,
+    },
     /// The check is not wanted (any more).
     #[error("no check of `{0}` is due")]
     NoCheckDue(String),
@@ -87,6 +95,7 @@ impl Rejected {
             Self::Plan(_) | Self::TooManyDevices(_) => "bad-plan",
             Self::NoSuchDevice(_) => "no-such-device",
             Self::Held { .. } => "held",
+            Self::ReservationOver { .. } => "reservation-over",
             Self::NoCheckDue(_) => "no-check-due",
             Self::NoVerifier(_) => "no-verifier",
             Self::NotRegistered { .. } => "not-registered",

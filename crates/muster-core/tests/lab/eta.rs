@@ -50,6 +50,7 @@ fn each_device_says_why_it_is_not_given() {
         reason: "its relay clicks".to_owned(),
         since: world.now,
         until: Some(world.now + Duration::from_secs(7200)),
+        id: None,
     };
     world.apply(Input::Hold { device: DeviceId(2), hold: Some(hold) }).unwrap();
     world.go_on_until(Time(20_000_000));

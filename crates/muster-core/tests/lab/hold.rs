@@ -59,6 +59,7 @@ fn a_hold_ends_by_itself_and_one_of_an_unknown_device_is_refused() {
         reason: "a look".to_owned(),
         since: world.now,
         until: Some(Time(5_000_000)),
+        id: None,
     };
     let unknown = Input::Hold { device: DeviceId(99), hold: Some(hold.clone()) };
     assert_eq!(world.apply(unknown).unwrap_err().code(), "no-such-device");
@@ -71,5 +72,43 @@ fn a_hold_ends_by_itself_and_one_of_an_unknown_device_is_refused() {
     assert_eq!(world.lab.snapshot().holds.len(), 1);
     world.now = Time(5_000_000);
     world.tick();
+    assert_eq!(world.lab.snapshot().holds, []);
+}
+
+#[test]
+fn a_reservation_is_one_only_also_for_the_same_person_and_who_lost_it_touches_nobody_else_s() {
+    let mut world = World::new("a");
+    world.create();
+    world.talk();
+    let device = DeviceId(1);
+    let until = |seconds: u64| Time(seconds * 1_000_000);
+    let take = |id: &str, seconds: u64| {
+        let (by, reason) = ("ana".to_owned(), "bring-up".to_owned());
+        let hold = Hold { by, reason, since: Time(7), until: Some(until(seconds)), id: Some(id.to_owned()) };
+        Input::Hold { device, hold: Some(hold) }
+    };
+    let renew = |id: &str, seconds: u64| Input::Renew {
+        device,
+        reservation: id.to_owned(),
+        until: until(seconds),
+    };
+    let give_back = |id: &str| Input::GiveBack { device, reservation: id.to_owned() };
+    world.apply(take("one", 60)).unwrap();
+    world.apply(take("one", 60)).unwrap();
+    assert_eq!(world.apply(take("two", 60)).unwrap_err().code(), "held", "the same person, at another place");
+    assert_eq!(world.apply(renew("two", 90)).unwrap_err().code(), "reservation-over");
+    world.apply(give_back("two")).unwrap();
+    world.apply(renew("one", 90)).unwrap();
+    world.apply(renew("one", 80)).unwrap();
+    let hold = world.lab.snapshot().holds.remove(0).1;
+    assert_eq!((hold.since, hold.until), (Time(7), Some(until(90))), "a use never makes it shorter");
+    // What was taken away is not taken up again by using it.
+    world.apply(Input::Hold { device, hold: None }).unwrap();
+    let over = world.apply(renew("one", 90)).unwrap_err();
+    assert_eq!(over.to_string(), "the reservation of d1 is over: nobody has it");
+    world.apply(take("two", 60)).unwrap();
+    world.apply(give_back("one")).unwrap();
+    assert_eq!(world.lab.snapshot().holds[0].1.id.as_deref(), Some("two"), "it is not given back by another");
+    world.apply(give_back("two")).unwrap();
     assert_eq!(world.lab.snapshot().holds, []);
 }

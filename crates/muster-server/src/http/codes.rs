@@ -60,6 +60,7 @@ pub(super) const CODES: &[(&str, &[u16], &str)] = &[
     ("range-not-satisfiable", &[416], "the range begins behind the end"),
     ("record-unavailable", &[503], "the records cannot be used just now; nothing was done"),
     ("refused", &[], "the request cannot be served; `detail` says why"),
+    ("reservation-over", &[409], "the reservation has ended, or was taken away"),
     ("run-active", &[409], "the run is under way, and this is for one that is over"),
     ("run-exists", &[409], "another run was asked for under this id"),
     ("run-locked", &[409], "a person has locked the run"),

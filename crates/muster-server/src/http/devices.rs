@@ -13,9 +13,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::{Extension, Json};
 use muster_api::access::Role;
-use muster_api::{HoldDevice, Problem};
+use muster_api::{HoldDevice, Problem, RenewHold};
 use muster_core::change::Hold;
 use muster_core::id::DeviceId;
+use muster_core::lab::Input;
 use muster_core::view::LabView;
 use muster_formats::report::wire;
 use serde::Deserialize;
@@ -24,11 +25,15 @@ use utoipa::IntoParams;
 
 /// Longest text about a hold.
 const TEXT_BYTES_MAX: usize = 1_000;
+/// Longest id of a reservation.
+const ID_BYTES_MAX: usize = 64;
 
 problems! {
     OfLists: "bad-query";
     OfDevice: "bad-id", "no-such-device";
     OfHold: "bad-body", "bad-id", "bad-hold", "no-such-device", "held", "too-long";
+    OfRenew: "bad-body", "bad-id", "no-such-device", "reservation-over", "too-long";
+    OfRelease: "bad-id", "bad-query", "no-such-device";
 }
 
 /// The lab as it stands, of the areas that one may look at.
@@ -126,7 +131,8 @@ pub(super) async fn queue(
 
 /// Takes a device out of scheduling
 ///
-/// What runs on it goes on. Asking again for the same person renews it.
+/// What runs on it goes on. Asking again for the same person changes it; with an `id` it is a reservation, which is that
+/// one's alone.
 #[utoipa::path(put, path = "/devices/{device}/hold", tag = "lab", operation_id = "hold_device",
     params(("device" = u32, Path, description = "What the lab calls it", maximum = 4294967295_u64)),
     request_body(content = ref("#/components/schemas/HoldDevice"), content_type = "application/json"),
@@ -137,14 +143,37 @@ pub(super) async fn hold(
     Path(device): Path<u32>,
     Json(asked): Json<HoldDevice>,
 ) -> Result<StatusCode, Refusal> {
-    let HoldDevice { by, reason, seconds } = asked;
+    let HoldDevice { by, reason, seconds, id } = asked;
     let by = name_of(&who, by);
     text("reason", &reason)?;
     text("by", &by)?;
+    if id.as_ref().is_some_and(|id| id.is_empty() || id.len() > ID_BYTES_MAX) {
+        let said = format!("`id` is a text of 1 to {ID_BYTES_MAX} bytes");
+        return Err(Problem::new(422, "bad-hold", said).next("choose another").into());
+    }
     may_have(&state, &who, device).await?;
     let since = now();
     let until = seconds.map(|s| since + Duration::from_secs(s.into()));
-    set(&state, device, Some(Hold { by, reason, since, until })).await
+    let hold = Some(Hold { by, reason, since, until, id });
+    set(&state, Input::Hold { device: DeviceId(device), hold }).await
+}
+
+/// Keeps a reserved device, because it is used
+///
+/// A reservation that has ended, or was taken away, is not taken up again.
+#[utoipa::path(post, path = "/devices/{device}/hold/renew", tag = "lab", operation_id = "renew_hold",
+    params(("device" = u32, Path, description = "What the lab calls it", maximum = 4294967295_u64)),
+    request_body(content = ref("#/components/schemas/RenewHold"), content_type = "application/json"),
+    responses((status = 204, description = "It is held for so long, and that is recorded"), OfRenew))]
+pub(super) async fn renew(
+    extract::State(state): extract::State<State>,
+    Extension(who): Extension<Who>,
+    Path(device): Path<u32>,
+    Json(RenewHold { id: reservation, seconds }): Json<RenewHold>,
+) -> Result<StatusCode, Refusal> {
+    may_have(&state, &who, device).await?;
+    let until = now() + Duration::from_secs(seconds.into());
+    set(&state, Input::Renew { device: DeviceId(device), reservation, until }).await
 }
 
 /// A text about a device that others read.
@@ -156,17 +185,34 @@ pub(super) fn text(what: &str, text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Which hold.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Release {
+    /// Only if it is this reservation
+    id: Option<String>,
+}
+
 /// Gives a device back that was held
+///
+/// With an `id`, by whoever has made that reservation: where the device is not that one's any more, it stays as it is.
 #[utoipa::path(delete, path = "/devices/{device}/hold", tag = "lab", operation_id = "release_device",
-    params(("device" = u32, Path, description = "What the lab calls it", maximum = 4294967295_u64)),
-    responses((status = 204, description = "It is not held any more"), OfDevice))]
+    params(("device" = u32, Path, description = "What the lab calls it", maximum = 4294967295_u64), Release),
+    responses((status = 204, description = "It is not held any more"), OfRelease))]
 pub(super) async fn release(
     extract::State(state): extract::State<State>,
     Extension(who): Extension<Who>,
     Path(device): Path<u32>,
+    Query(Release { id }): Query<Release>,
 ) -> Result<StatusCode, Refusal> {
     may_have(&state, &who, device).await?;
-    set(&state, device, None).await
+    let device = DeviceId(device);
+    let input = match id {
+        None => Input::Hold { device, hold: None },
+        Some(reservation) => Input::GiveBack { device, reservation },
+    };
+    set(&state, input).await
 }
 
 /// Who does something with a device: the user, or, where users are not known, whoever was named.
@@ -188,8 +234,8 @@ pub(super) async fn may_have(state: &State, who: &Who, device: u32) -> Result<()
     Err(Problem::new(403, "missing-role", said).next(next).into())
 }
 
-async fn set(state: &State, device: u32, hold: Option<Hold>) -> Result<StatusCode, Refusal> {
-    let done = state.desk.ask(|answer| Ask::Hold(DeviceId(device), hold, answer)).await;
+async fn set(state: &State, input: Input) -> Result<StatusCode, Refusal> {
+    let done = state.desk.ask(|answer| Ask::Hold(Box::new(input), answer)).await;
     done.unwrap_or_else(|| Err(gone()))?;
     Ok(StatusCode::NO_CONTENT)
 }

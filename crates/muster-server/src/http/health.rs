@@ -46,7 +46,7 @@ pub(super) async fn quarantine(
     Path(device): Path<u32>,
     Json(asked): Json<HoldDevice>,
 ) -> Result<StatusCode, Refusal> {
-    let HoldDevice { by, reason, seconds } = asked;
+    let HoldDevice { by, reason, seconds, id: _ } = asked;
     text("reason", &reason)?;
     let by = name_of(&who, by);
     text("by", &by)?;

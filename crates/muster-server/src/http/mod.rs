@@ -129,6 +129,7 @@ fn paths() -> OpenApiRouter<State> {
         .routes(routes!(devices::list))
         .routes(routes!(devices::one))
         .routes(routes!(devices::hold, devices::release).layer(small()))
+        .routes(routes!(devices::renew).layer(small()))
         .routes(routes!(devices::queue))
         .routes(routes!(access::agents))
         .routes(routes!(access::revoke))

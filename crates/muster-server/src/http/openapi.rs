@@ -14,7 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use muster_api::access::{NewToken, PutUser, Secret};
 use muster_api::{
     About, CommentRun, HoldDevice, KillItems, LockRun, MoveRun, PackagePublished, PackagesCollected,
-    PackagesRemoved, Problem, PrunePackages, RemoveRun, SetResults, Stop, Why,
+    PackagesRemoved, Problem, PrunePackages, RemoveRun, RenewHold, SetResults, Stop, Why,
 };
 use muster_formats::report::wire;
 use schemars::generate::SchemaSettings;
@@ -128,6 +128,7 @@ fn schemas() -> Value {
         PrunePackages,
         PutUser,
         RemoveRun,
+        RenewHold,
         SetResults,
         Stop,
     );

@@ -80,7 +80,7 @@ fn the_lab_s_events_go_on_behind_any_number_also_with_another_server() {
         client
     };
     let client = say(&site, 1, &["b1", "b2"]);
-    let hold = HoldDevice { by: "ana".to_owned(), reason: "it clicks".to_owned(), seconds: None };
+    let hold = HoldDevice { by: "ana".to_owned(), reason: "it clicks".to_owned(), seconds: None, id: None };
     client.hold(DeviceId(1), Some(&hold)).unwrap();
     client.hold(DeviceId(1), None).unwrap();
     let first = site.first_events("/api/v1/events", 0, 5);

@@ -51,6 +51,7 @@ impl World {
                         reason: "a person".to_owned(),
                         since: self.now,
                         until: lasts.map(|lasts| self.now + lasts),
+                        id: None,
                     });
                     inputs.push(Input::Hold { device: device.id, hold });
                 }
@@ -160,6 +161,7 @@ impl World {
                 | Rejected::TooManyDevices(_)
                 | Rejected::NotRegistered { .. }
                 | Rejected::TooManyProposals(_)
+                | Rejected::ReservationOver { .. }
                 | Rejected::Held { .. } => {
                     panic!("input {place} was made well, but {rejected}")
                 }

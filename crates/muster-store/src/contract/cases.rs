@@ -261,8 +261,8 @@ fn ids_are_never_used_again(records: &dyn Records) {
     );
     commit(&mut *store, &[seen(devices[1..].to_vec())]);
     let held = |by: &str| {
-        let (by, reason) = (by.to_owned(), "its relay clicks".to_owned());
-        Some(Hold { by, reason, since: Time(1), until: Some(Time(u64::MAX)) })
+        let (by, reason, id) = (by.to_owned(), "its relay clicks".to_owned(), Some(format!("r-{by}")));
+        Some(Hold { by, reason, since: Time(1), until: Some(Time(u64::MAX)), id })
     };
     let hold = |device, hold| Change::DeviceHeld { device: DeviceId(device), hold };
     commit(&mut *store, &[hold(4, held("ana")), hold(2, held("ben")), hold(4, held("eve"))]);

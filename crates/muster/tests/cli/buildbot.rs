@@ -302,13 +302,17 @@ fn buildbot_runs_tests_on_a_lab_in_each_of_the_three_ways() {
     let (good, bad) =
         (bb.force("device-steps", &[]), bb.force("device-steps", &[("app", "echo no; exit 7")]));
     let none = bb.force("device-steps", &[("on", "labels.kind == \"phone\"")]);
+    let one = bb.force("device-command", &[]);
+    let other = bb.force("device-command", &[("app", "echo no; exit 7")]);
+    assert_eq!(bb.results(one), [SUCCESS], "{:?}", bb.step(one));
+    assert_eq!(bb.results(other), [FAILURE], "the exit code is the program's");
     assert_eq!(bb.results(good), [SUCCESS], "{:?}", bb.step(good));
     let (_, logs) = bb.step(good);
     assert!(logs[0].1.contains("ran on the device"), "{logs:?}");
     assert_eq!(bb.results(bad), [FAILURE], "the exit code is the program's");
     assert_eq!(bb.results(none), [EXCEPTION]);
     let devices = env.tell(&lab.command(&["device", "list"]).output().unwrap());
-    assert!(!devices.contains("buildbot"), "they were given back: {devices}");
+    assert!(!devices.contains("somebody@"), "they were given back: {devices}");
 
     // Pull: what Buildbot announces is run once and reported once, through the death of the bridge.
     std::fs::remove_file(&started).unwrap();

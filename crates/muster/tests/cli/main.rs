@@ -40,6 +40,7 @@ mod on_device;
 mod package;
 mod profile;
 mod reference;
+mod reserve;
 mod runs;
 mod seeded;
 mod service;

@@ -327,6 +327,7 @@ impl World {
                     reason: "its relay clicks".to_owned(),
                     since: self.now,
                     until: None,
+                    id: None,
                 });
                 self.note(if held { "HELD" } else { "RELEASED" });
                 self.apply(Input::Hold { device, hold }).expect("the device is known");

@@ -57,7 +57,7 @@ pub(super) fn run(args: &ConsoleArgs, context: &Context) -> Result<ExitCode, any
     match ended {
         Ok(LineEnd::Left | LineEnd::Deadline) => Ok(ExitCode::Passed),
         Ok(LineEnd::Closed) => Err(Complaint::lab("the other side ended the console").into()),
-        Ok(LineEnd::Cancelled) => Ok(ExitCode::Interrupted),
+        Ok(LineEnd::Cancelled) => call.cut().map_or(Ok(ExitCode::Interrupted), Err),
         Err(e) => Err(Complaint::lab("the console could not be passed on").because(e).into()),
     }
 }

@@ -121,9 +121,12 @@ pub(super) fn perform(how: HowArgs, args: Vec<String>, context: &Context) -> Res
         Err(DeviceError::Output { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
             Ok(ExitCode::Passed)
         }
-        Err(e @ DeviceError::Cancelled { .. }) => Err(call.told(e, context)),
         Err(e) => {
-            let told = super::told(e, ExitCode::Lab, call.json, context);
+            let cut = call.cut();
+            if cut.is_none() && matches!(e, DeviceError::Cancelled { .. }) {
+                return Err(call.told(e, context));
+            }
+            let told = cut.unwrap_or_else(|| super::told(e, ExitCode::Lab, call.json, context));
             if how.fault_code == ExitCode::Lab as u8 {
                 return Err(told);
             }

@@ -51,7 +51,7 @@ pub(crate) struct ReleaseArgs {
 pub(super) fn hold(args: &HoldArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let device = find("device hold", &args.which, context)?;
     let seconds = args.long.map(|l| u32::try_from(l.as_secs().max(1)).unwrap_or(u32::MAX));
-    let hold = HoldDevice { by: whoever(), reason: args.reason.clone(), seconds };
+    let hold = HoldDevice { by: whoever(), reason: args.reason.clone(), seconds, id: None };
     client(need_server("device hold", context)?, context)?.hold(device.id, Some(&hold)).map_err(complain)?;
     let mut out = context.stdout();
     writeln!(out, "{} on {} is held", device.name, device.host)?;
@@ -106,7 +106,7 @@ pub(crate) struct QuarantineArgs {
 pub(super) fn quarantine(args: &QuarantineArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
     let device = find("device quarantine", &args.which, context)?;
     let seconds = args.long.map(|l| u32::try_from(l.as_secs().max(1)).unwrap_or(u32::MAX));
-    let why = HoldDevice { by: whoever(), reason: args.reason.clone(), seconds };
+    let why = HoldDevice { by: whoever(), reason: args.reason.clone(), seconds, id: None };
     client(need_server("device quarantine", context)?, context)?
         .quarantine(device.id, &why)
         .map_err(complain)?;

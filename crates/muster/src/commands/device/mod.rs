@@ -1,5 +1,5 @@
-//! `muster device`: one device, used directly by its address, without a server and without a lease; and the
-//! list of a lab's.
+//! `muster device`: one device, used directly by its address, without a server and without a lease, or taken from a lab
+//! by a selector and reserved for the length of the command; and the list of a lab's.
 //!
 //! Each command is one call of one capability. What goes wrong on the way is told apart from what the
 //! device answers: see [`told`].
@@ -29,15 +29,18 @@ mod stat;
 mod uninstall;
 mod wait;
 
+use super::reserve::{Held, InUse, Wish, take};
 use super::typed::duration;
 use crate::context::{Context, OutputMode};
 use crate::error::Complaint;
 use crate::local::signals::Signals;
 use clap::{Args, Subcommand};
+use muster_core::lab::DeviceSelector;
 use muster_core::outcome::ExitCode;
-use muster_device::{DRIVERS, Device, DeviceAddress, DeviceError, Driver, Fault, Until};
+use muster_device::{Cancel, DRIVERS, Device, DeviceAddress, DeviceError, Driver, Fault, Until};
 use serde::Serialize;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Arguments of `muster device`.
@@ -59,6 +62,11 @@ fn after_help() -> String {
     format!(
         "ADDRESS is one of
 {addresses}Inside a test of a lab, MUSTER_DEVICE_ADDRESS has the address of the test's device.
+
+With --server, SELECTOR is a condition in CEL over `labels`, `name` and `host`: a device of the lab that matches is
+reserved, waited for if it is in use, and given back when the command has ended.
+
+  muster --server http://lab:7117 device exec --on 'labels.kind == \"board\"' -- uname -a
 
 Exit codes: 0 done, 1 the device said no, 2 usage, 3 the device or the way to it failed. `exec` and `shell` end
 as the program did; 3 (or --fault-code) then means that it was not run to its end, 124 that it was killed for
@@ -134,9 +142,9 @@ enum DeviceCommand {
 /// Which device, and how long.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct OnArgs {
-    /// The device
-    #[arg(long, value_name = "ADDRESS", env = "MUSTER_DEVICE_ADDRESS", hide_env_values = true)]
-    on: DeviceAddress,
+    /// The device, or which device of the lab
+    #[arg(long, value_name = "ADDRESS|SELECTOR", env = "MUSTER_DEVICE_ADDRESS", hide_env_values = true)]
+    on: Wanted,
     /// Give up after this long
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
@@ -144,6 +152,38 @@ pub(crate) struct OnArgs {
     #[arg(long)]
     json: bool,
 }
+
+/// The device that a command is for.
+#[derive(Clone, Debug)]
+enum Wanted {
+    /// Used directly.
+    Address(DeviceAddress),
+    /// One of a lab's, reserved meanwhile.
+    OfLab(DeviceSelector),
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = match text.parse() {
+            Ok(address) => return Ok(Self::Address(address)),
+            Err(e) => e,
+        };
+        let is_scheme = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        if text.split_once(':').is_some_and(|(scheme, _)| is_scheme(scheme)) {
+            return Err(address.to_string());
+        }
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        if text.bytes().all(is_name) && text != "true" {
+            return Err(format!("{address}, or a condition for devices of a lab: `name == \"{text}\"`"));
+        }
+        DeviceSelector::parse(text).map(Self::OfLab).map_err(|e| e.to_string())
+    }
+}
+
+/// For how long a device stays reserved when nobody says any more that it is used.
+const LEASE: Duration = Duration::from_secs(60);
 
 /// Does what is asked.
 pub(crate) fn run(args: DeviceArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
@@ -189,25 +229,41 @@ const PROBE: Duration = Duration::from_secs(30);
 
 /// The device of a command, and until when it is used.
 struct Call {
+    // Its connection ends before it is given back.
     device: Box<dyn Device>,
     until: Until,
     json: bool,
+    /// The reservation under which it is used, if there is one.
+    reserved: Option<InUse>,
 }
 
 impl Call {
     /// Opens the device. Signals end the call from now on, with all it runs on the device.
     fn new(on: &OnArgs, context: &Context, usual: Duration) -> Result<Self, anyhow::Error> {
-        crate::commands::reserve::renew(context)?;
-        let device =
-            on.on.open().map_err(|e| Complaint::lab(format!("cannot use `{}`", on.on)).because(e))?;
         let cancel = Signals::cancelling()?;
         let until = Until::within(on.timeout.unwrap_or(usual)).or(&cancel);
         let json = on.json || context.output == OutputMode::Json;
-        Ok(Self { device, until, json })
+        let (address, reserved) = match &on.on {
+            Wanted::Address(address) => (address.clone(), InUse::given(&cancel, context)?),
+            Wanted::OfLab(selector) => {
+                let held = reserve(selector, &cancel, &until, context)?;
+                let address: DeviceAddress = held.address().parse().map_err(|e| {
+                    let said = format!("`{}` cannot be used from here", held.device.name);
+                    Complaint::usage(said).because(e).hint("it needs a label `address`: `muster device show`")
+                })?;
+                (address, Some(InUse::own(held, &cancel)))
+            }
+        };
+        let device =
+            address.open().map_err(|e| Complaint::lab(format!("cannot use `{address}`")).because(e))?;
+        Ok(Self { device, until, json, reserved })
     }
 
     /// What went wrong, as the program says it.
     fn told(&self, error: DeviceError, context: &Context) -> anyhow::Error {
+        if let Some(cut) = self.cut() {
+            return cut;
+        }
         let code = match (&error, error.fault()) {
             (DeviceError::Cancelled { .. }, _) => ExitCode::Interrupted,
             (_, Fault::Lab) => ExitCode::Lab,
@@ -215,6 +271,18 @@ impl Call {
             (_, Fault::Asker) => ExitCode::Usage,
         };
         told(error, code, self.json, context)
+    }
+
+    /// What there is to say if the device was taken away meanwhile.
+    fn cut(&self) -> Option<anyhow::Error> {
+        let complaint = self.reserved.as_ref()?.cut()?;
+        if self.json {
+            let error = serde_json::json!({ "code": "reservation-over", "fault": "lab", "message": complaint.to_string() });
+            // Where nobody reads it, the exit code still tells.
+            drop(writeln!(io::stdout(), "{}", serde_json::json!({ "error": error })));
+            return Some(Complaint::said(ExitCode::Lab).into());
+        }
+        Some(complaint.into())
     }
 
     /// Prints a value as JSON, or otherwise as people have it.
@@ -232,6 +300,25 @@ impl Call {
             human(&mut out)?;
         }
         Ok(())
+    }
+}
+
+/// Reserves a device of the lab for the length of a command.
+fn reserve(
+    selector: &DeviceSelector,
+    cancel: &Cancel,
+    until: &Until,
+    context: &Context,
+) -> Result<Held, anyhow::Error> {
+    let wish = Wish { command: "--on SELECTOR", selector, long: LEASE, reason: "muster device", wait: true };
+    let mut is_stopped = || cancel.is_cancelled() || until.left().is_zero();
+    match take(wish, &mut is_stopped, context)? {
+        Some(held) => Ok(held),
+        None if cancel.is_cancelled() => Err(Complaint::said(ExitCode::Interrupted).into()),
+        None => {
+            let said = format!("no device that matches `{}` was free in time", selector.text());
+            Err(Complaint::lab(said).hint("`--timeout` waits longer; `muster device list` shows who has them").into())
+        }
     }
 }
 
