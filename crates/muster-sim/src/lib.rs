@@ -14,13 +14,13 @@
 //!
 //! Hosts die, are cut off, and stand still and go on; devices are missing for a while, appear on another host, and
 //! change what they are like; people ask for runs, stop them, go on with them, hold devices and put them in
-//! quarantine; tests need several devices at once.
+//! quarantine; the lab checks and repairs them; tests need several devices at once.
 //!
 //! Everything follows from the seed: the same seed is the same story. What the checkers promise is listed
 //! in [`book`] and [`world`]; that they would notice is proved by the [`mistake::Mistake`]s.
 //!
 //! Deliberately absent: real processes, files and time. Those are tried by the agent's and the program's
-//! own tests. Checks and repairs of devices are not in these worlds; the lab's scenarios have them.
+//! own tests.
 
 pub mod area;
 pub mod book;
