@@ -25,7 +25,6 @@ use muster_core::view::{DeviceDetail, LabView};
 use muster_store::{Durations, LabKey, Removal, RunName, Sqlite, Store as _, StoreError};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -152,9 +151,7 @@ pub(crate) fn start(keeping: Keeping, hub: Arc<Hub>) -> Result<(Desk, JoinHandle
 
 impl Keeping {
     fn restore(&self) -> Result<Shell<Sqlite>, ShellError> {
-        let mut store = Sqlite::open(&self.root, LAB)?;
-        // What cannot be taken away now is tried again at the next removal.
-        let _left = store.finish_removals();
+        let store = Sqlite::open(&self.root, LAB)?;
         let reader = RefCell::new(Sqlite::open_to_read(&self.root)?);
         let known = |record: &RunRecord| -> Arc<dyn History + Send + Sync> {
             match reader_durations(&mut reader.borrow_mut(), &record.spec.area, &record.spec.target) {
@@ -509,13 +506,10 @@ impl LabThread {
                 .next(format!("wait for its end: `muster resume {number}` watches it")));
         }
         must_be_open(store, &snapshot.record)?;
-        // It begins with nothing of what was taken away; what is left of others is in nobody's way.
-        if let Err(error) = store.finish_removals() {
-            if store.is_to_lose_files(number).map_err(|e| down(&e))? {
-                return Err(down(&error));
-            }
-            let left = "files of removed runs are left, and tried again with the next removal";
-            drop(writeln!(std::io::stderr(), "{left}: {}", down(&error).detail));
+        // It begins with nothing of what was taken away. Whoever asks has seen to that; a removal may have come since.
+        if store.is_to_lose_files(number).map_err(|e| down(&e))? {
+            let said = format!("files of run {number} are still being taken away");
+            return Err(Problem::new(503, "record-unavailable", said).next("ask again in a moment"));
         }
         let Reopen { request, items, submit, part } = reopen;
         let made_of = submit.made_of.clone();

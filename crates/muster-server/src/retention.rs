@@ -1,6 +1,7 @@
 //! Runs that need not be kept any longer: which they are, and a server that removes them by itself.
 
-use crate::desk::{Ask, Desk, Keep, LAB, now};
+use crate::desk::{Ask, Desk, Keep, LAB, down, now};
+use muster_api::Problem;
 use muster_core::id::RunId;
 use muster_core::note::NoteKind;
 use muster_core::select::wildcard;
@@ -142,10 +143,8 @@ pub(crate) async fn carry_out(
             let _kept = desk.ask(|answer| Ask::Keep(run, Box::new(Keep::Remove(removal)), answer)).await;
         }
         if any {
-            let root = records.clone();
-            let files = move || Sqlite::open(&root, LAB)?.finish_removals();
             // What is left is taken away with the next removal.
-            let _left = tokio::task::spawn_blocking(files).await;
+            let _left = finish_removals(records.clone()).await;
         }
         if tokio::time::timeout(retention.every(), ending.changed()).await.is_ok() {
             return;
@@ -185,6 +184,19 @@ impl Known {
             self.without_files.insert(run);
         }
         Ok(is_without)
+    }
+}
+
+/// Takes away the files of runs that were removed. That may take a while, so it is for threads that nobody waits for,
+/// and never for the lab's.
+///
+/// # Errors
+/// Some are left; they are tried again with the next removal.
+pub(crate) async fn finish_removals(records: PathBuf) -> Result<(), Problem> {
+    let files = move || Sqlite::open(&records, LAB)?.finish_removals();
+    match tokio::task::spawn_blocking(files).await {
+        Ok(done) => done.map_err(|e| down(&e)),
+        Err(_) => Err(Problem::new(500, "bug", "the files of removed runs could not be taken away")),
     }
 }
 

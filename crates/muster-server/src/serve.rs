@@ -178,6 +178,7 @@ impl Server {
         let (has_access, access) = (access.is_some(), access.map(Arc::new));
         let live = Arc::new(live);
         let (desk_of_all, ended_of_all) = (desk.clone(), ended.clone());
+        let root = records.clone();
         let state = State {
             desk: desk_of_all,
             hub,
@@ -200,6 +201,8 @@ impl Server {
             let _in = runtime.enter();
             tokio::net::TcpListener::from_std(listener).map_err(refused)?
         };
+        // Files of removed runs that the last server had no time for; what is left is tried with the next removal.
+        runtime.spawn(retention::finish_removals(root));
         runtime.spawn(listen::serve(listener, http::router(state), tls, ended));
         Ok(Self {
             address,

@@ -3,7 +3,7 @@
 use super::State;
 use super::answer::Refusal;
 use super::codes::problems;
-use super::guard::Said;
+use super::guard::Audited;
 use crate::access::{Access, BookError, Who, unavailable};
 use crate::desk::now;
 use axum::extract::{self, Path, Query};
@@ -91,12 +91,12 @@ pub(super) async fn put_user(
     extract::State(state): extract::State<State>,
     Path(name): Path<String>,
     Json(PutUser { grants }): Json<PutUser>,
-) -> Result<(Extension<Said>, StatusCode), Refusal> {
+) -> Result<(Extension<Audited>, StatusCode), Refusal> {
     let access = access(&state)?;
     checked(&name)?;
     let said: Vec<String> = grants.iter().map(ToString::to_string).collect();
     book(|| access.book.put_user(&name, &grants, now()))?;
-    Ok((Extension(Said(said.join(" "))), StatusCode::NO_CONTENT))
+    Ok((Extension(Audited(said.join(" "))), StatusCode::NO_CONTENT))
 }
 
 /// Removes a user with its tokens; its runs go on
@@ -125,11 +125,11 @@ pub(super) async fn make_token(
     extract::State(state): extract::State<State>,
     Path(name): Path<String>,
     Json(NewToken { seconds, uses: _ }): Json<NewToken>,
-) -> Result<(Extension<Said>, Json<Secret>), Refusal> {
+) -> Result<(Extension<Audited>, Json<Secret>), Refusal> {
     let access = access(&state)?;
     let token = book(|| access.book.new_token(&name, seconds.map(Duration::from_secs), now()))?;
     let token = token.ok_or_else(|| none("such user"))?;
-    Ok((Extension(Said(id_of(&token))), Json(Secret { token, ca: access.ca().to_owned() })))
+    Ok((Extension(Audited(id_of(&token))), Json(Secret { token, ca: access.ca().to_owned() })))
 }
 
 /// Removes a token of a user
@@ -160,14 +160,14 @@ pub(super) async fn remove_token(
 pub(super) async fn make_join_token(
     extract::State(state): extract::State<State>,
     Json(NewToken { seconds, uses }): Json<NewToken>,
-) -> Result<(Extension<Said>, Json<Secret>), Refusal> {
+) -> Result<(Extension<Audited>, Json<Secret>), Refusal> {
     let access = access(&state)?;
     let lasts = seconds.map_or(JOIN_LASTS, Duration::from_secs);
     if lasts > JOIN_LASTS_MAX {
         return Err(Problem::new(422, "bad-request", "a token to join with lasts at most 30 days").into());
     }
     let token = book(|| access.book.new_join_token(lasts, uses, now()))?;
-    Ok((Extension(Said(id_of(&token))), Json(Secret { token, ca: access.ca().to_owned() })))
+    Ok((Extension(Audited(id_of(&token))), Json(Secret { token, ca: access.ca().to_owned() })))
 }
 
 /// The agents that have joined
@@ -186,13 +186,13 @@ pub(super) async fn join(
     Extension(who): Extension<Who>,
     Path(agent): Path<u64>,
     Json(request): Json<CertificateRequest>,
-) -> Result<(Extension<Said>, Json<Certificate>), Refusal> {
+) -> Result<(Extension<Audited>, Json<Certificate>), Refusal> {
     let access = access(&state)?;
     let Who::Joiner(token) = who else {
         return Err(Problem::new(403, "no-join-token", "an agent joins with a token made for that").into());
     };
     let made = tokio::task::block_in_place(|| access.certify(AgentId(agent), &request, Some(&token), now()))?;
-    Ok((Extension(Said(request.host)), Json(made)))
+    Ok((Extension(Audited(request.host)), Json(made)))
 }
 
 /// An agent's next certificate.

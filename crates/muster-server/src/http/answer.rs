@@ -1,8 +1,12 @@
 //! Answers and refusals in the form they go out, and questions as they come in.
 
+use super::State;
 use super::codes::CODES;
+use crate::access::Who;
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -120,27 +124,86 @@ impl<T: Serialize> IntoResponse for Cbor<T> {
     }
 }
 
+/// The run that a path names.
+pub(super) struct OfRun(pub(super) RunId);
+
+impl FromRequestParts<State> for OfRun {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Refusal> {
+        let named = Path::<String>::from_request_parts(parts, state).await;
+        let Path(text) = named.map_err(|e| Problem::new(400, "bad-id", e.body_text()))?;
+        run_id(&text).map(Self)
+    }
+}
+
+/// A message that programs send as JSON and Muster's own parts as CBOR.
+pub(super) struct Told<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<State> for Told<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Refusal> {
+        let headers = request.headers().clone();
+        let body = Bytes::from_request(request, state).await.map_err(|e| of_body(&e))?;
+        read_either(&headers, &body).map(Self)
+    }
+}
+
+/// A body that could not be had to its end.
+fn of_body(error: &BytesRejection) -> Refusal {
+    let code = if error.status() == StatusCode::PAYLOAD_TOO_LARGE { "too-long" } else { "bad-body" };
+    Problem::new(error.status().as_u16(), code, error.body_text()).into()
+}
+
+/// A message in which a person says something.
+pub(super) trait Words: DeserializeOwned {
+    /// Who says it, and what.
+    fn words(&mut self) -> (&mut String, &str);
+    /// The code of one that nobody says, or that is too long.
+    const CODE: &'static str = "bad-note";
+}
+
+/// Longest text of a person.
+pub(super) const TEXT_BYTES_MAX: usize = 1_000;
+
+/// Such a message, with who says it: whom the server knows, else whoever is named.
+pub(super) struct Said<T>(pub(super) T);
+
+impl<T: Words> FromRequest<State> for Said<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(mut request: Request, state: &State) -> Result<Self, Refusal> {
+        let who = request.extensions_mut().remove::<Who>().expect("the guard has found out who asks");
+        let Told(mut said) = Told::<T>::from_request(request, state).await?;
+        let (by, text) = said.words();
+        if by.trim().is_empty() || by.len() > TEXT_BYTES_MAX || text.len() > TEXT_BYTES_MAX {
+            let why = format!("`by` is a text of 1 to {TEXT_BYTES_MAX} bytes, and what is said has at most as many");
+            return Err(Problem::new(422, T::CODE, why).next("say who does this, and why").into());
+        }
+        if let Who::User { name, .. } = who {
+            name.as_ref().clone_into(by);
+        }
+        Ok(Self(said))
+    }
+}
+
 /// Reads a message.
 pub(super) fn read<T: DeserializeOwned>(what: &str, body: &Bytes) -> Result<T, Refusal> {
     from_cbor(body).map_err(|why| not_understood(what, &why))
 }
 
-/// Reads a message that programs send as JSON and Muster's own parts as CBOR.
-pub(super) fn read_either<T: DeserializeOwned>(
-    what: &str,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Result<T, Refusal> {
+fn read_either<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Refusal> {
+    let what = "what this path takes";
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     match kind.split(';').next().unwrap_or_default().trim() {
         CBOR => read(what, body),
         "application/json" => {
             serde_json::from_slice(body).map_err(|why| not_understood(what, &why.to_string()))
         }
-        _ => {
-            let said = format!("{what} comes as `application/json`");
-            Err(Problem::new(415, "bad-body", said).next("say so in the header `content-type`").into())
-        }
+        _ => Err(Problem::new(415, "bad-body", "the body comes as `application/json`")
+            .next("say so in the header `content-type`")
+            .into()),
     }
 }
 

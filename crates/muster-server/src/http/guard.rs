@@ -220,7 +220,7 @@ struct Asked {
 
 /// Told by a handler: on what it was, or what came of it, for the audit log.
 #[derive(Clone)]
-pub(super) struct Said(pub(super) String);
+pub(super) struct Audited(pub(super) String);
 
 /// Lets through who may.
 pub(super) async fn guard(
@@ -286,9 +286,9 @@ pub(super) async fn guard(
             }
             Err(problem) => Refusal::from(problem).into_response(),
         };
-        let said = match (response.extensions().get::<Problem>(), response.extensions().get::<Said>()) {
+        let said = match (response.extensions().get::<Problem>(), response.extensions().get::<Audited>()) {
             (Some(problem), _) => problem.code.clone(),
-            (None, Some(Said(said))) => said.clone(),
+            (None, Some(Audited(said))) => said.clone(),
             (None, None) => String::new(),
         };
         match write(|| access.book.audit_outcome(seq, response.status().as_u16(), &said)) {

@@ -4,26 +4,22 @@
 
 use super::State;
 use super::agents::gone;
-use super::answer::{Refusal, read_either, run_id};
+use super::answer::{OfRun, Refusal, Said, TEXT_BYTES_MAX, Words};
 use super::codes::problems;
-use super::devices::name_of;
 use super::results::find_run;
 use crate::access::Who;
-use crate::desk::{Ask, Keep, LAB, down, now};
+use crate::desk::{Ask, Keep, now};
+use crate::retention::finish_removals;
 use axum::Extension;
-use axum::body::Bytes;
-use axum::extract::{self, Path};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract;
+use axum::http::StatusCode;
 use muster_api::access::Role;
 use muster_api::{CommentRun, ItemName, KillItems, LockRun, Problem, RemoveRun, SetResults};
 use muster_core::id::{ItemIx, RunId};
 use muster_core::note::{Note, NoteKind, Setting, Spot, killed_by, spots};
 use muster_core::outcome::Verdict;
-use muster_store::{Extent, Removal, Sqlite, Store as _};
+use muster_store::{Extent, Removal, Store as _};
 use std::collections::HashMap;
-
-/// Longest text of a person.
-const TEXT_BYTES_MAX: usize = 1_000;
 
 problems! {
     OfLock: "not-understood", "bad-id", "no-such-run", "bad-body@415", "bad-note", "run-locked", "too-long";
@@ -32,6 +28,18 @@ problems! {
     OfKill: "not-understood", "bad-id", "no-such-run", "no-such-item", "bad-body@415", "bad-note", "too-long";
     OfRemove: "not-understood", "bad-id", "no-such-run", "bad-body@415", "bad-note", "run-active", "run-locked", "too-long";
 }
+
+/// Who says what.
+macro_rules! words {
+    ($($message:ty: $text:ident),+ $(,)?) => {$(
+        impl Words for $message {
+            fn words(&mut self) -> (&mut String, &str) {
+                (&mut self.by, &self.$text)
+            }
+        }
+    )+};
+}
+words!(LockRun: reason, CommentRun: text, SetResults: reason, RemoveRun: reason, KillItems: reason);
 
 /// Locks a run
 ///
@@ -42,14 +50,9 @@ problems! {
     responses((status = 204, description = "It is locked, and that is recorded"), OfLock))]
 pub(super) async fn lock(
     extract::State(state): extract::State<State>,
-    Extension(who): Extension<Who>,
-    Path(run): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    OfRun(run): OfRun,
+    Said(LockRun { by, reason }): Said<LockRun>,
 ) -> Result<StatusCode, Refusal> {
-    let run = run_id(&run)?;
-    let LockRun { by, reason } = read_either("a lock", &headers, &body)?;
-    let by = said_by(&who, by, &reason)?;
     if let Some(lock) = find_run(&state, run).await?.said.locked {
         return Err(locked(&lock.to_string()).into());
     }
@@ -66,13 +69,9 @@ pub(super) async fn lock(
 pub(super) async fn unlock(
     extract::State(state): extract::State<State>,
     Extension(who): Extension<Who>,
-    Path(run): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    OfRun(run): OfRun,
+    Said(LockRun { by, reason }): Said<LockRun>,
 ) -> Result<StatusCode, Refusal> {
-    let run = run_id(&run)?;
-    let LockRun { by, reason } = read_either("a lock", &headers, &body)?;
-    let by = said_by(&who, by, &reason)?;
     let head = find_run(&state, run).await?;
     match head.said.locked {
         None => return Ok(StatusCode::NO_CONTENT),
@@ -91,17 +90,12 @@ pub(super) async fn unlock(
     responses((status = 204, description = "It is recorded"), OfComment))]
 pub(super) async fn comment(
     extract::State(state): extract::State<State>,
-    Extension(who): Extension<Who>,
-    Path(run): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    OfRun(run): OfRun,
+    Said(CommentRun { by, text, items }): Said<CommentRun>,
 ) -> Result<StatusCode, Refusal> {
-    let run = run_id(&run)?;
-    let CommentRun { by, text, items } = read_either("a comment", &headers, &body)?;
     if text.trim().is_empty() {
         return Err(bad_note("a comment is not empty").into());
     }
-    let by = said_by(&who, by, &text)?;
     places(&state, run, &items).await?;
     let comments: Vec<NoteKind> = match items.is_empty() {
         true => vec![NoteKind::Comment { on: None }],
@@ -119,14 +113,9 @@ pub(super) async fn comment(
     responses((status = 204, description = "They are set, and that is recorded"), OfSet))]
 pub(super) async fn set(
     extract::State(state): extract::State<State>,
-    Extension(who): Extension<Who>,
-    Path(run): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    OfRun(run): OfRun,
+    Said(SetResults { by, reason, items, to, word }): Said<SetResults>,
 ) -> Result<StatusCode, Refusal> {
-    let run = run_id(&run)?;
-    let SetResults { by, reason, items, to, word } = read_either("results", &headers, &body)?;
-    let by = said_by(&who, by, &reason)?;
     let verdict = |word: String| {
         Verdict::from_word(&word).ok_or_else(|| {
             let all: Vec<&str> = Verdict::ALL.into_iter().map(Verdict::word).collect();
@@ -152,25 +141,15 @@ pub(super) async fn set(
     responses((status = 204, description = "It is gone, and that is recorded"), OfRemove))]
 pub(super) async fn remove(
     extract::State(state): extract::State<State>,
-    Extension(who): Extension<Who>,
-    Path(run): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    OfRun(run): OfRun,
+    Said(RemoveRun { by, reason, keep_records }): Said<RemoveRun>,
 ) -> Result<StatusCode, Refusal> {
-    let run = run_id(&run)?;
-    let RemoveRun { by, reason, keep_records } = read_either("a removal", &headers, &body)?;
-    let by = said_by(&who, by, &reason)?;
     let extent = if keep_records { Extent::Files } else { Extent::Run };
     let removal = Removal { by, at: now(), reason, extent, files: Vec::new() };
     keep(&state, run, Keep::Remove(removal)).await?;
     // It is gone; its files may take a while. If this is cut off, the server does it when it starts again.
-    let records = state.records.clone();
-    let files = tokio::task::spawn_blocking(move || Sqlite::open(&records, LAB)?.finish_removals());
-    match files.await {
-        Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
-        Ok(Err(e)) => Err(down(&e).into()),
-        Err(_) => Err(Problem::new(500, "bug", "the files of the run could not be taken away").into()),
-    }
+    finish_removals(state.records.clone()).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Ends items of a run that is under way
@@ -182,14 +161,9 @@ pub(super) async fn remove(
     responses((status = 204, description = "They are being ended"), OfKill))]
 pub(super) async fn kill(
     extract::State(state): extract::State<State>,
-    Extension(who): Extension<Who>,
-    Path(run): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    OfRun(run): OfRun,
+    Said(KillItems { by, reason, items }): Said<KillItems>,
 ) -> Result<StatusCode, Refusal> {
-    let run = run_id(&run)?;
-    let KillItems { by, reason, items } = read_either("a kill", &headers, &body)?;
-    let by = said_by(&who, by, &reason)?;
     let items = places(&state, run, &items).await?;
     let reason = killed_by(&by, &reason);
     let done = state.desk.ask(|answer| Ask::Kill(run, items, reason, answer)).await;
@@ -213,16 +187,6 @@ async fn keep(state: &State, run: RunId, what: Keep) -> Result<StatusCode, Refus
     let done = state.desk.ask(|answer| Ask::Keep(run, Box::new(what), answer)).await;
     done.unwrap_or_else(|| Err(gone()))?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Who says it; a text that nobody says is refused.
-fn said_by(who: &Who, by: String, text: &str) -> Result<String, Problem> {
-    if by.trim().is_empty() || by.len() > TEXT_BYTES_MAX || text.len() > TEXT_BYTES_MAX {
-        let said =
-            format!("`by` is a text of 1 to {TEXT_BYTES_MAX} bytes, and what is said has at most as many");
-        return Err(bad_note(&said).next("say who does this"));
-    }
-    Ok(name_of(who, by))
 }
 
 fn bad_note(said: &str) -> Problem {

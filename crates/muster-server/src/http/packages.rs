@@ -8,7 +8,7 @@
 use super::State;
 use super::answer::{Refusal, digest};
 use super::codes::problems;
-use super::guard::Said;
+use super::guard::Audited;
 use super::range::{body_of, wanted};
 use crate::desk::{Ask, down};
 use axum::body::{Body, Bytes};
@@ -297,12 +297,12 @@ pub(super) async fn put_manifest(
 pub(super) async fn publish(
     extract::State(state): extract::State<State>,
     Path(manifest): Path<String>,
-) -> Result<(Extension<Said>, Json<PackagePublished>), Refusal> {
+) -> Result<(Extension<Audited>, Json<PackagePublished>), Refusal> {
     let manifest = digest(&manifest)?;
     let _gate = state.packages.gate.read().await;
     let upload = work(&state, move |repository| repository.publish_kept(manifest)).await?;
     let name = name_of(&upload.package);
-    Ok((Extension(Said(name.package.clone())), Json(PackagePublished { name, known: upload.is_known })))
+    Ok((Extension(Audited(name.package.clone())), Json(PackagePublished { name, known: upload.is_known })))
 }
 
 /// Takes a package off the list
@@ -314,7 +314,7 @@ pub(super) async fn publish(
 pub(super) async fn remove(
     extract::State(state): extract::State<State>,
     Path(manifest): Path<String>,
-) -> Result<(Extension<Said>, StatusCode), Refusal> {
+) -> Result<(Extension<Audited>, StatusCode), Refusal> {
     let manifest = digest(&manifest)?;
     let title = work(&state, move |repository| {
         let found = repository.list()?.into_iter().find(|p| p.digest == manifest);
@@ -325,7 +325,7 @@ pub(super) async fn remove(
         repository.remove(&Reference { wanted: Wanted::Exactly(manifest), ..package.reference() })?;
         Ok(package.title())
     });
-    Ok((Extension(Said(title.await?)), StatusCode::NO_CONTENT))
+    Ok((Extension(Audited(title.await?)), StatusCode::NO_CONTENT))
 }
 
 /// Takes all but the newest packages of each name and platform off the list
@@ -336,7 +336,7 @@ pub(super) async fn remove(
 pub(super) async fn prune(
     extract::State(state): extract::State<State>,
     Json(PrunePackages { keep }): Json<PrunePackages>,
-) -> Result<(Extension<Said>, Json<PackagesRemoved>), Refusal> {
+) -> Result<(Extension<Audited>, Json<PackagesRemoved>), Refusal> {
     if keep == 0 {
         return Err(Problem::new(422, "bad-body", "at least one of each name stays")
             .next("packages are removed one by one")
@@ -345,7 +345,7 @@ pub(super) async fn prune(
     let pruned = work(&state, move |repository| repository.prune(keep as usize)).await?;
     let removed: Vec<PackageName> = pruned.removed.iter().map(name_of).collect();
     let said = format!("{} removed, {keep} of each name kept", removed.len());
-    Ok((Extension(Said(said)), Json(PackagesRemoved { removed })))
+    Ok((Extension(Audited(said)), Json(PackagesRemoved { removed })))
 }
 
 /// Takes away what nothing needs any more
@@ -356,7 +356,7 @@ pub(super) async fn prune(
               OfCollect))]
 pub(super) async fn collect(
     extract::State(state): extract::State<State>,
-) -> Result<(Extension<Said>, Json<PackagesCollected>), Refusal> {
+) -> Result<(Extension<Audited>, Json<PackagesCollected>), Refusal> {
     // Who is being admitted with a package is in the lab before this goes on, or finds that it is gone.
     let gate = Arc::clone(&state.packages.gate).write_owned().await;
     let view = state.desk.ask(Ask::View).await.unwrap_or_else(|| Err(super::agents::gone()))?;
@@ -383,7 +383,7 @@ pub(super) async fn collect(
         repacked: gone.repacked as u64,
         bytes_repacked: gone.bytes_repacked,
     };
-    Ok((Extension(Said(said)), Json(collected)))
+    Ok((Extension(Audited(said)), Json(collected)))
 }
 
 /// What a run needs of this store is there for as long as the answer lives, which is until it is recorded that the

@@ -2,17 +2,16 @@
 
 use super::State;
 use super::agents::gone;
-use super::answer::{Cbor, Refusal, read, read_either, run_id};
+use super::answer::{Cbor, OfRun, Refusal, Said, Told, Words, read, run_id};
 use super::codes::problems;
-use super::devices::name_of;
-use super::guard::Said;
+use super::guard::Audited;
 use super::packages::keep_packages;
 use crate::access::Who;
 use crate::blobs::sync_dir;
 use crate::desk::{Ask, down, now};
 use axum::body::{Body, Bytes};
 use axum::extract::{self, Path};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::{Extension, Json};
 use futures_util::StreamExt as _;
 use muster_api::access::Role;
@@ -48,10 +47,9 @@ problems! {
 pub(super) async fn submit(
     extract::State(state): extract::State<State>,
     Extension(who): Extension<Who>,
-    Path(run): Path<String>,
+    OfRun(run): OfRun,
     body: Bytes,
-) -> Result<(Extension<Said>, Cbor<Accepted>), Refusal> {
-    let run = run_id(&run)?;
+) -> Result<(Extension<Audited>, Cbor<Accepted>), Refusal> {
     let mut submit: Submit = read("a run", &body)?;
     let area = submit.spec.area.clone();
     who.need(Role::Submitter, Some(&area))?;
@@ -70,7 +68,7 @@ pub(super) async fn submit(
     let _kept = keep_packages(&state, &submit.spec).await?;
     let accepted = state.desk.ask(|answer| Ask::Submit(run, Box::new(submit), answer)).await;
     let accepted = accepted.unwrap_or_else(|| Err(gone()))?;
-    Ok((Extension(Said(format!("{area}/{}", accepted.number))), Cbor(accepted)))
+    Ok((Extension(Audited(format!("{area}/{}", accepted.number))), Cbor(accepted)))
 }
 
 /// Refuses what cannot be carried out because something that it needs is not here.
@@ -96,19 +94,21 @@ pub(super) fn must_have_blobs(state: &State, spec: &RunSpec) -> Result<(), Refus
     responses((status = 204, description = "It is being stopped, and that is recorded"), OfStop))]
 pub(super) async fn stop(
     extract::State(state): extract::State<State>,
-    Path(run): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    OfRun(run): OfRun,
+    Told(stop): Told<Stop>,
 ) -> Result<StatusCode, Refusal> {
-    let run = run_id(&run)?;
-    let stop: Stop = read_either("a stop", &headers, &body)?;
     let stopped = state.desk.ask(|answer| Ask::Stop(run, stop, answer)).await;
     stopped.unwrap_or_else(|| Err(gone()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Longest text about a move.
-const TEXT_BYTES_MAX: usize = 1_000;
+impl Words for MoveRun {
+    fn words(&mut self) -> (&mut String, &str) {
+        (&mut self.by, &self.reason)
+    }
+
+    const CODE: &'static str = "bad-move";
+}
 
 /// Changes a run's place in the queue
 ///
@@ -119,24 +119,15 @@ const TEXT_BYTES_MAX: usize = 1_000;
     responses((status = 204, description = "It is moved, and that is recorded"), OfMove))]
 pub(super) async fn move_run(
     extract::State(state): extract::State<State>,
-    Extension(who): Extension<Who>,
-    Path(run): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    OfRun(run): OfRun,
+    Said(MoveRun { by, reason, to }): Said<MoveRun>,
 ) -> Result<StatusCode, Refusal> {
-    let run = run_id(&run)?;
-    let MoveRun { by, reason, to } = read_either("a move", &headers, &body)?;
     let to = match to {
         QueuePlace::First => MoveTo::First,
         QueuePlace::Before(other) => MoveTo::Before(run_id(&other)?),
         QueuePlace::Priority(priority) => MoveTo::Priority(priority),
         QueuePlace::Back => MoveTo::Back,
     };
-    if by.trim().is_empty() || by.len() > TEXT_BYTES_MAX || reason.len() > TEXT_BYTES_MAX {
-        let said = format!("`by` is a text of 1 to {TEXT_BYTES_MAX} bytes, `reason` has at most as many");
-        return Err(Problem::new(422, "bad-move", said).next("say who moves the run").into());
-    }
-    let by = name_of(&who, by);
     let moved = Moved { by, reason, at: now(), to };
     let done = state.desk.ask(|answer| Ask::Move(run, moved, answer)).await;
     done.unwrap_or_else(|| Err(gone()))?;
