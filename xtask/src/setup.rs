@@ -56,6 +56,9 @@ const MOZDEVICE: &str = "0.48";
 /// Buildbot, in an environment of its own, since it brings sixty packages: in `target/buildbot`.
 const BUILDBOT: [&str; 3] = ["buildbot==4.3.0", "buildbot-worker==4.3.0", "buildbot-www==4.3.0"];
 
+/// An emulator of management controllers that speak Redfish, in an environment of its own: in `target/redfish`.
+const REDFISH: [&str; 1] = ["sushy-tools==2.2.0"];
+
 /// Autotest, in the last release that was published: in `target/autotest`, with a Python for it.
 const AUTOTEST: &str = "0.16.4";
 
@@ -109,7 +112,8 @@ pub(crate) fn install() -> anyhow::Result<()> {
         })?;
     }
     autotest()?;
-    buildbot(&python)
+    apart(&python, "redfish", &REDFISH)?;
+    apart(&python, "buildbot", &BUILDBOT)
 }
 
 fn target() -> std::path::PathBuf {
@@ -159,19 +163,20 @@ fn autotest() -> anyhow::Result<()> {
     std::os::unix::fs::symlink(&python, &link).with_context(|| format!("cannot make {}", link.display()))
 }
 
-fn buildbot(python: &str) -> anyhow::Result<()> {
-    let dir = target().join("buildbot");
+/// Python packages in an environment of their own, because of what they bring.
+fn apart(python: &str, name: &str, packages: &[&str]) -> anyhow::Result<()> {
+    let dir = target().join(name);
     let own = dir.join("bin/python");
     let there = "import importlib.metadata as m, sys; \
                  sys.exit(any(m.version(n) != v for n, v in (w.split('==') for w in sys.argv[1:])))";
-    if Command::new(&own).args(["-c", there]).args(BUILDBOT).output().is_ok_and(|o| o.status.success()) {
+    if Command::new(&own).args(["-c", there]).args(packages).output().is_ok_and(|o| o.status.success()) {
         return Ok(());
     }
     super::run(Command::new(python).args(["-m", "venv", "--clear"]).arg(&dir))?;
     let mut pip = Command::new(own);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(BUILDBOT);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages);
     super::run(&mut pip)
-        .with_context(|| format!("install these by hand in `{}`: {}", dir.display(), BUILDBOT.join(" ")))
+        .with_context(|| format!("install these by hand in `{}`: {}", dir.display(), packages.join(" ")))
 }
 
 /// A kernel for guests, taken out of its package: installed, it would be this machine's.

@@ -11,7 +11,8 @@
 //! tcp = "ser2net-1:2005"
 //! ```
 //!
-//! Commands are words and no shell. What the file does not tell, the driver of the address may have itself.
+//! Commands are words and no shell. In their place a `[redfish]` table names a resource that switches it, see
+//! [`redfish`](crate::redfish). What the file does not tell, the driver of the address may have itself.
 
 use crate::address::{DeviceAddress, host_and_port};
 use crate::console::ConsoleLine;
@@ -21,6 +22,7 @@ use crate::device::{
 use crate::drivers::{Driver, Place};
 use crate::error::DeviceError;
 use crate::host::run;
+use crate::redfish;
 use crate::stream::{NotConnected, Stream};
 use crate::until::{Ended, Until};
 use serde::Deserialize;
@@ -47,6 +49,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 struct Description {
     address: String,
     power: Option<Switch>,
+    redfish: Option<redfish::Place>,
     console: Option<Line>,
     /// The file itself.
     #[serde(skip)]
@@ -88,6 +91,12 @@ impl Description {
             return Err(wrong(&"`address` is that of another driver, not of another file"));
         }
         this.address.parse::<DeviceAddress>().map_err(|e| wrong(&e))?;
+        if this.power.is_some() && this.redfish.is_some() {
+            return Err(wrong(&"its supply is switched by `[power]` or by `[redfish]`, not by both"));
+        }
+        let dir = file.parent().unwrap_or(Path::new("/"));
+        let place = this.redfish.take().map(|place| place.checked(dir)).transpose();
+        this.redfish = place.map_err(|e| wrong(&e))?;
         let switch =
             this.power.iter().flat_map(|p| [Some(&p.on), Some(&p.off), p.cycle.as_ref(), p.status.as_ref()]);
         let line = this.console.iter().map(|c| if let Line::Command(words) = c { Some(words) } else { None });
@@ -111,7 +120,9 @@ impl Place for Description {
 
     fn open(&self) -> io::Result<Box<dyn Device>> {
         let inner = self.address.parse::<DeviceAddress>().map_err(io::Error::other)?.open()?;
-        Ok(Box::new(Described { about: self.clone(), address: self.written(), inner }))
+        let address = self.written();
+        let redfish = self.redfish.as_ref().map(|place| place.supply(&address));
+        Ok(Box::new(Described { about: self.clone(), address, redfish, inner }))
     }
 }
 
@@ -119,6 +130,7 @@ impl Place for Description {
 struct Described {
     about: Description,
     address: String,
+    redfish: Option<redfish::Redfish>,
     inner: Box<dyn Device>,
 }
 
@@ -160,7 +172,11 @@ impl Device for Described {
     }
 
     fn supply(&self) -> Result<&dyn Supply, DeviceError> {
-        if self.about.power.is_some() { Ok(self) } else { self.inner.supply().map_err(|e| self.own(e)) }
+        match &self.redfish {
+            Some(redfish) => Ok(redfish),
+            None if self.about.power.is_some() => Ok(self),
+            None => self.inner.supply().map_err(|e| self.own(e)),
+        }
     }
 
     fn console(&self) -> Result<&dyn Console, DeviceError> {

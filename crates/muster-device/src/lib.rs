@@ -39,6 +39,7 @@ pub mod fake;
 mod host;
 mod local;
 mod qemu;
+mod redfish;
 pub mod ssh;
 mod stream;
 pub mod sut;
