@@ -59,7 +59,9 @@ impl Place {
         match uri.scheme_str() {
             Some("https") => {}
             Some("http") if self.user.is_none() || is_here => {}
-            Some("http") => return Err(format!("`{}` would be sent a password in the clear: write `https:`", self.url)),
+            Some("http") => {
+                return Err(format!("`{}` would be sent a password in the clear: write `https:`", self.url));
+            }
             _ => return Err(format!("`url = \"{}\"`: write `https://HOST/redfish/v1/…`", self.url)),
         }
         if self.user.is_some() != self.password_file.is_some() {
@@ -132,7 +134,11 @@ impl Redfish {
         let state = resource["PowerState"].as_str().ok_or_else(|| strange("it says no `PowerState`"))?;
         let found = ACTIONS.iter().find_map(|(name, parameter)| {
             let action = &resource["Actions"][name];
-            Some((action["target"].as_str()?, *parameter, &action[format!("{parameter}@Redfish.AllowableValues")]))
+            Some((
+                action["target"].as_str()?,
+                *parameter,
+                &action[format!("{parameter}@Redfish.AllowableValues")],
+            ))
         });
         let (target, parameter, words) = found.ok_or_else(|| strange("it has no action that switches it"))?;
         // A password goes nowhere else.
@@ -144,9 +150,13 @@ impl Redfish {
     }
 
     fn act(&self, action: &Action, words: &[&str], doing: &str, until: &Until) -> Result<(), DeviceError> {
-        let takes = |word: &&&str| action.words.is_empty() || action.words.iter().any(|known| known == **word);
+        let takes =
+            |word: &&&str| action.words.is_empty() || action.words.iter().any(|known| known == **word);
         let word = words.iter().find(takes).ok_or_else(|| {
-            self.strange(doing, format!("it takes none of {}, but {}", words.join(", "), action.words.join(", ")))
+            self.strange(
+                doing,
+                format!("it takes none of {}, but {}", words.join(", "), action.words.join(", ")),
+            )
         })?;
         let uri: Uri = self.place.url.parse().expect("it was checked");
         let origin = (uri.scheme_str().unwrap_or("https"), uri.authority().map_or("", |a| a.as_str()));
@@ -194,7 +204,8 @@ impl Redfish {
             source: io::Error::other(format!("{url}: {e}")),
         };
         let mut answer: Response<Body> = sent.map_err(unreachable)?;
-        let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(unreachable)?;
+        let text =
+            answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(unreachable)?;
         let status = answer.status();
         let value: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         if !status.is_success() {
@@ -227,7 +238,8 @@ impl Redfish {
 
     fn trust(&self) -> Result<TlsConfig, DeviceError> {
         let path = self.place.ca_file.clone().unwrap_or_else(|| SYSTEM_CA_FILE.into());
-        let here = |source| DeviceError::Here { doing: "read the certificates in", path: path.clone(), source };
+        let here =
+            |source| DeviceError::Here { doing: "read the certificates in", path: path.clone(), source };
         let pem = std::fs::read(&path).map_err(here)?;
         let mut roots = Vec::new();
         for item in parse_pem(&pem) {
@@ -251,6 +263,9 @@ impl Redfish {
             path: path.clone(),
             source,
         })?;
-        Ok(Some(format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.trim_end_matches(['\r', '\n']))))))
+        Ok(Some(format!(
+            "Basic {}",
+            STANDARD.encode(format!("{user}:{}", password.trim_end_matches(['\r', '\n'])))
+        )))
     }
 }

@@ -32,7 +32,17 @@ impl Controller {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str| dir.path().join(name);
         run(Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "2",
+            ])
             .args(["-subj", "/CN=bmc", "-addext", "subjectAltName=IP:127.0.0.1"])
             .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
             .arg(file("key.pem"))
@@ -121,7 +131,10 @@ fn what_cannot_be_a_controller_is_told_with_the_name_of_the_file() {
     let dir = tempfile::tempdir().unwrap();
     for (text, why) in [
         ("[redfish]\nurl = \"bmc-1\"", "https://HOST"),
-        ("[redfish]\nurl = \"http://10.0.0.7/redfish/v1/Systems/1\"\nuser = \"lab\"\npassword-file = \"p\"", "in the clear"),
+        (
+            "[redfish]\nurl = \"http://10.0.0.7/redfish/v1/Systems/1\"\nuser = \"lab\"\npassword-file = \"p\"",
+            "in the clear",
+        ),
         ("[redfish]\nurl = \"https://bmc-1/redfish/v1/Systems/1\"\nuser = \"lab\"", "belong together"),
         ("[redfish]\nurl = \"https://bmc-1/\"\npassword = \"hush\"", "unknown field"),
         ("[redfish]\nurl = \"https://bmc-1/\"\n[power]\non = [\"a\"]\noff = [\"b\"]", "not by both"),

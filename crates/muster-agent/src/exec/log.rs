@@ -162,7 +162,7 @@ impl Log {
     }
 }
 
-/// What can be had of a log whose file failed: its beginning, a remark, its end.
+/// What can be had of a log whose file failed: all of it where that is short, else its beginning, a remark, its end.
 fn rescue(
     path: Option<&Path>,
     memory: &[u8],
@@ -189,9 +189,12 @@ fn rescue(
         drop(std::fs::remove_file(path));
     }
     log.extend_from_slice(memory);
-    let name = path.unwrap_or(Path::new("")).display();
-    let text = format!("{lost} bytes of output lost here: the log could not be written to {name}: {error}\n");
-    push(&mut log, Frame { stream: Stream::Muster, at_millis, text: text.as_bytes() });
+    if lost > 0 {
+        let name = path.unwrap_or(Path::new("")).display();
+        let text =
+            format!("{lost} bytes of output lost here: the log could not be written to {name}: {error}\n");
+        push(&mut log, Frame { stream: Stream::Muster, at_millis, text: text.as_bytes() });
+    }
     rest.drain(|frame| push(&mut log, frame));
     log
 }
@@ -287,6 +290,20 @@ mod tests {
         log.spill();
         log.push(Stream::Stdout, 2, b"two");
         assert_eq!(frames(&std::fs::read(&path).unwrap()).count(), 2);
+    }
+
+    #[test]
+    fn a_full_disk_costs_a_short_log_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let mut log = Log::new(100 << 20, Some(path));
+        write(&mut log, MEMORY_BYTES + 1_000);
+        log.push(Stream::Stdout, 2, b"last");
+        let Output::Inline(log) = log.finish(3) else { panic!("not in memory") };
+        let all: Vec<_> = frames(&log).collect();
+        assert!(all.iter().all(|f| f.stream == Stream::Stdout), "there is nothing to be said");
+        assert_eq!(all.iter().map(|f| f.text.len()).sum::<usize>(), MEMORY_BYTES + 1_004);
     }
 
     #[test]

@@ -87,11 +87,8 @@ fn a_reservation_is_one_only_also_for_the_same_person_and_who_lost_it_touches_no
         let hold = Hold { by, reason, since: Time(7), until: Some(until(seconds)), id: Some(id.to_owned()) };
         Input::Hold { device, hold: Some(hold) }
     };
-    let renew = |id: &str, seconds: u64| Input::Renew {
-        device,
-        reservation: id.to_owned(),
-        until: until(seconds),
-    };
+    let renew =
+        |id: &str, seconds: u64| Input::Renew { device, reservation: id.to_owned(), until: until(seconds) };
     let give_back = |id: &str| Input::GiveBack { device, reservation: id.to_owned() };
     world.apply(take("one", 60)).unwrap();
     world.apply(take("one", 60)).unwrap();

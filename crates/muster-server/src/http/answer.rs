@@ -178,7 +178,9 @@ impl<T: Words> FromRequest<State> for Said<T> {
         let Told(mut said) = Told::<T>::from_request(request, state).await?;
         let (by, text) = said.words();
         if by.trim().is_empty() || by.len() > TEXT_BYTES_MAX || text.len() > TEXT_BYTES_MAX {
-            let why = format!("`by` is a text of 1 to {TEXT_BYTES_MAX} bytes, and what is said has at most as many");
+            let why = format!(
+                "`by` is a text of 1 to {TEXT_BYTES_MAX} bytes, and what is said has at most as many"
+            );
             return Err(Problem::new(422, T::CODE, why).next("say who does this, and why").into());
         }
         if let Who::User { name, .. } = who {

@@ -524,9 +524,8 @@ mod tests {
             ];
             // Uses of a reservation, every few seconds; who made it is known.
             let use_of = rule.path == "/devices/{device}/hold/renew";
-            let changes = !matches!(rule.method, Method::GET | Method::HEAD)
-                && !bytes.contains(&rule.path)
-                && !use_of;
+            let changes =
+                !matches!(rule.method, Method::GET | Method::HEAD) && !bytes.contains(&rule.path) && !use_of;
             assert_eq!(people && changes, !rule.action.is_empty(), "{} {}", rule.method, rule.path);
         }
     }

@@ -46,7 +46,8 @@ fn a_device_is_reserved_for_a_person_and_given_back() {
     assert!(said.contains("is held by ana@") && said.contains("--- exit 2"), "{said}");
     // Who does not mind waits for it.
     let mut waits = env.command(&["reserve", board, "--for", "1h", "--", "true"]);
-    let mut waits = waits.env("MUSTER_SERVER", &url).env("USER", "ben").stderr(Stdio::piped()).spawn().unwrap();
+    let mut waits =
+        waits.env("MUSTER_SERVER", &url).env("USER", "ben").stderr(Stdio::piped()).spawn().unwrap();
     says(&mut waits, "this waits until one is free", None);
     assert!(ask("ana", &["device", "release", "b1"]).contains("is back"));
     assert!(waits.wait().unwrap().success());
@@ -157,7 +158,8 @@ fn a_single_command_reserves_its_device_and_is_cut_off_when_that_is_taken_away()
 
     let pid = env.home().join("pid");
     let script = format!("echo $$ > {}; exec sleep 600", pid.display());
-    let long = exec(&["--", "sh", "-c", &script]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let long =
+        exec(&["--", "sh", "-c", &script]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     while lines(&pid).is_empty() {
         std::thread::sleep(Duration::from_millis(20));
     }

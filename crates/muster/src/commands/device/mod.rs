@@ -170,7 +170,8 @@ impl FromStr for Wanted {
             Ok(address) => return Ok(Self::Address(address)),
             Err(e) => e,
         };
-        let is_scheme = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        let is_scheme =
+            |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
         if text.split_once(':').is_some_and(|(scheme, _)| is_scheme(scheme)) {
             return Err(address.to_string());
         }
@@ -317,7 +318,9 @@ fn reserve(
         None if cancel.is_cancelled() => Err(Complaint::said(ExitCode::Interrupted).into()),
         None => {
             let said = format!("no device that matches `{}` was free in time", selector.text());
-            Err(Complaint::lab(said).hint("`--timeout` waits longer; `muster device list` shows who has them").into())
+            Err(Complaint::lab(said)
+                .hint("`--timeout` waits longer; `muster device list` shows who has them")
+                .into())
         }
     }
 }

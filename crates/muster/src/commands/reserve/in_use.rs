@@ -35,7 +35,9 @@ impl InUse {
     pub(crate) fn given(cancel: &Cancel, context: &Context) -> Result<Option<Self>, anyhow::Error> {
         let (Ok(said), Some(server)) = (std::env::var(RESERVATION), &context.server) else { return Ok(None) };
         let Ok(reservation) = said.parse::<Reservation>() else {
-            return Err(Complaint::usage(format!("{RESERVATION} says `{said}`, which is no reservation")).into());
+            return Err(
+                Complaint::usage(format!("{RESERVATION} says `{said}`, which is no reservation")).into()
+            );
         };
         let client = client(server, context)?;
         match client.renew_hold(reservation.device, &reservation.used()) {

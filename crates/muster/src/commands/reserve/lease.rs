@@ -49,7 +49,8 @@ pub(super) fn run(
         command.process_group(0);
     }
     // What it starts stays below this process, whatever groups and sessions it makes.
-    become_subreaper().map_err(|e| Complaint::lab("what the program starts cannot be looked after").because(e))?;
+    become_subreaper()
+        .map_err(|e| Complaint::lab("what the program starts cannot be looked after").because(e))?;
     let mut program = Program {
         child: command
             .spawn()
@@ -143,7 +144,9 @@ impl<'a> Lease<'a> {
         match detail.device.hold {
             None if is_late => Some("its time has passed"),
             None => Some("it was given back"),
-            Some(Hold { id, .. }) if id.as_ref() != Some(&self.reservation.id) => Some("somebody else has it"),
+            Some(Hold { id, .. }) if id.as_ref() != Some(&self.reservation.id) => {
+                Some("somebody else has it")
+            }
             Some(Hold { until: Some(until), .. }) => {
                 self.until = Instant::now() + until.since(now);
                 (until <= now).then_some("its time has passed")
