@@ -52,6 +52,7 @@ pub use eta::Eta;
 pub use explain::{Explanation, Gate, Outlook};
 pub use gang::{Lacking, Member};
 pub use health::{PastResult, THE_LAB, WantedCheck};
+pub use hold::Reserved;
 pub use lost::Gone;
 pub use orders::Effect;
 pub use places::{Counted, Places};
@@ -144,22 +145,8 @@ pub enum Input {
         /// Who takes it, and why.
         hold: Option<Hold>,
     },
-    /// A reservation is used, and holds until then.
-    Renew {
-        /// The device.
-        device: DeviceId,
-        /// The hold's id.
-        reservation: String,
-        /// When it ends by itself now.
-        until: Time,
-    },
-    /// A reservation is needed no longer. Where the device is not that one's any more, nothing happens.
-    GiveBack {
-        /// The device.
-        device: DeviceId,
-        /// The hold's id.
-        reservation: String,
-    },
+    /// Whoever has made the reservation of a device that has this id uses it, or gives it back.
+    Reserved(DeviceId, String, Reserved),
     /// The kinds of devices, from now on. Not recorded: they are configuration.
     Kinds(Arc<[DeviceKind]>),
     /// A check that the lab wants ([`Lab::checks_wanted`]) is this run.
@@ -553,8 +540,7 @@ impl Lab {
             Input::Move { run, moved } => self.move_run(run, moved)?,
             Input::Exchange(exchange) => self.receive_exchange(now, *exchange)?,
             Input::Hold { device, hold } => self.hold(now, device, hold)?,
-            Input::Renew { device, reservation, until } => self.renew(device, &reservation, until)?,
-            Input::GiveBack { device, reservation } => self.give_back(now, device, &reservation)?,
+            Input::Reserved(device, id, what) => self.reserved(now, device, &id, what)?,
             Input::Kinds(kinds) => self.set_kinds(kinds),
             Input::Register(what) => self.register(what)?,
             Input::Check { device, record, history } => self.begin_check(now, device, record, history)?,

@@ -11,6 +11,15 @@ use crate::event::LabEvent;
 use crate::id::DeviceId;
 use crate::time::Time;
 
+/// What is said of a reservation by whoever has made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// It is used, and holds until then.
+    Used(Time),
+    /// It is needed no longer. Where the device is not that one's any more, nothing happens.
+    GivenBack,
+}
+
 impl Lab {
     pub(super) fn hold(&mut self, now: Time, id: DeviceId, hold: Option<Hold>) -> Result<(), Rejected> {
         let Some(device) = self.devices.get_mut(&id) else { return Err(Rejected::NoSuchDevice(id)) };
@@ -40,8 +49,21 @@ impl Lab {
         Ok(())
     }
 
-    /// A reservation is used, and so holds until then. That is no news.
-    pub(super) fn renew(&mut self, id: DeviceId, reservation: &str, until: Time) -> Result<(), Rejected> {
+    pub(super) fn reserved(
+        &mut self,
+        now: Time,
+        device: DeviceId,
+        id: &str,
+        what: Reserved,
+    ) -> Result<(), Rejected> {
+        match what {
+            Reserved::Used(until) => self.renew(device, id, until),
+            Reserved::GivenBack => self.give_back(now, device, id),
+        }
+    }
+
+    /// That it is used is no news.
+    fn renew(&mut self, id: DeviceId, reservation: &str, until: Time) -> Result<(), Rejected> {
         let Some(device) = self.devices.get_mut(&id) else { return Err(Rejected::NoSuchDevice(id)) };
         match &mut device.hold {
             Some(hold) if hold.id.as_deref() == Some(reservation) => {
@@ -60,8 +82,7 @@ impl Lab {
         }
     }
 
-    /// Whoever made a reservation needs it no longer. A device that is not that one's stays as it is.
-    pub(super) fn give_back(&mut self, now: Time, id: DeviceId, reservation: &str) -> Result<(), Rejected> {
+    fn give_back(&mut self, now: Time, id: DeviceId, reservation: &str) -> Result<(), Rejected> {
         let Some(device) = self.devices.get(&id) else { return Err(Rejected::NoSuchDevice(id)) };
         if device.hold.as_ref().is_some_and(|hold| hold.id.as_deref() == Some(reservation)) {
             return self.hold(now, id, None);

@@ -4,7 +4,7 @@ use crate::kit::{World, check};
 use expect_test::expect;
 use muster_core::change::Hold;
 use muster_core::id::DeviceId;
-use muster_core::lab::Input;
+use muster_core::lab::{Input, Reserved};
 use muster_core::time::Time;
 
 #[test]
@@ -87,9 +87,9 @@ fn a_reservation_is_one_only_also_for_the_same_person_and_who_lost_it_touches_no
         let hold = Hold { by, reason, since: Time(7), until: Some(until(seconds)), id: Some(id.to_owned()) };
         Input::Hold { device, hold: Some(hold) }
     };
-    let renew =
-        |id: &str, seconds: u64| Input::Renew { device, reservation: id.to_owned(), until: until(seconds) };
-    let give_back = |id: &str| Input::GiveBack { device, reservation: id.to_owned() };
+    let of = |id: &str, what: Reserved| Input::Reserved(device, id.to_owned(), what);
+    let renew = |id: &str, seconds: u64| of(id, Reserved::Used(until(seconds)));
+    let give_back = |id: &str| of(id, Reserved::GivenBack);
     world.apply(take("one", 60)).unwrap();
     world.apply(take("one", 60)).unwrap();
     assert_eq!(world.apply(take("two", 60)).unwrap_err().code(), "held", "the same person, at another place");

@@ -16,7 +16,7 @@ use muster_api::access::Role;
 use muster_api::{HoldDevice, Problem, RenewHold};
 use muster_core::change::Hold;
 use muster_core::id::DeviceId;
-use muster_core::lab::Input;
+use muster_core::lab::{Input, Reserved};
 use muster_core::view::LabView;
 use muster_formats::report::wire;
 use serde::Deserialize;
@@ -169,11 +169,11 @@ pub(super) async fn renew(
     extract::State(state): extract::State<State>,
     Extension(who): Extension<Who>,
     Path(device): Path<u32>,
-    Json(RenewHold { id: reservation, seconds }): Json<RenewHold>,
+    Json(RenewHold { id, seconds }): Json<RenewHold>,
 ) -> Result<StatusCode, Refusal> {
     may_have(&state, &who, device).await?;
     let until = now() + Duration::from_secs(seconds.into());
-    set(&state, Input::Renew { device: DeviceId(device), reservation, until }).await
+    set(&state, Input::Reserved(DeviceId(device), id, Reserved::Used(until))).await
 }
 
 /// A text about a device that others read.
@@ -210,7 +210,7 @@ pub(super) async fn release(
     let device = DeviceId(device);
     let input = match id {
         None => Input::Hold { device, hold: None },
-        Some(reservation) => Input::GiveBack { device, reservation },
+        Some(id) => Input::Reserved(device, id, Reserved::GivenBack),
     };
     set(&state, input).await
 }
