@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// When colours are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -53,7 +53,7 @@ pub(crate) struct Settings {
     /// What servers are asked with, by their address.
     pub(crate) servers: BTreeMap<String, ServerTrust>,
     /// Areas by the names they are known by in lists of several.
-    pub(crate) areas: BTreeMap<String, PathBuf>,
+    pub(crate) areas: BTreeMap<String, AreaPlace>,
     /// The certificate of the authority of servers that builds and tests are fetched from.
     pub(crate) fetch_ca_file: Option<PathBuf>,
     /// Limits for every area; read with the area's own.
@@ -63,6 +63,35 @@ pub(crate) struct Settings {
     /// Where they were read from.
     #[serde(skip)]
     pub(crate) origin: Option<PathBuf>,
+}
+
+/// Where an area is.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum AreaPlace {
+    /// Its directory.
+    Dir(PathBuf),
+    /// Its directory, and words that several areas may have.
+    Tagged(TaggedArea),
+}
+
+/// An area with tags.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TaggedArea {
+    path: PathBuf,
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+impl AreaPlace {
+    /// Its directory and its tags.
+    pub(crate) fn parts(&self) -> (&Path, &[String]) {
+        match self {
+            Self::Dir(path) => (path, &[]),
+            Self::Tagged(area) => (&area.path, &area.tags),
+        }
+    }
 }
 
 /// What a server is asked with.

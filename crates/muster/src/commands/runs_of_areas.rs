@@ -2,7 +2,7 @@
 
 use super::runs::word;
 use crate::context::{Context, OutputMode, RECORDS};
-use crate::local::areas::{KnownArea, known};
+use crate::local::areas::{KnownArea, tagged};
 use crate::records::Life;
 use crate::terminal::style::{DIM, INFO};
 use crate::terminal::table::{Cell, Column, Table};
@@ -39,9 +39,14 @@ struct JsonTotal<'a> {
 }
 
 /// Lists the newest runs of all areas; with `totals`, what each area has for each target.
-pub(super) fn run(limit: u32, totals: bool, context: &Context) -> Result<ExitCode, anyhow::Error> {
+pub(super) fn run(
+    limit: u32,
+    totals: bool,
+    tags: &[String],
+    context: &Context,
+) -> Result<ExitCode, anyhow::Error> {
     let mut rows = Vec::new();
-    for area in known(context)? {
+    for area in tagged(tags, context)? {
         // Those of one area that cannot be read take nothing from the others.
         match read(&area, if totals { u32::MAX } else { limit }) {
             Ok(found) => rows.extend(found),

@@ -85,4 +85,13 @@ fn areas_of_the_user_s_own_are_listed_wherever_one_stands() {
     assert!(said.contains("nightly") && said.contains("rc1"), "{said}");
     let said = env.run(&["runs", "--totals"]);
     assert!(said.ends_with("--- exit 2\n"), "{said}");
+    // Some of them by a tag that they have.
+    let text = format!("[areas]\nnightly = {{ path = \"{}\", tags = [\"asic\"] }}\n", env.area().display());
+    std::fs::write(config.join("config.toml"), text).unwrap();
+    for (tag, code) in [("asic", 0), ("night*", 0), ("none,asic", 0), ("none", 2)] {
+        let mut command = env.command(&["runs", "--all-areas", "--area-tag", tag]);
+        let said = env.tell(&command.current_dir(&elsewhere).output().unwrap());
+        assert_eq!(said.contains("rc1"), code == 0, "{tag}: {said}");
+        assert!(said.ends_with(&format!("--- exit {code}\n")), "{said}");
+    }
 }

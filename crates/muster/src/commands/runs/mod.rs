@@ -40,6 +40,9 @@ pub(crate) struct RunsArgs {
     /// List the runs of all areas that are known: `[areas]` of the user's config.toml and of the `megatest.config` at hand
     #[arg(long, conflicts_with = "full")]
     pub(crate) all_areas: bool,
+    /// Only areas of this name, or with this tag; `*` for any text
+    #[arg(long, value_name = "TAG", requires = "all_areas", value_delimiter = ',')]
+    pub(crate) area_tag: Vec<String>,
     /// Say what each area has for each target, in place of the runs
     #[arg(long, requires = "all_areas", conflicts_with = "limit")]
     pub(crate) totals: bool,
@@ -99,7 +102,7 @@ fn list_all_areas(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow
             .hint("a lab lists the runs of all its areas")
             .into());
     }
-    super::runs_of_areas::run(args.limit, args.totals, context)
+    super::runs_of_areas::run(args.limit, args.totals, &args.area_tag, context)
 }
 
 fn list(args: &RunsArgs, context: &Context) -> Result<ExitCode, anyhow::Error> {
