@@ -29,7 +29,7 @@ pub(crate) struct BenchArgs {
     /// Jobs at once
     #[arg(short, long, default_value_t = 2)]
     jobs: usize,
-    /// Shapes of the areas of `scale`, RUNSxTESTS; 2000x50000 needs some 15 GB and 10 minutes
+    /// Shapes of the areas of `scale`, RUNSxTESTS; 2000x50000 takes some 5 GB
     #[arg(long, value_delimiter = ',', default_values_t = ["2000x500".to_owned(), "40x50000".to_owned()])]
     shapes: Vec<String>,
     /// Minutes after which no more runs are made for an area of `scale`; 0: all of them
