@@ -76,6 +76,9 @@ pub enum UnexpectedPass {
 pub struct AreaLimits {
     /// Attempts at once; `None`: as many as the machine has cores.
     pub jobs: Option<u32>,
+    /// Attempts at once over all runs of the area that share its records; `None`: each run has its own.
+    #[serde(default)]
+    pub jobs_of_all_runs: Option<u32>,
     /// Attempts at once of tests that name this group.
     pub groups: BTreeMap<String, u32>,
     /// How many tokens there are of each name, such as licences.

@@ -55,7 +55,7 @@ pub use health::{PastResult, THE_LAB, WantedCheck};
 pub use hold::Reserved;
 pub use lost::Gone;
 pub use orders::Effect;
-pub use places::{Counted, Places};
+pub use places::{Counted, Places, counts_places};
 pub use policy::{Mistake, Policy};
 pub use pools::{Pool, Pools};
 pub use queue::{NOT_STARTED, SUPERSEDED};

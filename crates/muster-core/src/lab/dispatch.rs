@@ -233,7 +233,7 @@ impl Lab {
             return Some(Held::Shut { host: self.agents[&agent].host.clone(), why: why.to_owned() });
         }
         // Last: what would start but for this is what others are asked for.
-        self.not_granted(run, place).map(|what| Held::OtherRuns { what })
+        self.not_granted(run, place, device).map(|what| Held::OtherRuns { what })
     }
 
     /// What holds a ready item up on every device; `None` where one would take it.

@@ -443,6 +443,12 @@ impl fmt::Display for Gate {
             Self::OtherRuns { what: Counted::Token(token) } => {
                 write!(f, "other runs have the tokens `{token}`")
             }
+            Self::OtherRuns { what: Counted::Alone(test) } => {
+                write!(f, "it must not run beside `{test}`, which runs in another run")
+            }
+            Self::OtherRuns { what: Counted::Jobs } => {
+                write!(f, "other runs have the places of the area's jobs at once")
+            }
             Self::Hours { hours, opens: Some(opens) } => {
                 write!(f, "it starts only at these hours: {hours}; they begin {opens}")
             }

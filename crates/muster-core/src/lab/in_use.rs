@@ -42,6 +42,17 @@ impl InUse {
         self.areas.values().map(|area| area.group(group)).sum()
     }
 
+    /// Units of a test of this name, in whatever area.
+    pub(super) fn test(&self, test: &str) -> u32 {
+        self.areas.values().map(|area| area.test(test)).sum()
+    }
+
+    /// Devices at work, but for this one.
+    pub(super) fn other_devices(&self, device: Option<DeviceId>) -> u32 {
+        let of = |area: &AreaInUse| area.devices.keys().filter(|d| Some(**d) != device).count();
+        u32::try_from(self.areas.values().map(of).sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
     /// All tokens that are taken.
     pub(super) fn tokens(&self) -> &BTreeMap<String, u32> {
         &self.tokens

@@ -3,9 +3,11 @@
 //!
 //! A lab that nobody says that to has all there is.
 
-use super::run::Run;
+use super::run::{GateDef, Run};
 use super::{Device, Held, Lab};
-use crate::definition::{AreaLimits, Needs};
+use crate::change::RunRecord;
+use crate::definition::{AfterMode, AreaLimits, TestDef};
+use crate::id::DeviceId;
 use std::collections::BTreeMap;
 
 /// Something of which there is so much.
@@ -15,17 +17,23 @@ pub enum Counted {
     Group(String),
     /// Tokens, such as licences.
     Token(String),
+    /// The one place of a test of which no two items may run at the same time.
+    Alone(String),
+    /// Jobs at once of all runs together. A device has a place for as long as it has work.
+    Jobs,
 }
 
 /// How much of what.
 pub type Places = BTreeMap<Counted, u32>;
 
-/// What an attempt with these needs takes of what is limited.
-fn taken(needs: &Needs, limits: &AreaLimits) -> Places {
+/// What an attempt behind this gate takes of what is limited, beside its device.
+fn taken(gate: &GateDef, limits: &AreaLimits) -> Places {
+    let needs = &gate.needs;
     let groups = needs.groups.iter().filter(|group| limits.groups.contains_key(*group));
     let groups = groups.map(|group| (Counted::Group(group.clone()), 1));
     let tokens = needs.tokens.iter().map(|(token, n)| (Counted::Token(token.clone()), *n));
-    groups.chain(tokens).collect()
+    let alone = gate.alone.iter().map(|test| (Counted::Alone(test.to_string()), 1));
+    groups.chain(tokens).chain(alone).collect()
 }
 
 impl Lab {
@@ -46,18 +54,25 @@ impl Lab {
     }
 
     /// What of what stands before a gate needs is not granted.
-    pub(super) fn not_granted(&self, run: &Run, gate: u32) -> Option<Counted> {
+    pub(super) fn not_granted(&self, run: &Run, gate: u32, device: DeviceId) -> Option<Counted> {
         let granted = self.granted.as_ref()?;
-        let taken = taken(&run.gate_def(gate).needs, &run.record().spec.limits);
-        let lacks =
-            |(what, n): &(Counted, u32)| self.used_of(what) + n > granted.get(what).copied().unwrap_or(0);
-        taken.into_iter().find(lacks).map(|(what, _)| what)
+        let limits = &run.record().spec.limits;
+        let of = |what: &Counted| granted.get(what).copied().unwrap_or(0);
+        // A device that works has its place.
+        if limits.jobs_of_all_runs.is_some() && self.in_use.other_devices(Some(device)) >= of(&Counted::Jobs)
+        {
+            return Some(Counted::Jobs);
+        }
+        let lacks = |(what, n): &(Counted, u32)| self.used_of(what) + n > of(what);
+        taken(run.gate_def(gate), limits).into_iter().find(lacks).map(|(what, _)| what)
     }
 
     fn used_of(&self, what: &Counted) -> u32 {
         match what {
             Counted::Group(group) => self.in_use.group(group),
             Counted::Token(token) => self.in_use.token(token),
+            Counted::Alone(test) => self.in_use.test(test),
+            Counted::Jobs => self.in_use.other_devices(None),
         }
     }
 
@@ -65,7 +80,11 @@ impl Lab {
     pub fn places_used(&self) -> Places {
         let groups = self.in_use.groups().map(|group| Counted::Group(group.clone()));
         let tokens = self.in_use.tokens().keys().map(|token| Counted::Token(token.clone()));
-        groups.chain(tokens).map(|what| (what.clone(), self.used_of(&what))).collect()
+        // Nothing of these is out that was not granted.
+        let granted = self.granted.iter().flat_map(BTreeMap::keys);
+        let granted = granted.filter(|what| matches!(what, Counted::Alone(_) | Counted::Jobs)).cloned();
+        let all = groups.chain(tokens).chain(granted).map(|what| (what.clone(), self.used_of(&what)));
+        all.filter(|(_, used)| *used > 0).collect()
     }
 
     /// What would let something start on a device that has nothing to do: once for each start, with how much of it
@@ -86,11 +105,16 @@ impl Lab {
                 if starts == 0 {
                     continue;
                 }
-                let taken = taken(&run.gate_def(class.gate).needs, limits);
+                let mut taken = taken(run.gate_def(class.gate), limits);
+                if limits.jobs_of_all_runs.is_some() {
+                    taken.insert(Counted::Jobs, 1);
+                }
                 let all = taken.into_iter().map(|(what, n)| {
                     let max = match &what {
                         Counted::Group(group) => limits.groups.get(group).copied().unwrap_or(u32::MAX),
                         Counted::Token(token) => self.tokens_of(limits, token),
+                        Counted::Alone(_) => 1,
+                        Counted::Jobs => limits.jobs_of_all_runs.unwrap_or(u32::MAX),
                     };
                     (what, (n, max))
                 });
@@ -101,10 +125,13 @@ impl Lab {
         }
         wanted
     }
+}
 
-    /// Whether anything of its runs takes of what is counted.
-    pub fn counts_places(&self) -> bool {
-        let counts = |needs: &Needs| !needs.groups.is_empty() || !needs.tokens.is_empty();
-        self.runs.values().any(|run| run.tests().iter().any(|test| counts(&test.def.needs)))
-    }
+/// Whether anything of a run takes of what is counted beside its lab.
+pub fn counts_places(record: &RunRecord) -> bool {
+    let counts = |def: &TestDef| {
+        let is_alone = def.after.iter().any(|a| a.mode == AfterMode::Exclusive && a.test == def.name);
+        !def.needs.groups.is_empty() || !def.needs.tokens.is_empty() || is_alone
+    };
+    record.spec.limits.jobs_of_all_runs.is_some() || record.plan.tests.iter().any(|test| counts(&test.def))
 }

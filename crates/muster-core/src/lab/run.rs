@@ -100,6 +100,8 @@ pub(super) struct GateDef {
     pub(super) apart_from: BTreeSet<String>,
     /// The devices they need, by their place in the run.
     pub(super) gang: Option<u32>,
+    /// The test's own name, where no two of its items may run at the same time.
+    pub(super) alone: Option<Arc<str>>,
 }
 
 #[derive(Clone)]
@@ -287,7 +289,9 @@ impl Run {
         for ((ix, planned), apart_from) in (0u32..).zip(&plan.tests).zip(apart) {
             let def = &planned.def;
             let gang = self.enter_gang(&def.needs.devices)?;
-            let gate = self.gate(GateDef { needs: def.needs.clone(), apart_from, gang });
+            let alone = def.after.iter().any(|a| a.mode == AfterMode::Exclusive && a.test == def.name);
+            let alone = alone.then(|| Arc::from(def.name.as_str()));
+            let gate = self.gate(GateDef { needs: def.needs.clone(), apart_from, alone, gang });
             let first = u32::try_from(self.items.len()).expect("fewer than 2^32 items");
             let (listed, discovery) = match &planned.items {
                 PlannedItems::Listed(items) => {

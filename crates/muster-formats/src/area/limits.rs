@@ -40,6 +40,8 @@ pub(super) fn merge(layers: &[&LimitKeys]) -> (AreaLimits, LimitPlaces) {
     place("timezone", timezone.map(|t| t.pos));
     let limits = AreaLimits {
         jobs: jobs.map(|j| j.value.0),
+        // Each run of an area of Muster's own has the jobs that it is asked for with.
+        jobs_of_all_runs: None,
         groups,
         tokens,
         timezone: timezone.map(|t| t.value.clone()),

@@ -513,6 +513,8 @@ impl Reading<'_, '_, '_> {
             say(&format!("tokens.{name}"), pos);
             limits.tokens.insert(name, count);
         }
+            // A lab counts all runs anyway.
+            limits.jobs_of_all_runs = self.context.places.map(|_| jobs.max(1));
         for entry in main.entries("jobgroups") {
             match entry.value.trim().parse::<u32>() {
                 Ok(count) if count > 0 => {
@@ -543,6 +545,7 @@ impl Reading<'_, '_, '_> {
             limits.run_timeout = above.run_timeout;
         }
         limits.groups.extend(above.groups.clone());
+            limits.jobs_of_all_runs = None;
         limits.tokens.extend(above.tokens.clone());
         if said("timezone") {
             limits.timezone.clone_from(&above.timezone);

@@ -1,4 +1,5 @@
-//! What runs of an area on this machine share although each has a lab of its own: places of groups, and tokens.
+//! What runs of an area on this machine share although each has a lab of its own: places of groups, tokens, tests that
+//! run once at a time, and jobs at once where they are limited over all runs.
 //!
 //! Each place is a file under `.muster/places` that whoever has the place holds a lock on, so a process that dies
 //! gives back what it had, and nobody has to guess. Who waits for places of a kind holds the lock on its turn: the
@@ -162,8 +163,10 @@ impl SharedPlaces {
 
     fn dir_of(&self, what: &Counted) -> PathBuf {
         let (kind, name) = match what {
-            Counted::Group(name) => ("group", name),
-            Counted::Token(name) => ("token", name),
+            Counted::Group(name) => ("group", name.as_str()),
+            Counted::Token(name) => ("token", name.as_str()),
+            Counted::Alone(test) => ("alone", test.as_str()),
+            Counted::Jobs => ("jobs", ""),
         };
         let mut file = format!("{kind}-");
         for byte in name.bytes() {

@@ -19,7 +19,8 @@ use crate::verdict::{self, Stopped};
 use muster_agent::process::AgentProcess;
 use muster_core::change::{RunPhase, RunRecord, RunSnapshot};
 use muster_core::id::{ItemIx, RunId};
-use muster_core::lab::{Input, Policy};
+use muster_core::lab::{Input, Policy, counts_places};
+use muster_core::note::spots;
 use muster_core::outcome::{Counts, ExitCode, Verdict};
 use muster_core::plan::History;
 use muster_core::time::Time;
@@ -110,12 +111,8 @@ pub(crate) fn execute(
             (Input::ReopenRun { snapshot, items, replanned, history }, again)
         }
     };
-    let shares = record.plan.tests.iter().any(|test| {
-        let needs = &test.def.needs;
-        !needs.groups.is_empty() || !needs.tokens.is_empty()
-    });
     let records = run_dir.parent().and_then(Path::parent).unwrap_or(&run_dir);
-    let places = if shares { Some(SharedPlaces::new(records)?) } else { None };
+    let places = if counts_places(&record) { Some(SharedPlaces::new(records)?) } else { None };
     let mut session = Session {
         shell,
         agent,

@@ -9,7 +9,10 @@ const WAITING_TOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// A gate's definition in a form that can be looked up.
 pub(super) type GateKey =
-    (u64, Option<u64>, Vec<String>, NeededDevices, BTreeSet<String>, Counted, Vec<Hours>, Option<Limiter>);
+    (u64, Option<u64>, Vec<String>, NeededDevices, Apart, Counted, Vec<Hours>, Option<Limiter>);
+
+/// The tests it must not run beside, and its own name where it is among them.
+type Apart = (BTreeSet<String>, Option<Arc<str>>);
 
 /// Tokens, and free bytes by directory.
 type Counted = (BTreeMap<String, u32>, BTreeMap<String, u64>);
@@ -20,7 +23,7 @@ impl GateDef {
             &self.needs;
         let load_max = load_max.map(f64::to_bits);
         let counted = (tokens.clone(), disks.clone());
-        let (apart, hours) = (self.apart_from.clone(), hours.clone());
+        let (apart, hours) = ((self.apart_from.clone(), self.alone.clone()), hours.clone());
         let (groups, devices) = (groups.clone(), devices.clone());
         (*disk_free_bytes_min, load_max, groups, devices, apart, counted, hours, limiter.clone())
     }
@@ -79,7 +82,7 @@ impl Run {
             return;
         }
         let apart_from = gate.apart_from.union(others).cloned().collect();
-        let gate = GateDef { needs: gate.needs.clone(), apart_from, gang: gate.gang };
+        let gate = GateDef { apart_from, ..gate.clone() };
         let ready: Vec<ItemIx> =
             self.items_of(test).filter(|ix| self.item(*ix).phase == Phase::Ready).collect();
         for ix in &ready {
