@@ -23,14 +23,16 @@ use std::time::Duration;
 pub enum Change {
     /// A run was accepted.
     RunCreated(Arc<RunRecord>),
-    /// A test's items were found; they are appended to the run's records.
+    /// A test's items were found, or a run that is there gets more of them; they are appended to the run's
+    /// records.
     Expanded(Expansion),
     /// A test's items were asked for once more (a rerun, a resumed run): those the run has are run with
     /// this from now on. Takes the place of an earlier such answer for the same test.
     FoundAgain(FoundAgain),
     /// A run goes on with changed definitions (a rerun after `muster.toml` was mended): this record takes
     /// the place of the run's. Id, number and creation time, the tests and their items are the same and in
-    /// the same places; what the tests do, their limits and the environment may differ.
+    /// the same places; what the tests do, their limits and the environment may differ. Tests may be added
+    /// behind them, without items: those are appended by [`Change::Expanded`].
     RunReplanned(Arc<RunRecord>),
     /// An attempt ended.
     AttemptEnded {
@@ -307,6 +309,15 @@ pub struct Expansion {
     /// What they are run with.
     pub groups: Arc<[Group]>,
     /// The items.
+    pub items: Arc<[PlannedItem]>,
+}
+
+/// Items that a run gets beyond those it was begun with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MoreItems {
+    /// Their test; it is no test whose items are asked for.
+    pub test: TestIx,
+    /// The items, none of which the run has.
     pub items: Arc<[PlannedItem]>,
 }
 

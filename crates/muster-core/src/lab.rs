@@ -65,8 +65,8 @@ pub use rejected::Rejected;
 pub use stop::RUN_TIME_LIMIT;
 
 use crate::change::{
-    AgentRecord, Change, Hold, LeaseRecord, Moved, Registration, RunPhase, RunRecord, RunSnapshot, SentUnit,
-    Snapshot, Used,
+    AgentRecord, Change, Hold, LeaseRecord, MoreItems, Moved, Registration, RunPhase, RunRecord, RunSnapshot,
+    SentUnit, Snapshot, Used,
 };
 use crate::event::{Event, LabEvent, Told};
 use crate::exchange::{Exchange, Gauges, Labels};
@@ -108,6 +108,8 @@ pub enum Input {
         items: Vec<ItemIx>,
         /// Definitions that have changed since; see [`Change::RunReplanned`].
         replanned: Option<Arc<RunRecord>>,
+        /// Items that it gets, of its tests and of those that `replanned` adds.
+        more: Vec<MoreItems>,
         /// How long its items took before.
         history: Arc<dyn History + Send + Sync>,
     },
@@ -527,8 +529,8 @@ impl Lab {
         match input {
             Input::Tick => self.tick(now),
             Input::CreateRun { record, history } => self.create_run(now, record, history)?,
-            Input::ReopenRun { snapshot, items, replanned, history } => {
-                self.reopen_run(now, *snapshot, &items, replanned, history)?;
+            Input::ReopenRun { snapshot, items, replanned, more, history } => {
+                self.reopen_run(now, *snapshot, &items, replanned, more, history)?;
             }
             Input::StopRun { run, reason, kill } => {
                 if !self.runs.contains_key(&run) {
@@ -618,6 +620,7 @@ impl Lab {
         snapshot: RunSnapshot,
         items: &[ItemIx],
         replanned: Option<Arc<RunRecord>>,
+        more: Vec<MoreItems>,
         history: Arc<dyn History + Send + Sync>,
     ) -> Result<(), Rejected> {
         let id = snapshot.record.id;
@@ -642,6 +645,7 @@ impl Lab {
         // Who opens it again wants it, however late.
         run.was_started = true;
         let mut changes: Vec<Change> = replanned.into_iter().map(Change::RunReplanned).collect();
+        changes.extend(run.grow(more));
         changes.extend(run.reopen(now, items));
         if *run.phase() != RunPhase::Active {
             run.set_phase(RunPhase::Active);

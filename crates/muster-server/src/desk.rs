@@ -522,7 +522,7 @@ impl LabThread {
         let after = self.hub.now(run);
         let (snapshot, replanned, history) =
             (Box::new(snapshot), Some(Arc::new(record)), Arc::new(durations));
-        let input = Box::new(Input::ReopenRun { snapshot, items, replanned, history });
+        let input = Box::new(Input::ReopenRun { snapshot, items, replanned, more: Vec::new(), history });
         Ok(Reopening::New { input, request, accepted: (number, created), after })
     }
 }

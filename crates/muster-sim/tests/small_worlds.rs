@@ -299,7 +299,13 @@ impl Explorer {
                 let snapshot = Box::new(snapshot);
                 self.hear(
                     small,
-                    vec![Input::ReopenRun { snapshot, items: vec![], replanned: None, history }],
+                    vec![Input::ReopenRun {
+                        snapshot,
+                        items: vec![],
+                        replanned: None,
+                        more: vec![],
+                        history,
+                    }],
                 );
             }
         }

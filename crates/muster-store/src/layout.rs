@@ -189,7 +189,8 @@ pub(crate) fn outline<'a>(record: &'a RunRecord, expansions: &'a [Expansion]) ->
     }
 }
 
-/// Whether a record may take the place of another: what rows say stays true.
+/// Whether a record may take the place of another: what rows say stays true. Tests without items may stand behind
+/// those that there were.
 pub(crate) fn is_same_run(old: &RunRecord, new: &RunRecord) -> bool {
     let is_same_test = |(a, b): (&PlannedTest, &PlannedTest)| {
         let is_same_items = match (&a.items, &b.items) {
@@ -204,8 +205,9 @@ pub(crate) fn is_same_run(old: &RunRecord, new: &RunRecord) -> bool {
     };
     let (a, b) = (&old.plan.tests, &new.plan.tests);
     (old.id, old.number, old.created, &old.spec.area) == (new.id, new.number, new.created, &new.spec.area)
-        && a.len() == b.len()
+        && a.len() <= b.len()
         && a.iter().zip(b).all(is_same_test)
+        && b[a.len()..].iter().all(|t| matches!(&t.items, PlannedItems::Listed(items) if items.is_empty()))
 }
 
 /// Whether a record with a verdict counts as an item, as the lab itself counts: a question for items is

@@ -13,7 +13,9 @@ use super::gang::Gang;
 use super::reach::{Reach, Seen};
 use super::ready::{Class, Rank, Ready};
 use super::shares::UserIx;
-use crate::change::{Change, Expansion, FoundAgain, ItemRecord, Moved, RunPhase, RunRecord, RunSnapshot};
+use crate::change::{
+    Change, Expansion, FoundAgain, ItemRecord, MoreItems, Moved, RunPhase, RunRecord, RunSnapshot,
+};
 use crate::definition::{AfterMode, Batch, Kind, NeededDevices, Needs, TestDef, UnexpectedPass};
 use crate::event::Event;
 use crate::exchange::{Group, RunContext, TestContext};
@@ -98,10 +100,10 @@ pub(super) struct GateDef {
     pub(super) needs: Needs,
     /// Names of tests that must not run at the same time.
     pub(super) apart_from: BTreeSet<String>,
-    /// The devices they need, by their place in the run.
-    pub(super) gang: Option<u32>,
     /// The test's own name, where no two of its items may run at the same time.
     pub(super) alone: Option<Arc<str>>,
+    /// The devices they need, by their place in the run.
+    pub(super) gang: Option<u32>,
 }
 
 #[derive(Clone)]
@@ -406,6 +408,23 @@ impl Run {
         test.groups = Arc::clone(&expansion.groups);
         test.context = None;
         self.expansions.push(expansion);
+    }
+
+    /// Gets more items of its tests.
+    pub(super) fn grow(&mut self, more: Vec<MoreItems>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for MoreItems { test, items } in more {
+            // What was to be added to definitions that were not taken has no place.
+            if test.0 as usize >= self.tests.len() {
+                continue;
+            }
+            let first = ItemIx(u32::try_from(self.items.len()).expect("fewer than 2^32 items"));
+            let groups = Arc::clone(&self.test(test).groups);
+            let expansion = Expansion { run: self.record.id, test, first, groups, items };
+            self.append(expansion.clone());
+            changes.push(Change::Expanded(expansion));
+        }
+        changes
     }
 
     /// Enters a later answer to the question for a test's items.

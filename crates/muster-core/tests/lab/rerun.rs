@@ -1,6 +1,6 @@
 //! Items that are run again in the same run.
 
-use crate::kit::check;
+use crate::kit::{World, check};
 use expect_test::expect;
 
 #[test]
@@ -184,4 +184,24 @@ fn flaky_is_judged_by_the_tries_since_the_reopening() {
            6s run ended: 1 pass
     "#]],
     );
+}
+
+#[test]
+fn a_run_that_has_ended_may_get_more_items_and_more_tests() {
+    let mut world = World::new("devices 1; a/x");
+    world.create();
+    world.tick();
+    world.go_on();
+    assert_eq!(world.counts(), "pass");
+    world.grow();
+    world.tick();
+    // What is saved of it is enough to go on.
+    world.restart();
+    world.tick();
+    world.go_on();
+    assert_eq!(world.counts(), "pass pass pass");
+    let at = |what: &str| world.story.find(what).unwrap_or_else(|| panic!("{what}: {}", world.story));
+    assert!(at("a/y#1") < at("b#1"), "{}", world.story);
+    assert!(!world.story.contains("a/x#2"), "{}", world.story);
+    world.lab.check();
 }

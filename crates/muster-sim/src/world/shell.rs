@@ -77,7 +77,8 @@ impl World {
                         .map(|_| ItemIx(u32::try_from(self.rng.below(records)).expect("few")));
                     let items = items.collect();
                     let (snapshot, history) = (Box::new(snapshot), Arc::new(self.truth));
-                    inputs.push(Input::ReopenRun { snapshot, items, replanned: None, history });
+                    let (replanned, more) = (None, Vec::new());
+                    inputs.push(Input::ReopenRun { snapshot, items, replanned, more, history });
                 }
             }
         }

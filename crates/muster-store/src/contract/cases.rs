@@ -1,6 +1,7 @@
 //! Promises, one by one.
 
 use super::build::{attempt, expansion, record, result, with_artifacts};
+use super::grown::a_run_may_get_more_tests_and_items;
 use super::kept::{
     a_locked_run_is_neither_taken_over_nor_removed, a_verdict_that_is_set_leaves_what_was_before,
     files_go_and_what_the_run_came_to_stays, removal, what_people_say_of_a_run_is_kept_whoever_works_on_it,
@@ -36,6 +37,7 @@ cases![
     empty_records_say_so,
     what_was_committed_is_there_after_reopening,
     a_refused_commit_changes_nothing,
+    a_run_may_get_more_tests_and_items,
     an_attempt_is_recorded_once,
     a_number_is_given_to_one_run,
     reserved_numbers_are_all_different,

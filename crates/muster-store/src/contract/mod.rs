@@ -12,6 +12,7 @@
 mod build;
 mod cases;
 mod compare;
+mod grown;
 mod kept;
 mod random;
 

@@ -375,6 +375,8 @@ impl Writer<'_> {
         if !is_same_run(&former, record) {
             return Err(contradiction(*id, "it was planned again with other items"));
         }
+        // Limit: tests are numbered with 32 bits.
+        self.live(*id)?.tests = plan.tests.len() as u32;
         let inputs = self.inputs(spec)?;
         encode(self.buf, "a target", &spec.target)?;
         self.execute(

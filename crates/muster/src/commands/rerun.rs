@@ -136,7 +136,7 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
     let _leases = packages.into_leases();
     let agent = Agent::start(&area.dir, request::jobs(&area.loaded.area, context))?;
     let durations = Arc::new(store.list_durations(&record.spec.area, &record.spec.target)?);
-    let request =
-        Request::Again { snapshot: Box::new(snapshot), items, replanned: Some(record), partial: true };
+    let (replanned, more) = (Some(record), Vec::new());
+    let request = Request::Again { snapshot: Box::new(snapshot), items, replanned, more, partial: true };
     session::execute(request, store, agent, durations, &exec, context)
 }

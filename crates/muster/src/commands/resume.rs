@@ -53,8 +53,13 @@ pub(crate) fn run(args: ResumeArgs, context: &Context) -> Result<ExitCode, anyho
     let jobs = again::jobs(&record.spec, context);
     let agent = Agent::start(&again::area_dir(context)?, jobs)?;
     let durations = Arc::new(store.list_durations(&record.spec.area, &record.spec.target)?);
-    let request =
-        Request::Again { snapshot: Box::new(snapshot), items: Vec::new(), replanned: None, partial: false };
+    let request = Request::Again {
+        snapshot: Box::new(snapshot),
+        items: Vec::new(),
+        replanned: None,
+        more: Vec::new(),
+        partial: false,
+    };
     session::execute(request, store, agent, durations, &exec, context)
 }
 

@@ -22,6 +22,7 @@ pub(crate) mod discovery;
 pub(crate) mod door;
 pub(crate) mod fetch;
 pub(crate) mod given;
+pub(crate) mod grow;
 pub(crate) mod made_of;
 pub(crate) mod megatest;
 pub(crate) mod packages;

@@ -17,7 +17,7 @@ use crate::records::StoreLogs;
 use crate::terminal::{Interrupt, Watcher, watcher};
 use crate::verdict::{self, Stopped};
 use muster_agent::process::AgentProcess;
-use muster_core::change::{RunPhase, RunRecord, RunSnapshot};
+use muster_core::change::{MoreItems, RunPhase, RunRecord, RunSnapshot};
 use muster_core::id::{ItemIx, RunId};
 use muster_core::lab::{Input, Policy, counts_places};
 use muster_core::note::spots;
@@ -50,6 +50,8 @@ pub(crate) enum Request {
         items: Vec<ItemIx>,
         /// Changed definitions.
         replanned: Option<Arc<RunRecord>>,
+        /// Items that it gets beyond those it has.
+        more: Vec<MoreItems>,
         /// Only the items run now decide the exit code, with a word for what is outstanding.
         partial: bool,
     },
@@ -105,10 +107,13 @@ pub(crate) fn execute(
     let mut watcher = watcher(exec.progress, context, Arc::clone(&shared));
     let (first, again) = match request {
         Request::New(record) => (Input::CreateRun { record, history }, None),
-        Request::Again { snapshot, items, replanned, partial } => {
-            let again = partial.then(|| items.clone());
+        Request::Again { snapshot, items, replanned, more, partial } => {
+            let known = spots(&snapshot).len();
+            let new = more.iter().map(|m| m.items.len()).sum::<usize>();
+            let new = (known..known + new).filter_map(|ix| u32::try_from(ix).ok().map(ItemIx));
+            let again = partial.then(|| items.iter().copied().chain(new).collect::<Vec<_>>());
             watcher.goes_on(ended_before(&snapshot, &items));
-            (Input::ReopenRun { snapshot, items, replanned, history }, again)
+            (Input::ReopenRun { snapshot, items, replanned, more, history }, again)
         }
     };
     let records = run_dir.parent().and_then(Path::parent).unwrap_or(&run_dir);
@@ -146,7 +151,8 @@ pub(crate) fn execute(
     };
     store.delete_lab()?;
     if super::megatest::is_area(&area_dir) {
-        afterwards::of_run(&mut store, id, &area_dir, &mut context.stderr())?;
+        let book = afterwards::book_of(&area_dir, record.number);
+        afterwards::of_run(&mut store, id, &area_dir, &book, &mut context.stderr())?;
     }
     let code = verdict::of_execution(&view, stopped, &reason, again.as_deref());
     reports.finish(&view, shared.as_ref(), code)?;

@@ -9,13 +9,15 @@ use crate::build;
 use crate::scenario::{Happening, Scenario};
 pub(crate) use agent::Agent;
 use expect_test::Expect;
-use muster_core::change::{Change, Hold, Placement, RunRecord};
+use muster_core::change::{Change, Hold, MoreItems, Placement, RunRecord};
+use muster_core::definition::{After, AfterMode};
 use muster_core::event::Told;
 use muster_core::exchange::{AttemptEnd, DeviceOffer, Exchange, Finished, Held, HeldPhase, Orders};
-use muster_core::id::{AgentId, ItemIx, RunId};
+use muster_core::id::{AgentId, ItemIx, RunId, TestIx};
 use muster_core::kind::DeviceKind;
 use muster_core::lab::{Effect, Explanation, Gone, Input, Lab, Policy, Rejected};
 use muster_core::outcome::Outcome;
+use muster_core::plan::{PlannedItem, PlannedItems};
 use muster_core::select::Selection;
 use muster_core::time::Time;
 use std::collections::BTreeMap;
@@ -359,7 +361,34 @@ impl World {
     pub(crate) fn reopen(&mut self, items: Vec<ItemIx>) {
         let snapshot = Box::new(self.run_snapshot());
         let history = Arc::new(self.scenario.behaviour.clone());
-        self.apply(Input::ReopenRun { snapshot, items, replanned: None, history }).expect("it is there");
+        let (replanned, more) = (None, Vec::new());
+        self.apply(Input::ReopenRun { snapshot, items, replanned, more, history }).expect("it is there");
+    }
+
+    /// The run gets the item `y` of its only test `a`, and a test `b` that comes after it.
+    pub(crate) fn grow(&mut self) {
+        let snapshot = self.run_snapshot();
+        let mut record = (*snapshot.record).clone();
+        let tests = &mut Arc::make_mut(&mut record.plan).tests;
+        let mut added = tests[0].clone();
+        let PlannedItems::Listed(items) = std::mem::replace(&mut added.items, PlannedItems::Listed(vec![]))
+        else {
+            unreachable!("its items are listed")
+        };
+        let item = |path: &str| PlannedItem { path: path.into(), ..items[0].clone() };
+        let def = Arc::make_mut(&mut added.def);
+        def.name = "b".to_owned();
+        def.after = vec![After { test: "a".to_owned(), mode: AfterMode::Passed }];
+        tests.push(added);
+        let more = [(0, "y"), (1, "")].map(|(test, path)| {
+            let items = vec![item(path)].into();
+            MoreItems { test: TestIx(test), items }
+        });
+        self.record = Arc::new(record);
+        let (replanned, history) =
+            (Some(Arc::clone(&self.record)), Arc::new(self.scenario.behaviour.clone()));
+        let (snapshot, items, more) = (Box::new(snapshot), Vec::new(), more.to_vec());
+        self.apply(Input::ReopenRun { snapshot, items, replanned, more, history }).expect("it may grow");
     }
 
     /// What is saved of the run.
