@@ -162,10 +162,18 @@ impl Context {
     /// # Errors
     /// There is none.
     pub(crate) fn area_dir(&self) -> Result<PathBuf, anyhow::Error> {
-        let has = |dir: &Path| {
-            [FILE, OTHER_FILE, MAIN_FILE].iter().any(|f| dir.join(f).is_file()) || dir.join(RECORDS).is_dir()
+        // A run directory of a Megatest test has something of that name too.
+        let has_records = |dir: &Path| {
+            let records = dir.join(RECORDS);
+            records.is_dir() && !records.join(ATTEMPT).exists()
         };
-        self.dir.ancestors().find(|dir| has(dir)).map(Path::to_path_buf).ok_or_else(|| {
+        let has = |dir: &Path| {
+            [FILE, OTHER_FILE, MAIN_FILE].iter().any(|f| dir.join(f).is_file()) || has_records(dir)
+        };
+        let found = self.dir.ancestors().find(|dir| has(dir)).map(Path::to_path_buf);
+        // Run directories may be on disks that are nowhere near their area, which tells its tests where it is.
+        let of_test = || std::env::var_os("MT_RUN_AREA_HOME").map(PathBuf::from);
+        found.or_else(|| of_test().filter(|dir| dir.join(MAIN_FILE).is_file())).ok_or_else(|| {
             Complaint::usage(format!("there is no `{FILE}` in `{}` or above it", self.dir.display()))
                 .hint("write one (see docs/reference/muster-toml.md), or name the area's directory with `-C DIR`")
                 .into()
@@ -190,6 +198,9 @@ pub(crate) const FILE: &str = "muster.toml";
 
 /// Where it may be instead.
 pub(crate) const OTHER_FILE: &str = ".config/muster.toml";
+
+/// In the `.muster` of a run directory of a Megatest test: the number of the attempt that set it up.
+pub(crate) const ATTEMPT: &str = "attempt";
 
 /// Where the records are, beside it.
 pub(crate) const RECORDS: &str = ".muster";

@@ -296,6 +296,7 @@ impl Reading<'_, '_, '_> {
         known::check(&main, known::MAIN, known::MAIN_SECTIONS, self.session);
         let link_tree = self.link_tree(&main);
         self.set_own(&mut vars, &main, &name, &link_tree);
+        let link_tree = self.tree_of_contour(&link_tree);
         for entry in main.entries("env-override") {
             vars.export(self.session, entry);
         }
@@ -469,8 +470,18 @@ impl Reading<'_, '_, '_> {
         }
         // Without one, the run's number makes the name, which the steps find out.
         if let Some(run) = self.context.run_name {
+            let tree = self.tree_of_contour(link_tree);
             vars.set(self.session, "MT_RUNNAME", run.to_owned(), None);
-            vars.set(self.session, "MT_RUNPATH", format!("{link_tree}/{target}/{run}"), None);
+            vars.set(self.session, "MT_RUNPATH", format!("{tree}/{target}/{run}"), None);
+        }
+    }
+
+    /// Where the links of the run are: those of a contour's runs have a directory of its name.
+    fn tree_of_contour(&self, link_tree: &str) -> String {
+        let contour = self.flags.iter().rev().find(|(name, _, _)| name == "MT_CONTOUR");
+        match contour.map(|(_, value, _)| value.as_str()) {
+            None | Some("") => link_tree.to_owned(),
+            Some(contour) => format!("{link_tree}/{contour}"),
         }
     }
 
@@ -502,6 +513,8 @@ impl Reading<'_, '_, '_> {
             // Megatest hands its jobs to a batch system; here they may all run on one machine.
             let places = self.context.places.filter(|_| !launchers::are_used(main));
             limits.jobs = Some(jobs.clamp(1, places.unwrap_or(u32::MAX).max(1)));
+            // A lab counts all runs anyway.
+            limits.jobs_of_all_runs = self.context.places.map(|_| jobs.max(1));
             say("jobs", main.get("setup", "max_concurrent_jobs").map_or(main.pos, |e| e.pos));
         }
         if let Some(load) = self.number::<f64>(main, "jobtools", "maxload").filter(|l| l.is_finite()) {
@@ -513,8 +526,6 @@ impl Reading<'_, '_, '_> {
             say(&format!("tokens.{name}"), pos);
             limits.tokens.insert(name, count);
         }
-            // A lab counts all runs anyway.
-            limits.jobs_of_all_runs = self.context.places.map(|_| jobs.max(1));
         for entry in main.entries("jobgroups") {
             match entry.value.trim().parse::<u32>() {
                 Ok(count) if count > 0 => {
@@ -534,6 +545,7 @@ impl Reading<'_, '_, '_> {
         let said = |key: &str| above_places.iter().any(|(k, _)| k == key);
         if said("jobs") {
             limits.jobs = above.jobs;
+            limits.jobs_of_all_runs = None;
         }
         if said("load") {
             limits.load_max = above.load_max;
@@ -545,7 +557,6 @@ impl Reading<'_, '_, '_> {
             limits.run_timeout = above.run_timeout;
         }
         limits.groups.extend(above.groups.clone());
-            limits.jobs_of_all_runs = None;
         limits.tokens.extend(above.tokens.clone());
         if said("timezone") {
             limits.timezone.clone_from(&above.timezone);
@@ -586,6 +597,7 @@ impl Reading<'_, '_, '_> {
             run_name: self.context.run_name.map(str::to_owned),
             link_tree,
             disks,
+            free_space: text("free-space-script"),
             copy: text("testcopycmd"),
             triggers: pairs(main, "triggers"),
             waiver_comment: text("waivercommentpatt"),

@@ -375,7 +375,10 @@ impl Reading<'_, '_, '_> {
     }
 
     fn logpro(&self) -> Vec<(String, String)> {
-        let own = self.table.get(SUBRUN, "logpro").map(|e| (SUBRUN.to_owned(), e.value.clone()));
+        // What the run comes to, whatever its log says.
+        let rolls_up = self.known(SUBRUN, "passfail").is_some_and(|e| e.value.trim() == "auto");
+        let own = self.table.get(SUBRUN, "logpro").filter(|_| !rolls_up);
+        let own = own.map(|e| (SUBRUN.to_owned(), e.value.clone()));
         self.table.entries("logpro").map(|e| (e.key.clone(), e.value.clone())).chain(own).collect()
     }
 
@@ -418,14 +421,26 @@ impl Reading<'_, '_, '_> {
     }
 
     fn subrun(&mut self) -> Option<SubRun> {
-        let unused = ["contour", "passfail"].iter().filter_map(|key| self.table.get(SUBRUN, key));
-        let unused: Vec<(Pos, String)> = unused.map(|e| (e.pos, e.key.clone())).collect();
-        for (pos, key) in unused {
-            let message = format!("`{key}` of `[subrun]` is not carried out by Muster");
-            self.session.complaints.warning(pos, message).hint(match key.as_str() {
-                "passfail" => "the test comes to what the run comes to, or its log by `logpro`",
-                _ => "the run has the contour of its own area",
-            });
+        let judged = self.known(SUBRUN, "passfail").map(|e| (e.pos, e.value.trim().to_owned()));
+        if let Some((pos, by)) = judged {
+            let has_rules = self.table.get(SUBRUN, "logpro").is_some()
+                || self
+                    .session
+                    .world
+                    .names(self.dir)
+                    .is_ok_and(|all| all.iter().any(|n| n == "subrun.logpro"));
+            let wrong = match by.as_str() {
+                "auto" => None,
+                "logpro" if has_rules => None,
+                "logpro" => Some("there are no rules that `passfail logpro` could judge by".to_owned()),
+                other => Some(format!("`{other}` is no way to judge a sub-run")),
+            };
+            if let Some(wrong) = wrong {
+                self.session
+                    .complaints
+                    .warning(pos, wrong)
+                    .hint("`auto` takes what the run comes to, `logpro` what the rules in `logpro` say of its output");
+            }
         }
         for key in ["run-wait", "runwait"] {
             let entry = self.table.get(SUBRUN, key).filter(|e| e.value.trim() == "no").map(|e| e.pos);
@@ -442,6 +457,7 @@ impl Reading<'_, '_, '_> {
             testpatt: text("test-patt"),
             modepatt: text("mode-patt"),
             tagexpr: text("tag-expr"),
+            contour: text("contour"),
             log: text("log"),
             message: text("msg"),
         })

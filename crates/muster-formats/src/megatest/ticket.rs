@@ -16,12 +16,15 @@ pub struct Ticket {
     /// The run's name, where it was given; else it is made of the run's number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_name: Option<String>,
-    /// Where the tree of links to run directories is.
+    /// Where the tree of links to run directories is; of a run of a contour, its directory in that.
     pub link_tree: String,
     /// Disks for run directories, by name. May have variables that only the item knows.
     pub disks: Vec<(String, String)>,
     /// Least free space of a disk, in blocks of 1024 bytes.
     pub min_space: u64,
+    /// Prints the free space of the directory that it is given, in blocks of 1024 bytes; `None`: the system is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_space: Option<String>,
     /// Copies the test's files, with `TEST_SRC_PATH` and `TEST_TARG_PATH`; `None`: they are copied as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<String>,
@@ -110,6 +113,8 @@ pub struct SubRun {
     pub modepatt: String,
     /// Tags of tests.
     pub tagexpr: String,
+    /// The contour of its area that says tags and variable; empty: none.
+    pub contour: String,
     /// The file for what it prints; empty: `subrun.log`.
     pub log: String,
     /// Why it is run, for people.

@@ -97,7 +97,13 @@ pub(crate) fn run(args: RerunArgs, context: &Context) -> Result<ExitCode, anyhow
     let fetched = snapshot.record.spec.inputs.area_dir().map(|place| run_dir.join(place));
     let name = Some(snapshot.record.spec.name.as_str()).filter(|name| !name.is_empty());
     let purpose = Purpose::Run { name };
-    let area = area::load(context, fetched, target.as_deref(), &request::flags(&exec), purpose)?;
+    let area = area::load(
+        context,
+        fetched,
+        target.as_deref(),
+        &request::flags_again(&exec, &snapshot.record.spec),
+        purpose,
+    )?;
     tier::must_take_runs(&area.loaded.area)?;
     let changed = request::changed_definitions(&snapshot.record, &area);
     let whole = store.load_run(view.id, ItemFilter::All)?;

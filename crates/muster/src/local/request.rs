@@ -37,6 +37,14 @@ pub(crate) fn flags(exec: &ExecArgs) -> Vec<Flag> {
     flags
 }
 
+/// The same for a run that is there, with what its directories are called after.
+pub(crate) fn flags_again(exec: &ExecArgs, spec: &RunSpec) -> Vec<Flag> {
+    let contour = spec.env.iter().find(|(name, value)| name == "MT_CONTOUR" && !value.is_empty());
+    let contour = contour.map(|(_, value)| format!("env.MT_CONTOUR = {}", toml::Value::from(value.as_str())));
+    let contour = contour.map(|toml| Flag { name: "--set", toml });
+    contour.into_iter().chain(flags(exec)).collect()
+}
+
 /// What the arguments select in this area. `store`: where its runs are recorded.
 ///
 /// # Errors

@@ -76,7 +76,7 @@ pub(crate) fn rerun(args: RerunArgs, server: &str, context: &Context) -> Result<
         let target = (!target.is_empty()).then(|| target.join("/"));
         let name = Some(spec.name.as_str()).filter(|name| !name.is_empty());
         let purpose = Purpose::Lab { name };
-        Some(area::load(context, None, target.as_deref(), &request::flags(&exec), purpose)?)
+        Some(area::load(context, None, target.as_deref(), &request::flags_again(&exec, spec), purpose)?)
     } else if stale {
         let said = format!("`--stale` compares with the definitions of `{}` as they are now", spec.area);
         return Err(Complaint::usage(said).hint("go to the directory of the area, or use `-C DIR`").into());

@@ -2,9 +2,11 @@
 
 use super::complain;
 use super::records::ServerRecords;
+use crate::commands::megatest::afterwards;
 use crate::commands::typed::ExecArgs;
 use crate::context::Context;
 use crate::local::again::places;
+use crate::local::megatest::is_area;
 use crate::local::reports::Reports;
 use crate::local::session::now;
 use crate::local::signals::Signals;
@@ -146,6 +148,13 @@ impl<'a> Session<'a> {
         let again = again(&mut records)?;
         let code = verdict::of_execution(&view, self.stopped, &reason, again.as_deref());
         self.reports.finish(&view, self.logs.as_ref(), code)?;
+        // What an area of Megatest's has done after the end is done where somebody waits for it, as its hooks are.
+        if let Ok(area) = self.context.area_dir()
+            && is_area(&area)
+        {
+            let book = afterwards::book_of_lab(&area, self.run);
+            afterwards::of_run(&mut records, self.run, &area, &book, &mut self.context.stderr())?;
+        }
         Ok(code)
     }
 

@@ -32,6 +32,7 @@ mod launchers;
 mod live;
 mod logpro;
 mod megatest;
+mod megatest_again;
 mod megatest_field;
 mod megatest_reports;
 mod megatest_runs;

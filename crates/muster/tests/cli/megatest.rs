@@ -104,8 +104,8 @@ fn an_area_runs_on_a_lab_whose_hosts_share_its_disks() {
     assert!(listed.contains("Test: unit(net)"), "{listed}");
     // The same name and target is the same run.
     let (code, said) = asked(&run);
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("this run is there already, as number 1, and has ended"), "{said}");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("run `1` has ended as completed/PASS, and nothing of it is to be run"), "{said}");
     let (code, said) = asked(&[&run[..], &["-rerun-all"]].concat());
     assert_eq!(code, Some(0), "{said}");
     let (_, paths) = asked(&["megatest", "-test-paths", "-runname", "w1", "-testpatt", "build/%"]);
@@ -204,7 +204,7 @@ fn what_scripts_say_of_themselves_wins_and_failures_are_told() {
     env.write("tests/fails/testconfig", "[ezsteps]\nfirst test ! -e stale && touch done\n");
     env.write("links/linux/w1/fails/stale", "");
     let said = env.run(&["megatest", "-run", "-target", "linux", "-runname", "w1"]);
-    assert!(said.contains("this run is there already, as number 1, and has ended"), "{said}");
+    assert!(said.contains("run `1` has ended as completed/FAIL, and nothing of it is to be run"), "{said}");
     env.run(&[
         "megatest",
         "-run",
@@ -275,8 +275,8 @@ fn the_program_answers_to_megatest_s_name_too() {
         unknown.contains("`-frobnicate` is no switch of Megatest's") && unknown.ends_with("--- exit 2\n"),
         "{unknown}"
     );
-    let not_yet = call(&["-pathmod", "x"]);
-    assert!(not_yet.contains("`-pathmod` is not done by Muster yet"), "{not_yet}");
+    let never = call(&["-area-tag", "x"]);
+    assert!(never.contains("`-area-tag` has nothing to do in Muster"), "{never}");
     let outside = call(&["-test-status", ":state", "COMPLETED", ":status", "PASS"]);
     assert!(outside.contains("there is no MT_CMDINFO"), "{outside}");
 }

@@ -125,6 +125,7 @@ fn a_sub_run_waivers_and_copy_commands_are_in_the_ticket() {
             area: "$MT_TEST_RUN_DIR/sub".to_owned(),
             target: "a/b".to_owned(),
             testpatt: "x,y/%".to_owned(),
+            contour: "quick".to_owned(),
             ..SubRun::default()
         })
     );

@@ -13,11 +13,22 @@ use muster_formats::megatest::ticket::Ticket;
 use muster_store::{ItemFilter, Store};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Does it, and says to `out` what went wrong, which decides nothing about the run.
+/// The directory in which it is noted what was done for a run that was executed on this machine.
+pub(crate) fn book_of(area: &Path, number: u32) -> PathBuf {
+    area.join(RECORDS).join("runs").join(number.to_string())
+}
+
+/// The same for a run of a lab, whose numbers are the lab's own.
+pub(crate) fn book_of_lab(area: &Path, run: RunId) -> PathBuf {
+    area.join(RECORDS).join("lab").join(run.to_string())
+}
+
+/// Does it, and says to `out` what went wrong, which decides nothing about the run. `book`: the directory in which it is
+/// noted what was done, so that it is not done twice.
 ///
 /// # Errors
 /// The records cannot be read, or a directory cannot be written to.
@@ -25,9 +36,14 @@ pub(crate) fn of_run(
     store: &mut dyn Store,
     run: RunId,
     area: &Path,
+    book: &Path,
     out: &mut dyn Write,
 ) -> Result<(), anyhow::Error> {
     let snapshot = store.load_run_snapshot(run)?;
+    let is_own = |dir: &str| fs::canonicalize(dir).is_ok_and(|dir| Some(dir) == fs::canonicalize(area).ok());
+    if !is_own(&snapshot.record.spec.area_dir) {
+        return Ok(());
+    }
     let tests = &snapshot.record.plan.tests;
     let tickets: HashMap<&str, (&TestDef, Ticket)> =
         tests.iter().filter_map(|t| Some((t.def.name.as_str(), (&*t.def, ticket_of(&t.def.env)?)))).collect();
@@ -40,7 +56,7 @@ pub(crate) fn of_run(
     let name = if view.name.is_empty() { format!("run-{}", view.number) } else { view.name.clone() };
     let first = tests.first().and_then(|t| ticket_of(&t.def.env));
     let all = lines(&view, &snapshot.record.spec, first.as_ref(), &name);
-    let after = Afterwards { view: &view, snapshot: &snapshot, area, name };
+    let after = Afterwards { view: &view, snapshot: &snapshot, area, book, name };
     if has_triggers {
         after.triggers(&all, &tickets, out)?;
     }
@@ -58,6 +74,7 @@ struct Afterwards<'a> {
     view: &'a RunView,
     snapshot: &'a RunSnapshot,
     area: &'a Path,
+    book: &'a Path,
     /// The run's.
     name: String,
 }
@@ -110,11 +127,13 @@ impl Afterwards<'_> {
             })
             .map(|(t, i)| ((t.name.as_str(), i.path.as_str()), i.attempts.len()))
             .collect();
-        let records = self.area.join(RECORDS).join("runs").join(self.view.number.to_string());
-        let book = records.join("fired");
-        let known = fs::read_to_string(&book).unwrap_or_default();
+        fs::create_dir_all(self.book)?;
+        let mut book = File::options().create(true).read(true).append(true).open(self.book.join("fired"))?;
+        // Several may watch the end of a run on a lab.
+        book.lock()?;
+        let mut known = String::new();
+        book.read_to_string(&mut known)?;
         let known: HashSet<&str> = known.lines().collect();
-        let mut book = File::options().create(true).append(true).open(book)?;
         for line in all.iter().filter(|l| !l.is_top) {
             let Some(attempts) = ended_unseen.get(&(line.test.as_str(), line.item.as_str())) else {
                 continue;
@@ -126,7 +145,7 @@ impl Afterwards<'_> {
             if ticket.triggers.is_empty() || known.contains(entry.as_str()) {
                 continue;
             }
-            let dir = fs::canonicalize(&line.run_dir).unwrap_or_else(|_| records.clone());
+            let dir = fs::canonicalize(&line.run_dir).unwrap_or_else(|_| self.book.to_owned());
             let env = self.env(def, ticket, &line.item, &dir);
             let record = Record {
                 commands: &ticket.triggers,

@@ -11,7 +11,6 @@ struct Switch {
 /// Whether Muster does what a switch asks for.
 enum Done {
     Yes,
-    NotYet,
     /// It has no meaning here, and why, or what does the same.
     Never(&'static str),
 }
@@ -20,15 +19,11 @@ const fn yes(name: &'static str, values: usize) -> Switch {
     Switch { name, values, done: Done::Yes }
 }
 
-const fn not_yet(name: &'static str, values: usize) -> Switch {
-    Switch { name, values, done: Done::NotYet }
-}
-
 const fn never(name: &'static str, values: usize, why: &'static str) -> Switch {
     Switch { name, values, done: Done::Never(why) }
 }
 
-/// Every switch of Megatest's, so that those which do nothing here yet are told from those that never were.
+/// Every switch of Megatest's, so that those that mean nothing here are told from those that never were.
 const SWITCHES: &[Switch] = &[
     yes("run", 0),
     yes("runall", 0),
@@ -106,11 +101,7 @@ const SWITCHES: &[Switch] = &[
     yes("cleanup-db", 0),
     yes("update-meta", 0),
     yes("process-reap", 0),
-    never(
-        "summarize-items",
-        0,
-        "`[testrollup]` makes a page of a test's items, and `-generate-html` one of each",
-    ),
+    yes("summarize-items", 0),
     yes("rerun", 1),
     yes("rerun-clean", 0),
     yes("rerun-all", 0),
@@ -135,9 +126,10 @@ const SWITCHES: &[Switch] = &[
     yes("target-patt", 1),
     yes("run-patt", 1),
     yes("contour", 1),
-    not_yet("prepend-contour", 0),
-    not_yet("prefix-target", 1),
-    not_yet("area-tag", 1),
+    // How runs are labelled in a central database.
+    never("prepend-contour", 0, "targets are kept as they are; `-contour` is a level of the tree of links"),
+    never("prefix-target", 1, "targets are kept as they are, in the records of their area"),
+    never("area-tag", 1, "`[areas]` of the user's config.toml, or of megatest.config, names areas"),
     yes("setvars", 1),
     never("config", 1, "an area is known by its megatest.config, which may `[include …]` another file"),
     never("append-config", 1, "megatest.config may `[include …]` another file"),
@@ -150,7 +142,7 @@ const SWITCHES: &[Switch] = &[
     yes("envdelta", 1),
     yes("o", 1),
     yes("fields", 1),
-    not_yet("sort", 1),
+    yes("sort", 1),
     // Megatest itself has long taken no notice of it.
     yes("since", 1),
     yes("list-run-time", 0),
@@ -158,7 +150,7 @@ const SWITCHES: &[Switch] = &[
     yes("list-db-targets", 0),
     yes("testdata-csv", 1),
     yes("extract-ods", 1),
-    not_yet("pathmod", 1),
+    yes("pathmod", 1),
     yes("diff-rep", 0),
     yes("src-target", 1),
     yes("src-runname", 1),
@@ -204,8 +196,6 @@ pub(super) struct Args {
 pub(super) enum Wrong {
     #[error("`{0}` is no switch of Megatest's")]
     Unknown(String),
-    #[error("`{0}` is not done by Muster yet")]
-    NotYet(String),
     #[error("`{0}` has nothing to do in Muster")]
     Never(String, &'static str),
     #[error("`{0}` needs a value")]
@@ -239,7 +229,6 @@ impl Args {
             };
             match switch.done {
                 Done::Yes => {}
-                Done::NotYet => return Err(Wrong::NotYet(word)),
                 Done::Never(why) => return Err(Wrong::Never(word, why)),
             }
             let value = match switch.values {
@@ -303,7 +292,6 @@ mod tests {
     #[test]
     fn what_is_not_done_is_told_from_what_never_was() {
         assert_eq!(parse("-nonsense"), Err(Wrong::Unknown("-nonsense".to_owned())));
-        assert_eq!(parse("-pathmod"), Err(Wrong::NotYet("-pathmod".to_owned())));
         assert!(matches!(parse("-server -"), Err(Wrong::Never(word, _)) if word == "-server"));
         assert_eq!(parse("-target"), Err(Wrong::NoValue("-target".to_owned())));
         assert_eq!(parse("-run -testpatt quick slow"), Err(Wrong::Left("slow".to_owned())));

@@ -6,7 +6,7 @@ use super::ezstep::{now, run_logged};
 use super::job::Job;
 use super::log::judge_by;
 use super::record::{OwnStatus, Record, StepReport};
-use super::{told, waive};
+use super::{summary, told, waive};
 use crate::context::Context;
 use crate::error::Complaint;
 use muster_core::outcome::ExitCode;
@@ -44,6 +44,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
     }
     if args.has("set-values") || args.has("value") {
         record.add_data(&data_line(args)?)?;
+    }
+    if args.has("summarize-items") {
+        summary::write(&job, &above(&job))?;
     }
     if args.has("test-status") {
         let state = args.get("state").unwrap_or("COMPLETED").to_owned();
@@ -138,7 +141,9 @@ fn data_line(args: &Args) -> Result<String, anyhow::Error> {
     if args.get("value").is_none() || args.get("variable").is_none() {
         return Err(Complaint::usage("test data needs `:variable` and `:value`").into());
     }
-    let names = ["category", "variable", "value", "expected", "tol", "units", "comment"];
+    let names = ["category", "variable", "value", "expected", "tol", "units", "comment", "status"];
+    // With `-test-status` it is the test's.
+    let names = if args.has("test-status") { &names[..7] } else { &names[..] };
     let field = |name: &&str| format!("\"{}\"", args.get(name).unwrap_or_default().replace('"', "\"\""));
     Ok(names.iter().map(field).collect::<Vec<_>>().join(","))
 }

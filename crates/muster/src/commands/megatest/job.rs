@@ -90,12 +90,9 @@ impl Job {
                 refused.push(format!("`{name}`: `{path}` cannot be made: {e}"));
                 continue;
             }
-            let free = rustix::fs::statvfs(&disk)
-                .map_err(io::Error::from)
-                .map(|s| s.f_bavail.saturating_mul(s.f_frsize));
-            match free {
-                Ok(free) if free / 1024 < self.ticket.min_space => {
-                    refused.push(format!("`{name}` has only {} blocks of 1024 bytes left", free / 1024));
+            match self.free_blocks(&disk) {
+                Ok(free) if free < self.ticket.min_space => {
+                    refused.push(format!("`{name}` has only {free} blocks of 1024 bytes left"));
                 }
                 Ok(free) if best.as_ref().is_none_or(|(most, _)| free > *most) => best = Some((free, disk)),
                 Ok(_) => {}
@@ -115,6 +112,25 @@ impl Job {
             std::os::unix::fs::symlink(&dir, &self.link)?;
         }
         Ok(fs::canonicalize(&dir)?)
+    }
+
+    /// Free space of a disk in blocks of 1024 bytes, as the system or the area's own script tells.
+    fn free_blocks(&self, disk: &Path) -> io::Result<u64> {
+        let Some(script) = &self.ticket.free_space else {
+            let of = rustix::fs::statvfs(disk)?;
+            return Ok(of.f_bavail.saturating_mul(of.f_frsize) / 1024);
+        };
+        let output = Command::new("/bin/sh")
+            .args(["-c", &format!("{script} \"$1\""), "free-space-script"])
+            .arg(disk)
+            .envs(&self.env)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let first = said.lines().next().unwrap_or_default().trim();
+        let number = first.parse().ok().filter(|_| output.status.success());
+        number.ok_or_else(|| {
+            io::Error::other(format!("`{script}` says `{first}`, which is no number of blocks"))
+        })
     }
 
     /// A text of the area's with its variables filled in.

@@ -2,10 +2,11 @@
 
 use super::args::Args;
 use super::fields::Fields;
-use super::record::{OwnStatus, Record};
+use super::record::{HostFacts, OwnStatus, Record};
 use super::tables;
 use crate::context::{Context, RECORDS};
 use crate::error::Complaint;
+use crate::local::megatest::outline;
 use muster_core::change::{RunSnapshot, RunSpec};
 use muster_core::note::NoteKind;
 use muster_core::outcome::{ExitCode, Verdict};
@@ -18,10 +19,12 @@ use muster_formats::megatest::status::{State, Status, of_verdict};
 use muster_formats::megatest::ticket::{TICKET_VARIABLE, Ticket};
 use muster_store::{ItemFilter, RunFilter, RunLock, Store};
 use serde_json::{Map, Value, json};
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// A record as it is listed.
+#[derive(Default)]
 pub(super) struct Line {
     pub(super) id: u64,
     pub(super) test: String,
@@ -35,6 +38,7 @@ pub(super) struct Line {
     pub(super) host: String,
     /// In the tree of links.
     pub(super) run_dir: PathBuf,
+    pub(super) attempts: usize,
     pub(super) comment: String,
     pub(super) log: String,
 }
@@ -49,7 +53,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
     };
     let fields = Fields::of(args);
     if as_json {
-        fields.check("runs", &META)?;
+        // The names of keys are the area's.
+        let keys = context.area_dir().ok().and_then(|dir| outline(&dir).ok()).map(|o| o.keys);
+        let keys = keys.unwrap_or_default();
+        let known: Vec<&str> = META.into_iter().chain(keys.iter().map(String::as_str)).collect();
+        fields.check("runs", &known)?;
         fields.check("tests", &DATA)?;
     } else if args.has("fields") {
         let said = "`-fields` is for tables; the text of `-list-runs` is what rules for logs expect";
@@ -57,15 +65,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
     }
     let files = args.get("test-files");
     let only_paths = files.is_some() || args.has("test-paths");
-    let (mut store, filter) = match (crate::wiring::open_at_hand(context), own_ticket()) {
-        (Ok(opened), _) => opened,
-        // A test on a host of a lab, which has the directories and no records.
-        (Err(_), Some(ticket)) if only_paths => {
-            let dirs = in_the_tree(&ticket, &wanted, &tests);
+    // A test on a host of a lab has the directories and no records, or none of its own run.
+    if only_paths && let Some(ticket) = own_ticket() {
+        let dirs = in_the_tree(&ticket, &wanted, &tests);
+        if !dirs.is_empty() || crate::wiring::open_at_hand(context).is_err() {
             return print_paths(&mut context.stdout(), dirs, files);
         }
-        (Err(error), _) => return Err(error),
-    };
+    }
+    let (mut store, filter) = crate::wiring::open_at_hand(context)?;
     let mut paths = Vec::new();
     let mut out = context.stdout();
     let mut all = Map::new();
@@ -74,8 +81,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
         let snapshot = store.load_run_snapshot(head.id)?;
         let ticket = snapshot.record.plan.tests.first().and_then(|t| ticket_of(&t.def.env));
         let mut lines = lines(&view, &snapshot.record.spec, ticket.as_ref(), &name);
-        lines.extend(without_items(&snapshot, lines.len() as u64));
-        let lines: Vec<Line> = lines.into_iter().filter(|l| tests.matches(&l.test, &l.item)).collect();
+        lines.extend(without_items(&view, &snapshot, lines.len() as u64));
+        let mut lines: Vec<Line> = lines.into_iter().filter(|l| tests.matches(&l.test, &l.item)).collect();
+        if let Some(field) = args.get("sort") {
+            sort(&mut lines, field, view.number)?;
+        }
         if only_paths {
             let below = lines.iter().filter(|l| !l.is_top).map(|l| l.run_dir.clone());
             paths.extend(below.filter(|dir| dir.exists()));
@@ -83,9 +93,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
         }
         if as_json {
             let of_tests = fields.of_table("tests");
-            let data = lines.iter().map(|l| (l.id.to_string(), only(l.to_json(), of_tests)));
+            let data = lines.iter().map(|l| (l.id.to_string(), only(l.to_json(view.number), of_tests)));
             let data: Map<String, Value> = data.collect();
-            let meta = json!({ "target": target, "runname": name, "id": view.number, "state": state(&view), "status": status(&view) });
+            let meta = meta(&view, &target, &name, &snapshot.record.spec, &lines);
             let meta = only(meta, fields.of_table("runs"));
             let of_target = all.entry(target).or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(of_target) = of_target {
@@ -156,11 +166,29 @@ impl Wanted {
     }
 }
 
-/// Fields of a run in JSON.
-const META: [&str; 5] = ["target", "runname", "id", "state", "status"];
-/// Fields of a record in JSON.
-const DATA: [&str; 11] = [
+/// Fields of a run in JSON, beside the keys of its target.
+const META: [&str; 11] = [
+    "target",
+    "runname",
     "id",
+    "state",
+    "status",
+    "contour",
+    "owner",
+    "event_time",
+    "comment",
+    "pass_count",
+    "fail_count",
+];
+/// Fields of a record in JSON.
+const DATA: [&str; 17] = [
+    "id",
+    "run_id",
+    "cpuload",
+    "diskfree",
+    "uname",
+    "shortdir",
+    "attemptnum",
     "testname",
     "item_path",
     "state",
@@ -172,6 +200,48 @@ const DATA: [&str; 11] = [
     "comment",
     "final_logf",
 ];
+
+/// A run's own record in JSON.
+fn meta(view: &RunView, target: &str, name: &str, spec: &RunSpec, lines: &[Line]) -> Value {
+    let contour =
+        spec.env.iter().find(|(name, _)| name == "MT_CONTOUR").map_or("", |(_, value)| value.as_str());
+    let comment =
+        view.said.notes.iter().rev().find(|note| matches!(note.what, NoteKind::Comment { on: None }));
+    let count = |is_it: &dyn Fn(&Status) -> bool| {
+        lines.iter().filter(|l| !l.is_top && l.state == State::Completed && is_it(&l.status)).count()
+    };
+    let mut meta = json!({
+        "target": target,
+        "runname": name,
+        "id": view.number,
+        "state": state(view),
+        "status": status(view),
+        "contour": contour,
+        "owner": spec.placement.user,
+        "event_time": clock(view.started.0 / 1_000_000),
+        "comment": comment.map_or("", |note| note.text.as_str()),
+        "pass_count": count(&|status| *status == Status::Pass),
+        "fail_count": count(&|status| *status == Status::Fail),
+    });
+    for (key, value) in &view.target {
+        meta[key] = value.as_str().into();
+    }
+    meta
+}
+
+/// Puts records into the order of a field: `-sort FIELD`.
+pub(super) fn sort(lines: &mut [Line], field: &str, run: u32) -> Result<(), Complaint> {
+    if !DATA.contains(&field) {
+        return Err(Complaint::usage(format!("tests have no field `{field}` here"))
+            .hint(format!("`-sort` takes {}", DATA.join(" "))));
+    }
+    lines.sort_by_cached_key(|line| match &line.to_json(run)[field] {
+        // Numbers stand before texts, in their order.
+        Value::Number(n) => (n.as_f64().map_or(0, |n| (n * 1000.0) as i64), String::new()),
+        other => (i64::MAX, other.as_str().unwrap_or_default().to_owned()),
+    });
+    Ok(())
+}
 
 /// These fields of an object.
 fn only(mut object: Value, fields: Option<&[String]>) -> Value {
@@ -226,22 +296,32 @@ fn print_paths(
 /// Run directories, or the files in them that match, the newest last.
 fn newest(dirs: Vec<PathBuf>, files: Option<&str>) -> Result<Vec<PathBuf>, anyhow::Error> {
     let mut all = Vec::new();
-    let matches =
-        |name: &str| files.is_some_and(|glob| muster_core::select::wildcard(&glob.replace('%', "*"), name));
     for dir in dirs {
-        if files.is_none() {
-            all.push(dir);
-            continue;
-        }
-        for entry in std::fs::read_dir(&dir)? {
-            let path = entry?.path();
-            if path.file_name().is_some_and(|n| matches(&n.to_string_lossy())) {
-                all.push(path);
-            }
+        match files {
+            None => all.push(dir),
+            Some(glob) => matching(&dir, &glob.replace('%', "*"), &mut all)?,
         }
     }
     all.sort_by_key(|path| std::fs::metadata(path).and_then(|m| m.modified()).ok());
     Ok(all)
+}
+
+/// What is in a directory under names that match: `*.log`, `results/*/out.txt`.
+fn matching(dir: &Path, glob: &str, all: &mut Vec<PathBuf>) -> Result<(), anyhow::Error> {
+    let (first, rest) = glob.split_once('/').map_or((glob, None), |(first, rest)| (first, Some(rest)));
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let fits = |name: &OsStr| muster_core::select::wildcard(first, &name.to_string_lossy());
+        if !path.file_name().is_some_and(fits) {
+            continue;
+        }
+        match rest {
+            None => all.push(path),
+            Some(rest) if path.is_dir() => matching(&path, rest, all)?,
+            Some(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Megatest itself has never anything but `new` here.
@@ -332,6 +412,7 @@ pub(super) fn lines(view: &RunView, spec: &RunSpec, ticket: Option<&Ticket>, run
                     time,
                     host: spec.host.clone(),
                     run_dir: top,
+                    attempts: 0,
                     comment: String::new(),
                     log,
                 },
@@ -373,14 +454,19 @@ fn line(item: &ItemView, own: Option<OwnStatus>, run_dir: PathBuf, host: &str) -
         time: last.map_or_else(String::new, |r| clock(r.started.0 / 1_000_000)),
         host: if last.is_some() { host.to_owned() } else { String::new() },
         run_dir,
+        attempts: item.attempts.len(),
         comment: own.as_ref().map_or_else(String::new, |o| o.comment.clone()),
         log: own.map_or_else(String::new, |o| o.log),
     }
 }
 
 /// The records of tests whose lists of items are empty: Megatest keeps one of each.
-fn without_items(snapshot: &RunSnapshot, last: u64) -> Vec<Line> {
-    let is_empty = |t: &&PlannedTest| matches!(&t.items, PlannedItems::Listed(items) if items.is_empty());
+fn without_items(view: &RunView, snapshot: &RunSnapshot, last: u64) -> Vec<Line> {
+    // A test that was added to the run has its items beside the plan.
+    let has_items = |name: &str| view.tests.iter().any(|t| t.name == name && !t.items.is_empty());
+    let is_empty = |t: &&PlannedTest| {
+        matches!(&t.items, PlannedItems::Listed(items) if items.is_empty()) && !has_items(&t.def.name)
+    };
     let empty = snapshot.record.plan.tests.iter().filter(is_empty);
     let line = |(test, id): (&PlannedTest, u64)| Line {
         id,
@@ -393,6 +479,7 @@ fn without_items(snapshot: &RunSnapshot, last: u64) -> Vec<Line> {
         time: String::new(),
         host: String::new(),
         run_dir: PathBuf::new(),
+        attempts: 0,
         comment: String::new(),
         log: String::new(),
     };
@@ -428,6 +515,7 @@ fn open_line(item: &ItemView, run_dir: PathBuf, host: &str, is_alive: bool) -> L
         time: began.map_or_else(String::new, clock),
         host: if has_begun { host.to_owned() } else { String::new() },
         run_dir,
+        attempts: item.attempts.len(),
         comment: String::new(),
         log: String::new(),
     }
@@ -485,8 +573,14 @@ impl Line {
         if matches!(self.status, Status::Pass | Status::Warn) || self.state == State::NotStarted {
             return Ok(());
         }
+        let record = Record::of(&self.run_dir);
+        if let Some(HostFacts { cpuload, diskfree, uname }) = record.host() {
+            writeln!(out, "         cpuload:  {cpuload}")?;
+            writeln!(out, "         diskfree: {diskfree}")?;
+            writeln!(out, "         uname:    {uname}")?;
+        }
         writeln!(out, "         rundir:   {}", self.run_dir.display())?;
-        for step in Record::of(&self.run_dir).steps() {
+        for step in record.steps() {
             writeln!(
                 out,
                 "    Step: {:<20} State: {:<10} Status: {:<10} Time {:<22}",
@@ -499,9 +593,20 @@ impl Line {
         Ok(())
     }
 
-    fn to_json(&self) -> Value {
+    /// `run`: the number of its run.
+    fn to_json(&self, run: u32) -> Value {
+        let record = Record::of(&self.run_dir);
+        let HostFacts { cpuload, diskfree, uname } = record.host().unwrap_or_default();
+        let short =
+            if self.item.is_empty() { self.test.clone() } else { format!("{}/{}", self.test, self.item) };
         let mut line = json!({
             "id": self.id,
+            "run_id": run,
+            "cpuload": cpuload,
+            "diskfree": diskfree,
+            "uname": uname,
+            "shortdir": short,
+            "attemptnum": self.attempts,
             "testname": self.test,
             "item_path": self.item,
             "state": self.state.word(),
@@ -514,7 +619,7 @@ impl Line {
             "final_logf": self.log,
         });
         // Where a run of another area is, for those who go down to it.
-        if let Some(run) = Record::of(&self.run_dir).subrun() {
+        if let Some(run) = record.subrun() {
             line["subrun"] = json!(run);
         }
         line

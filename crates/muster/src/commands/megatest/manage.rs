@@ -3,6 +3,7 @@
 
 use super::args::Args;
 use super::list_runs::{Line, lines, name_of, target_of, ticket_of};
+use super::record::{Record, SubRunOf};
 use crate::commands::archive::{self, MegatestArchive};
 use crate::commands::runs::kill::kill;
 use crate::commands::runs::remove::{RemoveArgs, of_items, whole};
@@ -11,6 +12,7 @@ use crate::commands::typed::long_duration;
 use crate::context::Context;
 use crate::error::Complaint;
 use crate::keeper::{Chosen, Keeper};
+use crate::local::megatest::is_area;
 use crate::local::session::now;
 use muster_core::note::{NoteKind, Spot};
 use muster_core::outcome::{ExitCode, Verdict};
@@ -117,6 +119,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
                     |line: &&Line| !line.is_top && patt.matches(&line.test, &line.item) && filters(line);
                 let chosen: Vec<Chosen> = all.iter().filter(hit).map(chosen).collect();
                 let is_all = chosen.len() == all.iter().filter(|line| !line.is_top).count();
+                // What is a run of another area is done there first.
+                let subs = all.iter().filter(hit).filter_map(|line| Record::of(&line.run_dir).subrun());
+                if !pass_down(action, subs, args, context)? {
+                    code = ExitCode::Usage;
+                    continue;
+                }
                 if action == "set-state-status" {
                     set(&mut keeper, run, chosen, args, reason)?;
                 } else if is_all || !chosen.is_empty() {
@@ -173,6 +181,41 @@ fn chosen(line: &Line) -> Chosen {
     // Only whether it has one counts here.
     let open = line.state == State::NotStarted && line.status == Status::NotAvailable;
     Chosen { spot, verdict: (!open).then(|| verdict(&line.state, &line.status).unwrap_or(Verdict::Fail)) }
+}
+
+/// Does the same with sub-runs; whether that was done to all.
+fn pass_down(
+    action: &str,
+    subs: impl Iterator<Item = SubRunOf>,
+    args: &Args,
+    context: &Context,
+) -> Result<bool, anyhow::Error> {
+    let mut is_done = true;
+    for sub in subs {
+        let area = sub.area.display();
+        if !is_area(&sub.area) {
+            let own = format!("`muster -C {area} runs`");
+            writeln!(context.stderr(), "megatest: the sub-run {} is left to {own}", sub.run_name)?;
+            continue;
+        }
+        let mut words = vec!["-start-dir".to_owned(), area.to_string(), format!("-{action}")];
+        words.extend(args.get(action).filter(|value| !value.is_empty()).map(str::to_owned));
+        words.extend(args.has("keep-records").then(|| "-keep-records".to_owned()));
+        let reason = args.get("m").unwrap_or("with the run that it is a part of");
+        for (switch, value) in [
+            ("-target", sub.target.as_str()),
+            ("-runname", &sub.run_name),
+            ("-testpatt", "%"),
+            ("-m", reason),
+        ] {
+            words.extend([switch.to_owned(), value.to_owned()]);
+        }
+        if super::do_as_told(words)? != ExitCode::Passed {
+            writeln!(context.stderr(), "megatest: the sub-run {} in {area} is left alone", sub.run_name)?;
+            is_done = false;
+        }
+    }
+    Ok(is_done)
 }
 
 /// What of the run is under way and matches.

@@ -29,9 +29,11 @@ mod run;
 mod show;
 mod skip;
 mod subrun;
+mod summary;
 mod tables;
 mod told;
 mod triggers;
+mod wait;
 mod waive;
 
 use crate::commands;
@@ -117,19 +119,32 @@ pub(crate) fn run(args: MegatestArgs, context: &Context) -> Result<ExitCode, any
 }
 
 fn parse(words: impl IntoIterator<Item = String>) -> Result<Args, anyhow::Error> {
-    Args::parse(words).map_err(|wrong| {
+    let args = Args::parse(words).map_err(|wrong| {
         let complaint = Complaint::usage(wrong.to_string());
         match wrong {
-            args::Wrong::NotYet(_) => {
-                complaint.hint("docs/reference/megatest.md says what is, and what does the same")
-            }
             args::Wrong::Never(_, why) => complaint.hint(why),
             args::Wrong::Unknown(_) | args::Wrong::NoValue(_) | args::Wrong::Left(_) => {
                 complaint.hint("`megatest -h` lists the switches")
             }
         }
-        .into()
-    })
+    })?;
+    if let Some(file) = args.get("log") {
+        print_into(file).map_err(|e| {
+            Complaint::usage(format!("`-log {file}`: nothing can be written there")).because(e)
+        })?;
+    }
+    Ok(args)
+}
+
+/// From now on all that this process says is written behind what is in this file.
+fn print_into(file: &str) -> std::io::Result<()> {
+    if let Some(dir) = Path::new(file).parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
+    rustix::stdio::dup2_stdout(&file)?;
+    rustix::stdio::dup2_stderr(&file)?;
+    Ok(())
 }
 
 fn do_as_told(words: impl IntoIterator<Item = String>) -> Result<ExitCode, anyhow::Error> {
@@ -145,10 +160,9 @@ fn do_as_told(words: impl IntoIterator<Item = String>) -> Result<ExitCode, anyho
     code::of(with(&args, &context), Some(&args), Some(&context))
 }
 
-/// What scripts ask for now and then, and what is so here anyway: runs belong to the command that asked for them, which
-/// waits itself; what has died is known by its lock; there are no servers and no copies of records.
-const NOTHING_TO_DO: [&str; 9] = [
-    "run-wait",
+/// What scripts ask for now and then, and what is so here anyway: what has died is known by its lock; there are no
+/// servers and no copies of records.
+const NOTHING_TO_DO: [&str; 8] = [
     "mark-incompletes",
     "rollup",
     "rename-run",
@@ -157,6 +171,19 @@ const NOTHING_TO_DO: [&str; 9] = [
     "cleanup-db",
     "update-meta",
     "process-reap",
+];
+
+/// What the scripts of tests call.
+const INSIDE: [&str; 9] = [
+    "step",
+    "runstep",
+    "test-status",
+    "load-test-data",
+    "set-values",
+    "summarize-items",
+    "show-cmdinfo",
+    "set-toplog",
+    "setlog",
 ];
 
 fn with(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
@@ -171,15 +198,16 @@ fn with(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Error> {
     if has("expand-items") {
         return items::expand(context);
     }
-    if has("step") || has("runstep") || has("test-status") || has("load-test-data") || has("set-values") {
-        return inside::run(args, context);
-    }
-    if has("show-cmdinfo") || has("set-toplog") || has("setlog") {
+    if INSIDE.iter().any(|name| has(name)) {
         return inside::run(args, context);
     }
     let again = has("rerun") || has("rerun-clean") || has("rerun-all");
     if has("run") || has("runall") || has("runtests") || again {
         return run::run(args, context);
+    }
+    // After a run that was asked for with it there is nothing to wait for.
+    if has("run-wait") {
+        return wait::run(args, context);
     }
     if has("archive") {
         return archive::run(args, context);

@@ -163,7 +163,7 @@ pub(super) fn run(
         words.extend(["-start-dir".to_owned(), dir.display().to_string()]);
         words.extend(asked.passed.iter().cloned());
         if let Some(contour) = contour.as_ref().filter(|_| asked.action == "run") {
-            words.extend(contour.selector(&asked));
+            words.extend(contour.selector(&asked.passed));
         }
         if asked.action == "list" {
             drop_pair(&mut words, "-runname");
@@ -243,13 +243,14 @@ fn not_translated(hub: &Path, area: &str) -> Result<(), Complaint> {
 
 /// What `[contours]` says of a name: `NAME areas=a,b; selector=TAGS/VARIABLE`.
 #[derive(Debug)]
-struct Contour {
+pub(super) struct Contour {
     areas: Vec<String>,
     selector: Option<String>,
 }
 
 impl Contour {
-    fn find(hub: &Path, name: &str) -> Result<Self, Complaint> {
+    /// The one that the area or hub in this directory calls so.
+    pub(super) fn find(hub: &Path, name: &str) -> Result<Self, Complaint> {
         let sections = main_sections(hub).unwrap_or_default();
         let mut contours = sections.iter().filter(|s| s.name == "contours").flat_map(|s| &s.values);
         let Some(found) = contours.find(|v| v.path == name) else {
@@ -265,13 +266,13 @@ impl Contour {
         Ok(Self { areas, selector: param(&found.value, "selector").map(str::to_owned) })
     }
 
-    /// Tags and the variable with the patterns, unless the command says them itself.
-    fn selector(&self, asked: &Asked) -> Vec<String> {
+    /// Tags and the variable with the patterns, unless these words say them already.
+    pub(super) fn selector(&self, said: &[String]) -> Vec<String> {
         let selector = self.selector.as_deref().unwrap_or_default();
         let (tags, variable) = selector.split_once('/').unwrap_or((selector, ""));
         let mut words = Vec::new();
         for (switch, value) in [("-tagexpr", tags), ("-modepatt", variable)] {
-            if !value.is_empty() && !asked.passed.iter().any(|w| w == switch) {
+            if !value.is_empty() && !said.iter().any(|w| w == switch) {
                 words.extend([switch.to_owned(), value.to_owned()]);
             }
         }
@@ -354,7 +355,8 @@ mod tests {
     #[test]
     fn a_contour_selects_unless_the_command_does() {
         let contour = Contour { areas: Vec::new(), selector: Some("quick/QUICKPATT".to_owned()) };
-        assert_eq!(contour.selector(&asked("run").unwrap()), ["-tagexpr", "quick", "-modepatt", "QUICKPATT"]);
-        assert_eq!(contour.selector(&asked("run -tag-expr x").unwrap()), ["-modepatt", "QUICKPATT"]);
+        let said = |line: &str| asked(line).unwrap().passed;
+        assert_eq!(contour.selector(&said("run")), ["-tagexpr", "quick", "-modepatt", "QUICKPATT"]);
+        assert_eq!(contour.selector(&said("run -tag-expr x")), ["-modepatt", "QUICKPATT"]);
     }
 }

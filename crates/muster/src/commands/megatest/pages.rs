@@ -31,8 +31,9 @@ fn link_tree(context: &Context) -> Result<PathBuf, anyhow::Error> {
     let (mut store, filter) = crate::wiring::open_at_hand(context)?;
     for head in store.list_runs(&RunFilter { limit: 1, ..filter })? {
         let snapshot = store.load_run_snapshot(head.id)?;
-        if let Some(ticket) = snapshot.record.plan.tests.first().and_then(|t| ticket_of(&t.def.env)) {
-            return Ok(ticket.link_tree.into());
+        let env = &snapshot.record.spec.env;
+        if let Some((_, tree)) = env.iter().find(|(name, _)| name == "MT_LINKTREE") {
+            return Ok(tree.into());
         }
     }
     Ok(area.join("lt"))
@@ -42,13 +43,15 @@ fn structure(args: &Args, links: &Path, tree: &Path, context: &Context) -> Resul
     let (mut store, filter) = crate::wiring::open_at_hand(context)?;
     let mut targets = Vec::new();
     for run in Wanted::of(args).find(store.as_mut(), &filter)? {
-        let dir = links.join(&run.target).join(&run.name);
+        let snapshot = store.load_run_snapshot(run.head.id)?;
+        let ticket = snapshot.record.plan.tests.first().and_then(|t| ticket_of(&t.def.env));
+        // A contour has a directory of its own.
+        let own = ticket.as_ref().map_or_else(|| links.to_owned(), |t| PathBuf::from(&t.link_tree));
+        let dir = own.join(&run.target).join(&run.name);
         if !dir.is_dir() {
             continue;
         }
         let view = store.load_run(run.head.id, ItemFilter::All)?;
-        let snapshot = store.load_run_snapshot(run.head.id)?;
-        let ticket = snapshot.record.plan.tests.first().and_then(|t| ticket_of(&t.def.env));
         let text = |text: &str| (text.to_owned(), None);
         let rows: Vec<_> = lines(&view, &snapshot.record.spec, ticket.as_ref(), &run.name)
             .iter()

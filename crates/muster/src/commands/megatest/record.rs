@@ -8,8 +8,10 @@
 //! .muster/over     the test has ended before its last step
 //! .muster/attempt  which attempt set the run directory up
 //! .muster/subrun   the run of another area that the test is
+//! .muster/host     what the host was like when the test began
 //! ```
 
+use crate::context::ATTEMPT;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -63,6 +65,31 @@ pub(crate) struct SubRunOf {
     pub(crate) number: Option<u32>,
 }
 
+/// What the host of a test was like when it began, as Megatest lists it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HostFacts {
+    /// Load average of the last minute.
+    pub(crate) cpuload: f64,
+    /// Free space for run directories, in blocks of 1024 bytes.
+    pub(crate) diskfree: u64,
+    /// System, release and machine.
+    pub(crate) uname: String,
+}
+
+impl HostFacts {
+    /// Those of this host, for a directory.
+    pub(super) fn now(dir: &Path) -> Self {
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let cpuload = load.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or_default();
+        let disk = rustix::fs::statvfs(dir);
+        let diskfree = disk.map_or(0, |s| s.f_bavail.saturating_mul(s.f_frsize) / 1024);
+        let name = rustix::system::uname();
+        let words = [name.sysname(), name.release(), name.version(), name.machine()];
+        let uname = words.map(|word| word.to_string_lossy().into_owned()).join(" ");
+        Self { cpuload, diskfree, uname }
+    }
+}
+
 impl Record {
     /// That of a run directory.
     pub(crate) fn of(run_dir: &Path) -> Self {
@@ -82,7 +109,13 @@ impl Record {
             _ => {}
         }
         fs::create_dir_all(&dir)?;
-        fs::write(dir.join("attempt"), attempt)
+        fs::write(dir.join("host"), serde_json::to_string(&HostFacts::now(run_dir))?)?;
+        fs::write(dir.join(ATTEMPT), attempt)
+    }
+
+    /// What the host was like when the test began; nothing of a test that has not.
+    pub(crate) fn host(&self) -> Option<HostFacts> {
+        serde_json::from_str(&fs::read_to_string(self.dir.join("host")).ok()?).ok()
     }
 
     /// Goes on from an earlier attempt, of which only these steps run again: what they said is forgotten, and what the
@@ -104,12 +137,12 @@ impl Record {
 
     /// The number of the attempt that set the run directory up last.
     pub(crate) fn attempt(&self) -> Option<u16> {
-        fs::read_to_string(self.dir.join("attempt")).ok()?.trim().parse().ok()
+        fs::read_to_string(self.dir.join(ATTEMPT)).ok()?.trim().parse().ok()
     }
 
     /// When that was, in seconds since 1970.
     pub(crate) fn begun(&self) -> Option<u64> {
-        let at = fs::metadata(self.dir.join("attempt")).ok()?.modified().ok()?;
+        let at = fs::metadata(self.dir.join(ATTEMPT)).ok()?.modified().ok()?;
         Some(at.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
     }
 

@@ -33,23 +33,31 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
     let testpatt = args.get("runtests").or(args.get("testpatt")).map(|t| format!("{t}{itempatt}"));
     let testpatt = testpatt.filter(|_| !args.has("force-modepatt"));
     // What is said by a flag holds over what the area says.
+    let is_wrong = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '/' | '#' | ',');
+    if let Some(wrong) = args.get("contour").filter(|c| matches!(*c, "." | "..") || c.contains(is_wrong)) {
+        return Err(Complaint::usage(format!("`{wrong}` cannot be the name of a contour"))
+            .hint("it is the name of a directory in the tree of links, without blanks and `/`, `#`, `,`")
+            .into());
+    }
     let contour = args.get("contour").map(|c| format!("env.MT_CONTOUR = {}", toml::Value::from(c)));
     let settings = set_vars(args)?.into_iter().chain(contour).collect();
-    // The same name and target is the same run: what of it has not ended goes on.
+    let exec = ExecArgs { settings, ..ExecArgs::default() };
+    let select = SelectArgs {
+        testpatt,
+        tagexpr: args.get("tagexpr").map(str::to_owned),
+        modepatt: args.get("modepatt").map(str::to_owned),
+        ..SelectArgs::default()
+    };
+    // The same name and target is the same run: what of it is open goes on, and what it has not is added.
     if let Some(known) = again::find(&name, target.as_deref().unwrap_or_default(), context)? {
-        return honest(again::go_on(&known, args, testpatt.as_deref(), context)?);
+        return honest(again::go_on(&known, args, &select, &exec, context)?);
     }
     let code = commands::run::run(
         RunArgs {
-            select: SelectArgs {
-                testpatt,
-                tagexpr: args.get("tagexpr").map(str::to_owned),
-                modepatt: args.get("modepatt").map(str::to_owned),
-                ..SelectArgs::default()
-            },
+            select,
             target: TargetArgs { target },
             name: Some(name),
-            exec: ExecArgs { settings, ..ExecArgs::default() },
+            exec,
             inputs: InputArgs::default(),
             lab: LabArgs::default(),
         },

@@ -53,9 +53,17 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, anyhow::Er
                 writeln!(out)?;
             }
         }
+        Some("sexp" | "sexpr") => {
+            let text = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+            let all = wanted.map(|ShownSection { name, values }| {
+                let values = values.iter().map(|v| format!(" ({} {})", text(&v.path), text(&v.value)));
+                format!("({}{})", text(name), values.collect::<String>())
+            });
+            writeln!(out, "({})", all.collect::<Vec<_>>().join("\n "))?;
+        }
         Some(mode) => {
             return Err(Complaint::usage(format!("`-dumpmode {mode}` is not done by Muster yet"))
-                .hint("`json` or `ini`")
+                .hint("`json`, `ini` or `sexp`")
                 .into());
         }
     }
@@ -74,7 +82,8 @@ Runs
   -rerun FAIL,CHECK | -rerun-clean | -rerun-all [-preclean]   with -run, for a run that is there
   -reqtarg a/b/c        as -target, but runconfigs must have such a section
   -list-runs PATT       [-target PATT] [-testpatt PATT] [-dumpmode json|csv|sexpr|ods]
-                        [-fields runs:a,b+tests:c,d] [-o FILE]
+                        [-fields runs:a,b+tests:c,d] [-sort FIELD] [-o FILE]
+  -run-wait             [-target PATT] [-runname PATT]; until nothing of these is under way
   -test-paths, -test-files GLOB   [-target PATT] [-runname PATT] [-testpatt PATT]; the newest last
   -list-run-time, -list-test-time   [-target-patt PATT] [-run-patt PATT] [-dumpmode plain-text|csv|json]
   -testdata-csv [CATEGORY/]VARIABLE, -extract-ods FILE   [-target PATT] [-runname PATT] [-testpatt PATT]
@@ -85,14 +94,14 @@ Runs
 The area
   -create-megatest-area, -create-test NAME
   -list-targets, -list-tests, -list-disks, -show-keys
-  -show-config, -show-runconfig  -target a/b/c [-section S] [-var V] [-dumpmode json|ini] [-debug 9]
+  -show-config, -show-runconfig  -target a/b/c [-section S] [-var V] [-dumpmode json|ini|sexp] [-debug 9]
 
 In the scripts of a test
   -step NAME :state start|end :status X [-setlog FILE] [-m TEXT]
   -runstep NAME [-logpro FILE] COMMAND…
   -test-status :state S :status T [-m TEXT] [-setlog FILE]
   -load-test-data < FILE, -set-values :category C :variable V :value X :expected Y :tol Z :units U
-  -setlog FILE, -set-toplog FILE, -show-cmdinfo
+  -setlog FILE, -set-toplog FILE, -summarize-items, -show-cmdinfo
 
 `muster --help` lists all that Muster does with an area and its runs; docs/reference/megatest.md has every switch.",
         env!("CARGO_PKG_VERSION")

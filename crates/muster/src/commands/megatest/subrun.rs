@@ -6,6 +6,7 @@
 use super::ezstep::{now, run_logged};
 use super::job::Job;
 use super::list_runs::{lines, ticket_of};
+use super::mtutil::Contour;
 use super::record::{Record, StepReport, SubRunOf};
 use super::told;
 use crate::context::FILE;
@@ -89,6 +90,17 @@ pub(super) fn run(
         if !value.is_empty() {
             words.extend([switch.to_owned(), job.expanded(value)?]);
         }
+    }
+    if !asked.contour.is_empty() {
+        let name = job.expanded(&asked.contour)?;
+        match Contour::find(found, &name) {
+            Ok(contour) => words.extend(contour.selector(&words)),
+            Err(why) => {
+                writeln!(out, "error: {why} in `{}`", found.display())?;
+                return Ok((2, Status::Fail));
+            }
+        }
+        words.extend(["-contour".to_owned(), name]);
     }
     let line: Vec<String> = words.iter().map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
     let mut env = job.env.clone();

@@ -3,7 +3,7 @@
 
 use super::args::Args;
 use super::fields::Fields;
-use super::list_runs::{Chosen, Line, Wanted, lines, state, status, ticket_of};
+use super::list_runs::{Chosen, Line, Wanted, lines, sort, state, status, ticket_of};
 use super::record::Record;
 use crate::commands::export::refdb::{self, RefdbArgs};
 use crate::commands::export::tables::{Format, to};
@@ -61,6 +61,9 @@ fn load(run: Chosen, args: &Args, store: &mut dyn Store) -> Result<Listed, anyho
     let ticket = snapshot.record.plan.tests.first().and_then(|t| ticket_of(&t.def.env));
     let mut lines = lines(&view, &snapshot.record.spec, ticket.as_ref(), &run.name);
     lines.retain(|line| tests.matches(&line.test, &line.item));
+    if let Some(field) = args.get("sort") {
+        sort(&mut lines, field, view.number)?;
+    }
     Ok(Listed { view, target: run.target, name: run.name, lines })
 }
 
@@ -140,7 +143,12 @@ fn unknown(mode: &str) -> Complaint {
 
 /// `-extract-ods FILE`
 pub(super) fn extract_ods(args: &Args, file: &str, context: &Context) -> Result<ExitCode, anyhow::Error> {
-    let all = listed(args, context)?;
+    let mut all = listed(args, context)?;
+    if let Some(prefix) = args.get("pathmod") {
+        for Listed { name, lines, .. } in &mut all {
+            lines.iter_mut().for_each(|line| line.log = as_seen_from(prefix, name, line));
+        }
+    }
     to(Format::Ods, true, Some(Path::new(file)), context, |sink| {
         put_runs(&all, sink)?;
         put_tests(&all, sink)?;
@@ -153,6 +161,18 @@ pub(super) fn extract_ods(args: &Args, file: &str, context: &Context) -> Result<
     })?;
     writeln!(context.stderr(), "wrote {}", context.dir.join(file).display())?;
     Ok(ExitCode::Passed)
+}
+
+/// `-pathmod PREFIX`: the path of a test's log as other machines see it, `PREFIX/RUN/TEST[/ITEM]/LOG`; with backslashes
+/// where the prefix has some.
+fn as_seen_from(prefix: &str, run: &str, line: &Line) -> String {
+    if line.log.is_empty() {
+        return String::new();
+    }
+    let parts = [prefix, run, &line.test, &line.item, &line.log];
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    let path = parts.join("/");
+    if prefix.contains('\\') { path.replace('/', "\\") } else { path }
 }
 
 /// `-list-run-time` and `-list-test-time`, as text, CSV or JSON.
@@ -292,4 +312,22 @@ pub(super) fn refdb2dat(args: &Args, dir: &str, context: &Context) -> Result<Exi
     let args =
         RefdbArgs { from: vec![dir.into()], sheet: Vec::new(), format, out: args.get("o").map(Into::into) };
     refdb::run(&args, context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_are_where_other_machines_see_them() {
+        let line = |item: &str, log: &str| Line {
+            test: "t".to_owned(),
+            item: item.to_owned(),
+            log: log.to_owned(),
+            ..Line::default()
+        };
+        assert_eq!(as_seen_from("/net/x", "w1", &line("a/b", "s.html")), "/net/x/w1/t/a/b/s.html");
+        assert_eq!(as_seen_from("\\\\srv\\x", "w1", &line("", "s.html")), "\\\\srv\\x\\w1\\t\\s.html");
+        assert_eq!(as_seen_from("/net/x", "w1", &line("", "")), "");
+    }
 }
