@@ -1,7 +1,8 @@
 //! What must hold before a test is launched: `launchlimiter`, hours, tokens.
 //!
-//! The first is a wish of Megatest's own road map; hours and tokens are Muster's, written where Megatest would have
-//! them. Load and groups are limits of the area, and disks are chosen when a test is launched.
+//! The first and `diskspace PATH>SIZE` are wishes of Megatest's own road map; hours and tokens are Muster's, written
+//! where Megatest would have them. Load and groups are limits of the area, and the disk of a run directory is chosen
+//! when a test is launched.
 
 use super::area::Common;
 use super::config::{Entry, Session, Table};
@@ -43,6 +44,18 @@ pub(super) fn of_test(table: &Table, common: &Common<'_>, session: &mut Session<
     needs.hours.extend(common.hours.clone());
     let own = known(table, "requirements", "launch-window").and_then(|e| hours(e, complaints));
     needs.hours.extend(own.filter(|own| Some(own) != common.hours.as_ref()));
+    for (entry, word) in disk_words(table) {
+        match disk(word) {
+            Some((Some(path), bytes)) => drop(needs.disks.insert(path.to_owned(), bytes)),
+            // That of the run directory, which is looked for when the test is launched.
+            Some((None, _)) => {}
+            None => {
+                complaints
+                    .warning(entry.pos, format!("`{word}` is no free space that a disk could have"))
+                    .hint("`diskspace 20G` for the run directory, `/tmp>5G,/path/two>200M` for others");
+            }
+        }
+    }
     needs.limiter = known(table, "requirements", "launchlimiter").map(|e| Limiter::new(e.value.trim()));
     let Some(entry) = known(table, "requirements", "tokens") else { return };
     for word in words(&entry.value) {
@@ -62,6 +75,34 @@ pub(super) fn of_test(table: &Table, common: &Common<'_>, session: &mut Session<
             }
         }
     }
+}
+
+/// Least free space of the disk of a test's run directory, in blocks of 1024 bytes.
+pub(super) fn own_space(table: &Table) -> Option<u64> {
+    let sizes = disk_words(table).filter_map(|(_, word)| disk(word));
+    sizes.filter(|(path, _)| path.is_none()).map(|(_, bytes)| bytes.div_ceil(1024)).max()
+}
+
+fn disk_words(table: &Table) -> impl Iterator<Item = (&Entry, &str)> {
+    let entry = known(table, "requirements", "diskspace");
+    entry.into_iter().flat_map(|entry| words(&entry.value).map(move |word| (entry, word)))
+}
+
+/// `SIZE`, or `PATH>SIZE`: bytes, or with one of the letters K, M, G, T.
+fn disk(word: &str) -> Option<(Option<&str>, u64)> {
+    let (path, size) = word.split_once('>').map_or((None, word), |(path, size)| (Some(path), size));
+    let size = size.strip_suffix(['B', 'b']).unwrap_or(size);
+    let at = size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len());
+    let shift = match &size[at..] {
+        "" => 0,
+        "k" | "K" => 10,
+        "m" | "M" => 20,
+        "g" | "G" => 30,
+        "t" | "T" => 40,
+        _ => return None,
+    };
+    let bytes = size[..at].parse::<u64>().ok()?.checked_mul(1 << shift)?;
+    (path != Some("")).then_some((path, bytes))
 }
 
 fn known<'t>(table: &'t Table, section: &str, key: &str) -> Option<&'t Entry> {

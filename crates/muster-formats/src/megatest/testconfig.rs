@@ -83,6 +83,7 @@ impl Reading<'_, '_, '_> {
         let ticket = Ticket {
             source: self.dir.to_owned(),
             disks: self.disks(),
+            min_space: gates::own_space(self.table).unwrap_or(0).max(self.common.ticket.min_space),
             overrides,
             item_vars,
             items: later,
@@ -135,7 +136,7 @@ impl Reading<'_, '_, '_> {
             self.place("needs", "test_meta", "jobgroup");
         }
         gates::of_test(self.table, self.common, self.session, &mut def.needs);
-        for key in ["launchlimiter", "launch-window", "tokens"] {
+        for key in ["launchlimiter", "launch-window", "tokens", "diskspace"] {
             if !self.places.iter().any(|(shown, _)| *shown == "needs") {
                 self.place("needs", "requirements", key);
             }

@@ -212,6 +212,19 @@ fn what_scripts_ask_for_while_and_after_a_run() {
 }
 
 #[test]
+fn triggers_are_told_of_every_state_a_test_goes_through() {
+    let env = area(&[
+        ("tests/t/testconfig", "[ezsteps]\ns true\n"),
+        ("told.sh", "#!/bin/sh\necho \"$6/$7\" >> \"$MT_RUN_AREA_HOME/told\"\n"),
+    ]);
+    let states = ["LAUNCHED/", "REMOTEHOSTSTART/n/a", "RUNNING/", "COMPLETED/PASS"];
+    let lines: String = states.iter().map(|state| format!("{state} #{{mtrah told.sh}}\n")).collect();
+    env.write("megatest.config", &format!("{MAIN}[triggers]\n{lines}"));
+    assert!(run(&env, "w1", &["-testpatt", "%"]).ends_with("--- exit 0\n"));
+    assert_eq!(read(&env, "told"), "LAUNCHED/n/a\nREMOTEHOSTSTART/n/a\nRUNNING/n/a\nCOMPLETED/PASS\n");
+}
+
+#[test]
 fn the_free_space_of_disks_is_what_the_area_s_script_says() {
     let env = area(&[
         ("tests/t/testconfig", "[ezsteps]\ns true\n"),

@@ -261,3 +261,20 @@ fn an_import_names_all_that_it_leaves_out() {
         }
     }
 }
+
+#[test]
+fn disks_have_to_have_the_space_that_a_test_asks_for() {
+    let t = |value: &str| format!("{STEP}[requirements]\ndiskspace {value}\n");
+    let area = area(&[
+        ("megatest.config", &main("minspace 100\n")),
+        ("tests/own/testconfig", &t("2M")),
+        ("tests/others/testconfig", &t("/tmp>5G,/path/two>200M")),
+        ("tests/little/testconfig", &t("1K much")),
+    ]);
+    let space = |name: &str| ticket(test(&area, name)).min_space;
+    assert_eq!((space("own"), space("others"), space("little")), (2048, 100, 100));
+    let disks = &test(&area, "others").needs.disks;
+    assert_eq!((disks["/tmp"], disks["/path/two"]), (5 << 30, 200 << 20));
+    let said = warnings(&area);
+    assert!(said.contains("`much` is no free space"), "{said}");
+}

@@ -27,7 +27,7 @@ use muster_core::part;
 use muster_core::select::testpatt::TestPatt;
 use muster_core::view::{RunState, RunView};
 use muster_formats::megatest::ticket::Ticket;
-use muster_store::{ItemFilter, RunLock, Store as _};
+use muster_store::{ItemFilter, RunFilter, RunLock, Store as _};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -143,6 +143,7 @@ pub(super) fn find(name: &str, target: &str, context: &Context) -> Result<Option
         Err(_) if context.server.is_none() => return Ok(None),
         Err(error) => return Err(error),
     };
+    let filter = RunFilter { called: Some(name.to_owned()), ..filter };
     Ok(store.list_runs(&filter)?.into_iter().find(|view| {
         let values: Vec<&str> = view.target.iter().map(|(_, v)| v.as_str()).collect();
         view.name == name && values.join("/") == target

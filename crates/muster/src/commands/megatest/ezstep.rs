@@ -70,7 +70,10 @@ pub(super) fn run(name: &str, command: &str, without_mt: bool) -> Result<u8, any
         return Ok(exit_of(Outcome::Pass));
     }
     if first {
-        triggers::fire(&job, &State::Running, &Status::NotAvailable, &mut out)?;
+        // Megatest goes through these one after the other; here they are one moment.
+        for state in [State::Launched, State::RemoteHostStart, State::Running] {
+            triggers::fire(&job, &state, &Status::NotAvailable, &mut out)?;
+        }
     }
     let (code, came_to) = step(name, command, &job, &record, &mut out)?;
     let goes_on = matches!(outcome_of(&came_to), Outcome::Pass | Outcome::Warn);
